@@ -1,0 +1,53 @@
+"""What both backends share: weight dictionaries, data, batch order, files and errors. NumPy in, NumPy out."""
+
+from lstm_shared.by_hand import (
+    BY_HAND,
+    COMPANY_LABELS,
+    COMPANY_PRICES,
+    PUBLISHED_INIT,
+    PUBLISHED_PREDICTIONS,
+    PUBLISHED_TRAINED,
+    WORKED_EXAMPLE_INPUT,
+    WORKED_EXAMPLE_MEMORIES,
+    WORKED_EXAMPLE_RESULT,
+    WORKED_EXAMPLE_WEIGHTS,
+    ByHandTrace,
+)
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, describe, find_models
+from lstm_shared.dictionaries import by_hand_to_lstm, init_by_hand, init_lstm
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.files import load, save
+from lstm_shared.prices import prepare_prices, read_prices, score_held_out, windows
+from lstm_shared.training import FitResult
+
+__all__ = [
+    "BY_HAND",
+    "COMPANY_LABELS",
+    "COMPANY_PRICES",
+    "PUBLISHED_INIT",
+    "PUBLISHED_PREDICTIONS",
+    "PUBLISHED_TRAINED",
+    "WORKED_EXAMPLE_INPUT",
+    "WORKED_EXAMPLE_MEMORIES",
+    "WORKED_EXAMPLE_RESULT",
+    "WORKED_EXAMPLE_WEIGHTS",
+    "ByHandSpec",
+    "ByHandTrace",
+    "CellSpec",
+    "FitResult",
+    "ForecasterSpec",
+    "InputError",
+    "LSTMSpec",
+    "WeightsError",
+    "by_hand_to_lstm",
+    "describe",
+    "find_models",
+    "init_by_hand",
+    "init_lstm",
+    "load",
+    "prepare_prices",
+    "read_prices",
+    "save",
+    "score_held_out",
+    "windows",
+]

@@ -1,0 +1,295 @@
+"""Read a model off its weight dictionary: kind, sizes, layers, directions, projection and bias.
+
+The dictionary is the model: nothing else describes it. Only names, shapes and dtypes are looked at, so NumPy, JAX
+(also traced) and torch arrays are all welcome.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lstm_shared.by_hand import BY_HAND
+from lstm_shared.errors import WeightsError
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class ByHandSpec:
+    """The LSTM by hand: twelve scalars, one price a day."""
+
+    kind: ClassVar[str] = "by-hand"
+
+    @property
+    def shapes(self) -> Shapes:
+        """Name -> shape of every weight."""
+        return dict.fromkeys(BY_HAND, ())
+
+
+@dataclass(frozen=True)
+class LSTMSpec:
+    """What ``torch.nn.LSTM`` calls by these names; the dictionary is its ``state_dict()``."""
+
+    kind: ClassVar[str] = "LSTM"
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    bidirectional: bool = False
+    proj_size: int = 0
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The suffixes of the weight names, one for each direction."""
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    @property
+    def state_size(self) -> int:
+        """Features of ``h``: the projection's size if there is one, else the hidden size."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Features of the outputs: ``state_size`` for each direction."""
+        return self.state_size * len(self.directions)
+
+    @property
+    def shapes(self) -> Shapes:
+        """Name -> shape of every weight, in the order of ``torch.nn.LSTM.state_dict()``."""
+        shapes: Shapes = {}
+        for layer in range(self.num_layers):
+            for suffix in self.directions:
+                columns = self.input_size if layer == 0 else self.output_size
+                shapes[f"weight_ih_l{layer}{suffix}"] = (4 * self.hidden_size, columns)
+                shapes[f"weight_hh_l{layer}{suffix}"] = (4 * self.hidden_size, self.state_size)
+                if self.bias:
+                    shapes[f"bias_ih_l{layer}{suffix}"] = (4 * self.hidden_size,)
+                    shapes[f"bias_hh_l{layer}{suffix}"] = (4 * self.hidden_size,)
+                if self.proj_size:
+                    shapes[f"weight_hr_l{layer}{suffix}"] = (self.proj_size, self.hidden_size)
+        return shapes
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """``torch.nn.LSTMCell``: one step of one layer."""
+
+    kind: ClassVar[str] = "LSTM cell"
+    input_size: int
+    hidden_size: int
+    bias: bool = True
+
+    @property
+    def shapes(self) -> Shapes:
+        """Name -> shape of every weight."""
+        layer = LSTMSpec(self.input_size, self.hidden_size, bias=self.bias).shapes
+        return {name.removesuffix("_l0"): shape for name, shape in layer.items()}
+
+
+@dataclass(frozen=True)
+class ForecasterSpec:
+    """An LSTM (names prefixed ``lstm.``) and a linear head on its last output (``fc.weight``, ``fc.bias``)."""
+
+    kind: ClassVar[str] = "forecaster"
+    lstm: LSTMSpec
+    output_size: int
+
+    @property
+    def shapes(self) -> Shapes:
+        """Name -> shape of every weight."""
+        shapes = {f"lstm.{name}": shape for name, shape in self.lstm.shapes.items()}
+        return shapes | {"fc.weight": (self.output_size, self.lstm.output_size), "fc.bias": (self.output_size,)}
+
+
+Spec = ByHandSpec | LSTMSpec | CellSpec | ForecasterSpec
+
+_LSTM_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d+)(_reverse)?")
+_CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_HEAD_NAMES = ("fc.weight", "fc.bias")
+_OTHER_CELLS = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh for each column; an LSTM has four
+
+
+def describe(weights: Mapping[str, Any]) -> Spec:
+    """Say which model a dictionary is.
+
+    Args:
+        weights: name -> array. Arrays need a shape and a dtype only; Python floats are scalars.
+
+    Returns:
+        ByHandSpec, LSTMSpec, CellSpec or ForecasterSpec: frozen, with the sizes under torch's argument names and
+        ``shapes``, the names and shapes that such a model has.
+
+    Raises:
+        WeightsError: it is none of the four. The message lists every missing name, every unexpected name, every
+            wrong shape with the shape expected and why, and every array that holds no floating-point numbers.
+    """
+    shapes = _shapes(weights)
+    if any(name in BY_HAND for name in shapes):
+        spec: Spec = ByHandSpec()
+    elif any(name in _HEAD_NAMES for name in shapes):
+        spec = _read_forecaster(shapes)
+    elif any(_LSTM_NAME.fullmatch(name) for name in shapes):
+        spec = _read_lstm(shapes)
+    elif any(name in _CELL_NAMES for name in shapes):
+        layer = _read_lstm({f"{name}_l0": shape for name, shape in shapes.items() if name in _CELL_NAMES})
+        spec = CellSpec(layer.input_size, layer.hidden_size, layer.bias)
+    else:
+        raise WeightsError(_nothing_known(weights))
+    WeightsError.raise_any(_departures(weights, spec))
+    return spec
+
+
+def require_by_hand(weights: Mapping[str, Any]) -> None:
+    """Raise the WeightsError that says how a dictionary departs from the by-hand model, if it does."""
+    if not any(name in BY_HAND for name in weights) and weights:
+        raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {_some(weights)}")
+    WeightsError.raise_any(_departures(weights, ByHandSpec()))
+
+
+def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
+    """Find every model of the four kinds inside a larger checkpoint.
+
+    Returns:
+        prefix -> spec. The prefix ends in a dot, or is empty for a model at the top; ``load(path, prefix)`` takes
+        the names under it. What only looks like a model (a GRU, a missing layer) is left out:
+        ``model_candidates`` has those too.
+    """
+    found: dict[str, Spec] = {}
+    for prefix, names in model_candidates(weights).items():
+        try:
+            found[prefix] = describe({name: weights[prefix + name] for name in names})
+        except WeightsError:
+            continue
+    return found
+
+
+def model_candidates(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Prefix -> the names below it that belong to one model by their form, right or wrong in their shapes."""
+    candidates: dict[str, list[str]] = {}
+    for full_name in weights:
+        module, dot, name = full_name.rpartition(".")
+        if name in BY_HAND or name in _CELL_NAMES or _LSTM_NAME.fullmatch(name):
+            candidates.setdefault(module + dot, []).append(name)
+    for prefix in [prefix for prefix in candidates if prefix.endswith("lstm.")]:
+        parent = prefix.removesuffix("lstm.")
+        head = [name for name in _HEAD_NAMES if parent + name in weights]
+        if (not parent or parent.endswith(".")) and head and parent not in candidates:
+            candidates[parent] = [f"lstm.{name}" for name in candidates.pop(prefix)] + head
+    return {prefix: tuple(names) for prefix, names in candidates.items()}
+
+
+def _read_lstm(shapes: Shapes) -> LSTMSpec:
+    """Sizes by majority: one wrong array is then reported as wrong, instead of all the others."""
+    found = [(match, shapes[name]) for name in shapes if (match := _LSTM_NAME.fullmatch(name))]
+
+    def votes(part: str, axis: int, divisor: int = 1, layer: int | None = None) -> list[int]:
+        return [
+            shape[axis] // divisor
+            for match, shape in found
+            if match[1] == part and len(shape) > axis and (layer is None or int(match[2]) == layer)
+        ]
+
+    def majority(*ballots: list[int]) -> int:
+        counted = Counter(size for ballot in ballots for size in ballot)
+        return counted.most_common(1)[0][0] if counted else 0
+
+    projected = any(match[1] == "weight_hr" for match, _ in found)
+    recurrent = [shape for match, shape in found if match[1] == "weight_hh" and len(shape) == 2 and shape[1]]
+    ratios = {rows / columns for rows, columns in recurrent}
+    if (
+        not projected
+        and len(ratios) == 1
+        and (other := _OTHER_CELLS.get(int(ratio := ratios.pop())))
+        and ratio % 1 == 0
+    ):
+        rows, columns = recurrent[0]
+        raise WeightsError(
+            f"this is {other}, not an LSTM: weight_hh has {rows} rows for {columns} columns, not four times as many"
+        )
+    hidden = majority(*(votes(part, 0, 4) for part in _CELL_NAMES), votes("weight_hr", 1))
+    return LSTMSpec(
+        input_size=majority(votes("weight_ih", 1, layer=0)),
+        hidden_size=hidden,
+        num_layers=1 + max(int(match[2]) for match, _ in found),
+        bias=any(match[1].startswith("bias") for match, _ in found),
+        bidirectional=any(match[3] for match, _ in found),
+        proj_size=majority(votes("weight_hr", 0), votes("weight_hh", 1)) if projected else 0,
+    )
+
+
+def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
+    lstm = {name.removeprefix("lstm."): shape for name, shape in shapes.items() if name.startswith("lstm.")}
+    if not any(_LSTM_NAME.fullmatch(name) for name in lstm):
+        raise WeightsError(f"a forecaster needs an LSTM under 'lstm.' beside its head; this holds {_some(shapes)}")
+    rows = [shapes[name][0] for name in _HEAD_NAMES if shapes.get(name)]
+    return ForecasterSpec(_read_lstm(lstm), rows[0] if rows else 0)
+
+
+def _shapes(weights: Mapping[str, Any]) -> Shapes:
+    return {name: tuple(np.shape(value)) for name, value in weights.items()}
+
+
+def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
+    shapes = _shapes(weights)
+    problems = [
+        f"{name} is missing: {_in_words(spec)} has it, with shape {shape}"
+        for name, shape in spec.shapes.items()
+        if name not in shapes
+    ]
+    for name, shape in shapes.items():
+        if name not in spec.shapes:
+            problems.append(f"{name} is unexpected: {_in_words(spec)} has no such weight")
+        elif shape != spec.shapes[name]:
+            problems.append(f"{name} has shape {shape}, expected {spec.shapes[name]}: {_why(name, spec)}")
+        elif 0 in shape:
+            problems.append(f"{name} has shape {shape}: a size of 0 holds no weights")
+    for name, value in weights.items():
+        dtype = str(value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype)
+        if "float" not in dtype:
+            problems.append(f"{name} holds {dtype}: weights are floating-point numbers")
+    return problems
+
+
+def _why(name: str, spec: Spec) -> str:
+    lstm = spec.lstm if isinstance(spec, ForecasterSpec) else spec
+    if isinstance(lstm, ByHandSpec):
+        return "the by-hand weights are scalars"
+    if name.startswith("fc."):
+        return f"(output size, features of the LSTM's outputs), with {_in_words(spec)}"
+    if "weight_hr" in name:
+        return f"(proj_size, hidden_size), with {_in_words(spec)}"
+    if "bias" in name:
+        return f"(4·hidden_size,), with {_in_words(spec)}"
+    first = "_l" not in name or "_l0" in name
+    columns = "features of h" if "weight_hh" in name else "input_size" if first else "features of the layer below"
+    return f"(4·hidden_size, {columns}), with {_in_words(spec)}"
+
+
+def _in_words(spec: Spec) -> str:
+    if isinstance(spec, ByHandSpec):
+        return "the by-hand model"
+    if isinstance(spec, ForecasterSpec):
+        return f"a forecaster with {spec.output_size} outputs over {_in_words(spec.lstm)}"
+    sizes = f"input_size {spec.input_size}, hidden_size {spec.hidden_size}"
+    if isinstance(spec, CellSpec):
+        return f"an LSTM cell of {sizes}"
+    projection = f", proj_size {spec.proj_size}" if spec.proj_size else ""
+    direction = "bidirectional" if spec.bidirectional else "unidirectional"
+    return f"a {spec.num_layers}-layer {direction} LSTM of {sizes}{projection}"
+
+
+def _nothing_known(weights: Mapping[str, Any]) -> str:
+    if not weights:
+        return "the dictionary is empty"
+    prefixes = [prefix for prefix in model_candidates(weights) if prefix]
+    hint = f"; there are models under the prefixes {', '.join(prefixes)}" if prefixes else ""
+    return f"no model is known by these names: {_some(weights)}{hint}"
+
+
+def _some(names: Mapping[str, Any]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

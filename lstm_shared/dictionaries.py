@@ -1,0 +1,75 @@
+"""New weight dictionaries: drawn from a seed, or made from the by-hand model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lstm_shared.by_hand import BY_HAND
+from lstm_shared.describe import LSTMSpec, require_by_hand
+from lstm_shared.errors import InputError
+
+
+def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+    """Draw the twelve scalars as the published model does: weights from N(0, 1), biases 0.
+
+    The stream is NumPy's, so that both backends start from the same numbers; it is not torch's stream.
+    """
+    draw = np.random.default_rng(seed).standard_normal
+    return {name: np.asarray(draw() if name.startswith("w") else 0.0, dtype) for name in BY_HAND}
+
+
+def init_lstm(
+    input_size: int,
+    hidden_size: int,
+    *,
+    num_layers: int = 1,
+    bias: bool = True,
+    bidirectional: bool = False,
+    proj_size: int = 0,
+    seed: int = 0,
+    dtype: Any = np.float32,
+) -> dict[str, np.ndarray]:
+    """Draw an LSTM as ``torch.nn.LSTM`` does: every weight and bias from U(±1/√hidden_size).
+
+    Args are torch's, with its meanings. The stream is NumPy's, drawn in float64 and then cast to ``dtype``.
+
+    Returns:
+        The dictionary of ``torch.nn.LSTM.state_dict()``: ``weight_ih_l0`` (4·hidden_size, input_size) and so on.
+
+    Raises:
+        InputError: a size that is not positive, or a projection that is not smaller than the hidden size.
+    """
+    problems = [
+        f"{name} is {value}, expected a positive whole number"
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
+        if value < 1
+    ]
+    if not 0 <= proj_size < max(hidden_size, 1):
+        problems.append(f"proj_size is {proj_size}, expected 0 (none) up to hidden_size - 1 = {hidden_size - 1}")
+    InputError.raise_any(problems)
+    spec = LSTMSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+    rng = np.random.default_rng(seed)
+    bound = 1 / np.sqrt(hidden_size)
+    return {name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in spec.shapes.items()}
+
+
+def by_hand_to_lstm(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The twelve scalars as an ``nn.LSTM(1, 1)`` dictionary: gate order (i, f, g, o), the second bias zero.
+
+    Raises:
+        WeightsError: the dictionary is not a by-hand model.
+    """
+    require_by_hand(weights)
+    gates = ("pr", "lr", "p", "o")  # the by-hand names of i, f, g, o
+
+    def stack(pattern: str) -> np.ndarray:
+        return np.stack([np.asarray(weights[pattern.format(gate)]) for gate in gates])
+
+    bias = stack("b{}1")
+    return {
+        "weight_ih_l0": stack("w{}2")[:, None],
+        "weight_hh_l0": stack("w{}1")[:, None],
+        "bias_ih_l0": bias,
+        "bias_hh_l0": np.zeros_like(bias),
+    }

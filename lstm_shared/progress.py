@@ -1,0 +1,29 @@
+"""A progress bar for long runs, the same in both backends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lstm_shared.errors import InputError
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: int, *, done: int = 0, enabled: bool = True
+) -> Iterator[Callable[[int], None]]:
+    """Show a bar on stderr while the block runs; yields ``show(done)``, which sets how much is done.
+
+    Raises:
+        InputError: the bar is asked for and rich is not installed.
+    """
+    if not enabled:
+        yield lambda done: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError as error:
+        raise InputError("progress needs rich: pip install rich, or leave progress=False") from error
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total, completed=done)
+        yield lambda done: bar.update(task, completed=done)
