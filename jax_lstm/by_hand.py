@@ -1,0 +1,135 @@
+"""The LSTM by hand as pure JAX functions: a unit of twelve scalar weights, rolled over the days with ``lax.scan``.
+
+Everything is a function of (weights, data), so ``jit``, ``grad``, ``vmap`` and every other transform apply. Note the
+order of the memories: (long, short) as in the articles, which is (c, h) where ``torch.nn.LSTM`` says (h, c).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, ArrayLike, Float
+
+from lstm_shared.by_hand import BY_HAND, ByHandTrace
+from lstm_shared.describe import require_by_hand
+from lstm_shared.inputs import require_prices
+
+Params = Mapping[str, ArrayLike]
+
+
+def lstm_unit(
+    params: Params, input_value: ArrayLike, long_memory: ArrayLike, short_memory: ArrayLike
+) -> tuple[Array, Array]:
+    """One day: how much to remember, what to add, what to say.
+
+    The equations are those of Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, in the form of
+    *The StatQuest Illustrated Guide to Neural Networks and AI*, chapter 8::
+
+        long_remember_percent      = sigmoid(short_memory · wlr1 + input_value · wlr2 + blr1)     # forget gate
+        potential_remember_percent = sigmoid(short_memory · wpr1 + input_value · wpr2 + bpr1)     # input gate
+        potential_memory           = tanh(short_memory · wp1 + input_value · wp2 + bp1)           # candidate
+        long_memory'               = long_memory · long_remember_percent
+                                     + potential_remember_percent · potential_memory
+        output_percent             = sigmoid(short_memory · wo1 + input_value · wo2 + bo1)        # output gate
+        short_memory'              = tanh(long_memory') · output_percent
+
+    Args:
+        params: the twelve scalars (``lstm_shared.BY_HAND``).
+        input_value: the day's price, a scalar; arrays are taken elementwise, as many independent units.
+        long_memory: the memory kept from the day before (the cell state c).
+        short_memory: the output of the day before (the hidden state h).
+
+    Returns:
+        (long_memory, short_memory) after the day.
+    """
+    step = _day(params, input_value, long_memory, short_memory)
+    return step.long_memory, step.short_memory
+
+
+def predict(
+    params: Params, prices: ArrayLike, long_memory: ArrayLike = 0.0, short_memory: ArrayLike = 0.0
+) -> Float[Array, " *series"]:
+    """Read the prices day by day; the last short memory is the prediction for the day after.
+
+    Args:
+        params: the twelve scalars; the computation runs in their dtype.
+        prices: (days,) any number of days, or (*series, days) for independent series.
+        long_memory: memory before the first day; a scalar, or one a series.
+        short_memory: likewise.
+
+    Returns:
+        () or (*series,): the short memory after the last day; with no days, the one given.
+
+    Raises:
+        WeightsError: ``params`` is not the by-hand model.
+        InputError: prices without a day axis, of whole numbers, or memories that do not fit the series.
+    """
+    params, days, memories = _prepare(params, prices, long_memory, short_memory)
+
+    def day(memories: tuple[Array, Array], price: Array) -> tuple[tuple[Array, Array], None]:
+        return lstm_unit(params, price, *memories), None
+
+    (_, short_memory), _ = lax.scan(day, memories, days)
+    return short_memory
+
+
+def trace(
+    params: Params, prices: ArrayLike, long_memory: ArrayLike = 0.0, short_memory: ArrayLike = 0.0
+) -> ByHandTrace:
+    """As ``predict``, but keep the gates and both memories of every day: each field is (*series, days)."""
+    params, days, memories = _prepare(params, prices, long_memory, short_memory)
+
+    def day(memories: tuple[Array, Array], price: Array) -> tuple[tuple[Array, Array], ByHandTrace]:
+        step = _day(params, price, *memories)
+        return (step.long_memory, step.short_memory), step
+
+    _, steps = lax.scan(day, memories, days)
+    return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), steps)
+
+
+def loss(params: Params, batch: tuple[ArrayLike, ArrayLike]) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
+    """The mean squared residual of a batch: with one company, its squared residual, as in the articles.
+
+    Args:
+        params: the twelve scalars.
+        batch: (prices (batch, days), labels (batch,)).
+
+    Returns:
+        (loss, predictions (batch,)): ready for ``jax.value_and_grad(loss, has_aux=True)``.
+    """
+    prices, labels = batch
+    predictions = predict(params, prices)
+    return jnp.mean((predictions - jnp.asarray(labels, predictions.dtype)) ** 2), predictions
+
+
+def _day(params: Params, price: Any, long_memory: Any, short_memory: Any) -> ByHandTrace:
+    def gate(squash: Any, name: str) -> Array:
+        return squash(short_memory * params[f"w{name}1"] + price * params[f"w{name}2"] + params[f"b{name}1"])
+
+    long_remember_percent = gate(jax.nn.sigmoid, "lr")
+    potential_remember_percent = gate(jax.nn.sigmoid, "pr")
+    potential_memory = gate(jnp.tanh, "p")
+    output_percent = gate(jax.nn.sigmoid, "o")
+    long_memory = long_memory * long_remember_percent + potential_remember_percent * potential_memory
+    short_memory = jnp.tanh(long_memory) * output_percent
+    return ByHandTrace(
+        long_remember_percent, potential_remember_percent, potential_memory, output_percent, long_memory, short_memory
+    )
+
+
+def _prepare(
+    params: Params, prices: Any, long_memory: Any, short_memory: Any
+) -> tuple[dict[str, Array], Array, tuple[Array, Array]]:
+    require_by_hand(params)
+    prices = prices if isinstance(prices, jax.Array) else jnp.asarray(prices)
+    require_prices(prices.shape, prices.dtype, jnp.shape(long_memory), jnp.shape(short_memory))
+    weights = {name: jnp.asarray(params[name]) for name in BY_HAND}
+    dtype = jnp.result_type(*weights.values())
+    days = jnp.moveaxis(prices.astype(dtype), -1, 0)
+
+    def spread(memory: Any) -> Array:
+        return jnp.broadcast_to(jnp.asarray(memory, dtype), days.shape[1:])
+
+    return weights, days, (spread(long_memory), spread(short_memory))
