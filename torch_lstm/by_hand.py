@@ -1,0 +1,107 @@
+"""The LSTM by hand as a PyTorch Lightning module: the reference, in the articles' own form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lstm_shared.by_hand import BY_HAND, ByHandTrace
+from lstm_shared.describe import require_by_hand
+from lstm_shared.dictionaries import init_by_hand
+from lstm_shared.inputs import require_prices
+from lstm_shared.tensors import to_tensor
+
+
+class LSTMByHand(L.LightningModule):
+    """Twelve scalar parameters under the articles' names; ``state_dict()`` is the shared dictionary.
+
+    The gates, the order of the memories (long, short) and the sources are those of ``jax_lstm.by_hand``.
+
+    Args:
+        weights: the twelve scalars, in the dtype to train in (Python floats: float32); drawn from N(0, 1) with
+            biases 0 when left out.
+
+    Raises:
+        WeightsError: ``weights`` is not the by-hand model.
+    """
+
+    def __init__(self, weights: Mapping[str, Any] | None = None):
+        super().__init__()
+        weights = init_by_hand() if weights is None else weights
+        require_by_hand(weights)
+        for name in BY_HAND:
+            self.register_parameter(name, nn.Parameter(to_tensor(weights[name])))
+
+    def lstm_unit(self, input_value: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor]:
+        """One day: (long_memory, short_memory) after it. Scalars, or arrays taken elementwise."""
+        step = self._day(input_value, long_memory, short_memory)
+        return step.long_memory, step.short_memory
+
+    def forward(self, prices: Any, long_memory: Any = 0.0, short_memory: Any = 0.0) -> Tensor:
+        """Read the prices day by day: (days,) -> (), or (*series, days) -> (*series,); see ``predict`` in JAX.
+
+        Raises:
+            InputError: prices without a day axis, of whole numbers, or memories that do not fit the series.
+        """
+        days, long_memory, short_memory = self._prepare(prices, long_memory, short_memory)
+        for price in days:
+            long_memory, short_memory = self.lstm_unit(price, long_memory, short_memory)
+        return short_memory
+
+    def trace(self, prices: Any, long_memory: Any = 0.0, short_memory: Any = 0.0) -> ByHandTrace:
+        """As ``forward``, but keep the gates and both memories of every day: each field is (*series, days)."""
+        days, long_memory, short_memory = self._prepare(prices, long_memory, short_memory)
+        steps = []
+        for price in days:
+            steps.append(self._day(price, long_memory, short_memory))
+            long_memory, short_memory = steps[-1].long_memory, steps[-1].short_memory
+        if not steps:
+            return ByHandTrace(*(days.movedim(0, -1) for _ in ByHandTrace._fields))
+        return ByHandTrace(*(torch.stack(field, dim=-1) for field in zip(*steps, strict=True)))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """The mean squared residual of a batch (prices (batch, days), labels (batch,)).
+
+        Logs ``train_loss``, and the predictions as ``out_0`` and ``out_1`` by their label.
+        """
+        prices, labels = batch
+        predictions = self.forward(prices)
+        loss = torch.mean((predictions - labels) ** 2)
+        self.log("train_loss", loss)
+        for label in (0, 1):
+            if bool((of_label := labels == label).any()):
+                self.log(f"out_{label}", predictions[of_label].mean())
+        return {"loss": loss, "predictions": predictions.detach()}
+
+    def _day(self, price: Any, long_memory: Any, short_memory: Any) -> ByHandTrace:
+        long_remember_percent = torch.sigmoid(short_memory * self.wlr1 + price * self.wlr2 + self.blr1)
+        potential_remember_percent = torch.sigmoid(short_memory * self.wpr1 + price * self.wpr2 + self.bpr1)
+        potential_memory = torch.tanh(short_memory * self.wp1 + price * self.wp2 + self.bp1)
+        output_percent = torch.sigmoid(short_memory * self.wo1 + price * self.wo2 + self.bo1)
+        long_memory = long_memory * long_remember_percent + potential_remember_percent * potential_memory
+        short_memory = torch.tanh(long_memory) * output_percent
+        return ByHandTrace(
+            long_remember_percent,
+            potential_remember_percent,
+            potential_memory,
+            output_percent,
+            long_memory,
+            short_memory,
+        )
+
+    def _prepare(self, prices: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor, Tensor]:
+        prices = torch.as_tensor(prices)
+        require_prices(tuple(prices.shape), prices.dtype, tuple(np.shape(long_memory)), tuple(np.shape(short_memory)))
+        weight = self.get_parameter(BY_HAND[0])
+        days = prices.to(weight).movedim(-1, 0)
+
+        def spread(memory: Any) -> Tensor:
+            return torch.as_tensor(memory).to(weight).expand(days.shape[1:])
+
+        return days, spread(long_memory), spread(short_memory)
