@@ -1,0 +1,67 @@
+"""The two backends behind one door: train, predict and trace the by-hand model by the backend's name."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+import torch
+
+import jax_lstm
+import torch_lstm
+from lstm_shared.by_hand import ByHandTrace
+from lstm_shared.tensors import to_array
+from lstm_shared.training import FitResult
+
+Backend = Literal["jax", "torch"]
+BACKENDS: tuple[Backend, ...] = ("jax", "torch")
+
+
+def train(
+    backend: Backend,
+    weights: Mapping[str, Any],
+    data: tuple[np.ndarray, ...],
+    *,
+    learning_rate: float = 1e-3,
+    log_dir: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> FitResult:
+    """Train with Adam, in the dtype of the weights (NumPy arrays).
+
+    ``options`` are those that both ``fit`` functions take; ``log_dir`` is for torch alone.
+    """
+    if backend == "torch":
+        adam = partial(torch.optim.Adam, lr=learning_rate)
+        return torch_lstm.fit(torch_lstm.LSTMByHand(weights), data, optimizer=adam, log_dir=log_dir, **options)
+    with _x64_for(weights):
+        adam = optax.adam(learning_rate)
+        return jax_lstm.fit(jax_lstm.by_hand.loss, dict(weights), data, optimizer=adam, **options)
+
+
+def predict(backend: Backend, weights: Mapping[str, Any], prices: np.ndarray) -> np.ndarray:
+    """The prediction for the day after each series (*series, days)."""
+    return trace(backend, weights, prices).short_memory[..., -1]
+
+
+def trace(
+    backend: Backend,
+    weights: Mapping[str, Any],
+    prices: np.ndarray,
+    long_memory: float = 0.0,
+    short_memory: float = 0.0,
+) -> ByHandTrace:
+    """Gates and memories of every day, as NumPy arrays."""
+    if backend == "torch":
+        with torch.no_grad():
+            fields = torch_lstm.LSTMByHand(weights).trace(prices, long_memory, short_memory)
+            return ByHandTrace(*map(to_array, fields))
+    with _x64_for(weights):
+        return ByHandTrace(*map(np.asarray, jax_lstm.by_hand.trace(weights, prices, long_memory, short_memory)))
+
+
+def _x64_for(weights: Mapping[str, Any]) -> contextlib.AbstractContextManager[Any]:
+    return jax.enable_x64(any(np.asarray(weight).dtype == np.float64 for weight in weights.values()))

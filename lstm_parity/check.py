@@ -1,0 +1,113 @@
+"""``check``: run both backends on one dictionary and compare everything, stage by stage."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lstm_parity import observe_jax, observe_torch
+from lstm_parity.cases import Case, Observation, make_case
+from lstm_parity.compare import Row, adam_growth, compare, factor, group_scale, magnitude
+from lstm_parity.environment import environment
+from lstm_parity.report import Report
+from lstm_shared.describe import ByHandSpec
+from lstm_shared.dictionaries import by_hand_to_lstm
+
+VERDICT_DTYPE = "float64"
+
+
+def check(
+    weights: Mapping[str, Any],
+    inputs: Any = None,
+    *,
+    state: Any = None,
+    dtypes: Sequence[str] = (VERDICT_DTYPE, "float32"),
+    steps: int = 10,
+    seed: int = 0,
+) -> Report:
+    """Compare the two backends on one weight dictionary.
+
+    In each dtype: outputs and states, the loss (inner product with fixed random cotangents), the gradient of every
+    weight, of the inputs and of the initial states, then Adam steps, weight by weight. The by-hand model is also
+    compared with ``torch.nn.LSTM(1, 1)``. Below float64, each side is shown with its distance from the float64 result.
+
+    Args:
+        weights: the dictionary; it says which model this is.
+        inputs: by hand, prices (days,) or (series, days); the two companies of the articles when left out.
+        state: by hand, (long_memory, short_memory) before the first day; zeros when left out.
+        dtypes: precisions to compare in; the weights are rounded to each.
+        steps: Adam steps (learning rate 1e-3).
+        seed: of the cotangents.
+
+    Returns:
+        A Report: ``ok``, ``rows``, ``first_divergence``, ``str()``, ``to_json()``.
+
+    Raises:
+        WeightsError, InputError: the dictionary or the inputs are not what they should be.
+    """
+    case = make_case(weights, inputs, state=state, steps=steps, seed=seed)
+    rows: list[Row] = []
+    seconds = {"jax": 0.0, "torch": 0.0}
+    for dtype in dtypes:
+        rounded = case.astype(dtype)
+        observed: dict[str, Observation] = {}
+        for side, observe in (("jax", observe_jax.observe), ("torch", observe_torch.observe)):
+            began = time.perf_counter()
+            observed[side] = observe(rounded)
+            seconds[side] += time.perf_counter() - began
+        truth = None if dtype == VERDICT_DTYPE else observe_torch.observe(rounded.astype(VERDICT_DTYPE))
+        rows += compare_observations(rounded, observed["jax"], observed["torch"], ("jax", "torch"), dtype, truth)
+        if isinstance(case.spec, ByHandSpec):
+            rows += _against_nn_lstm(rounded, dtype)
+    return Report(tuple(rows), environment(), case.seed, seconds)
+
+
+def compare_observations(
+    case: Case,
+    candidate: Observation,
+    reference: Observation,
+    sides: tuple[str, str],
+    dtype: str,
+    truth: Observation | None = None,
+) -> list[Row]:
+    """Compare what two implementations computed for a case, in the order of computation."""
+    k = factor(case.spec, case.inputs.shape[-1] if isinstance(case.spec, ByHandSpec) else case.inputs.shape[0])
+    k *= magnitude(case.weights, case.inputs, *case.state.values())
+    gradient_scale = group_scale(reference["gradient"])
+    rows: list[Row] = []
+    for stage, arrays in reference.items():
+        allowed: float | dict[str, Any] = k
+        scale = None
+        if stage == "loss":  # a sum of products: its rounding grows with their magnitudes, not with what is left
+            forward = reference["forward"]
+            scale = max(1.0, sum(float(np.sum(np.abs(forward[name] * c))) for name, c in case.cotangents.items()))
+        elif stage == "adam":
+            gradient = reference["gradient"]
+            allowed = {name: k * (1 + adam_growth(gradient[name], gradient_scale, case.steps)) for name in arrays}
+        stage_truth = None if truth is None else truth[stage]
+        rows += compare(
+            stage,
+            candidate.get(stage, {}),
+            arrays,
+            dtype=dtype,
+            sides=sides,
+            allowed=allowed,
+            scale=scale,
+            truth=stage_truth,
+        )
+    return rows
+
+
+def _against_nn_lstm(case: Case, dtype: str) -> list[Row]:
+    """JAX against nn.LSTM(1, 1), under the loss that nn.LSTM can compute: that of the short memories alone."""
+    case = replace(case, cotangents={"short_memory": case.cotangents["short_memory"]}, steps=0)
+    ours, reference = observe_jax.observe(case), observe_torch.observe_nn_lstm(case)
+    # The gradient of the twelve scalars stands in nn.LSTM's gradient where the scalars stand in its weights.
+    gradient = ours["gradient"]
+    others = {name: array for name, array in gradient.items() if name not in case.weights}
+    ours["gradient"] = by_hand_to_lstm({name: gradient[name] for name in case.weights}) | others
+    ours["gradient"]["bias_hh_l0"] = ours["gradient"]["bias_ih_l0"]  # the two are added, so they share a gradient
+    ours["forward"] = {name: ours["forward"][name] for name in reference["forward"]}
+    return compare_observations(case, ours, reference, ("jax", "nn.LSTM"), dtype)

@@ -1,0 +1,80 @@
+"""``lstm-parity trace``: the by-hand LSTM day by day, as in the articles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lstm_parity.cli.options import BackendName, DtypeName, JsonFile, PlotFile, require_outputs, write_json
+
+
+def trace(
+    weights_file: Annotated[
+        Path | None, typer.Option("--weights", help="A by-hand weight file; the published trained weights by default.")
+    ] = None,
+    values: Annotated[str, typer.Option(help="Prices, one a day, with commas between.")] = "0,0.5,0.25,1",
+    long_memory: Annotated[float, typer.Option(help="Long memory before the first day.")] = 0.0,
+    short_memory: Annotated[float, typer.Option(help="Short memory before the first day.")] = 0.0,
+    example: Annotated[
+        bool, typer.Option("--example", help="The worked example: one day, memories 2 and 1, its own weights.")
+    ] = False,
+    backend: BackendName = BackendName.jax,
+    dtype: DtypeName = DtypeName.float64,
+    plot: PlotFile = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Show the gate percentages and both memories, one row a day."""
+    require_outputs(plot=plot, files=[json_file])
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from lstm_parity.backends import trace as compute
+    from lstm_shared import by_hand
+    from lstm_shared.describe import require_by_hand
+    from lstm_shared.files import load
+
+    weights = load(weights_file) if weights_file else by_hand.PUBLISHED_TRAINED
+    if example:
+        weights = by_hand.WORKED_EXAMPLE_WEIGHTS
+        long_memory, short_memory = by_hand.WORKED_EXAMPLE_MEMORIES
+        values = str(by_hand.WORKED_EXAMPLE_INPUT)
+    require_by_hand(weights)
+    prices = np.asarray(_numbers(values), dtype)
+    weights = {name: np.asarray(weights[name], dtype) for name in by_hand.BY_HAND}
+    steps = compute(backend.value, weights, prices, long_memory, short_memory)
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    titles = ("day", "price", "long\nremember %", "potential\nremember %", "potential\nmemory", "output %")
+    for title in (*titles, "long\nmemory", "short\nmemory"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for day in range(len(prices)):
+        table.add_row(
+            str(day + 1),
+            f"{prices[day]:g}",
+            f"{100 * steps.long_remember_percent[day]:.4f}",
+            f"{100 * steps.potential_remember_percent[day]:.4f}",
+            f"{steps.potential_memory[day]:.8f}",
+            f"{100 * steps.output_percent[day]:.4f}",
+            f"{steps.long_memory[day]:.8f}",
+            f"{steps.short_memory[day]:.8f}",
+        )
+    Console().print(table)
+    if json_file:
+        write_json(json_file, {"prices": prices.tolist(), **{n: v.tolist() for n, v in steps._asdict().items()}})
+    if plot:
+        from lstm_parity.plots import gates_and_memories, save_figure
+
+        save_figure(gates_and_memories(steps, prices), plot)
+
+
+def _numbers(text: str) -> list[float]:
+    from lstm_shared.errors import InputError
+
+    problems, numbers = [], []
+    for part in text.split(","):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            problems.append(f"--values: {part.strip()!r} is not a number, expected numbers with commas between")
+    InputError.raise_any(problems)
+    return numbers
