@@ -72,6 +72,9 @@ def fit(
     Raises:
         InputError: everything that is wrong with the arguments, or a checkpoint of another run.
     """
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data)))
+    if traced and (checkpoint_dir is not None or progress):
+        raise InputError("checkpoint_dir and progress need concrete arrays: leave them out inside jit, vmap and grad")
     plan = plan_training(
         {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)},
         jax.tree.leaves(data),
@@ -85,16 +88,14 @@ def fit(
     # With its dtype named, a Python float loses its weak type, which would compile the first piece twice.
     params, data = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), (params, data))
     state = (params, optimizer.init(params))
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data))):
-        return _fit_traced(loss, optimizer, plan, state, data, progress)
+    if traced:
+        return _fit_traced(loss, optimizer, plan, state, data)
     return _fit_concrete(loss, optimizer, plan, state, data, progress)
 
 
 def _fit_traced(
-    loss: Loss, optimizer: optax.GradientTransformation, plan: TrainingPlan, state: Any, data: Any, progress: bool
+    loss: Loss, optimizer: optax.GradientTransformation, plan: TrainingPlan, state: Any, data: Any
 ) -> FitResult:
-    if plan.checkpoint_dir or progress:
-        raise InputError("checkpoint_dir and progress need concrete arrays: leave them out inside jit, vmap and grad")
     order = plan.order(0, plan.epochs)
     state, history = _run_epochs(loss, optimizer, plan.examples, state, data, order)
     losses, predictions = _by_step(history)

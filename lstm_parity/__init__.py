@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstm_parity.check import check
+    from lstm_parity.verdict import check
     from lstm_parity.compare import Row
     from lstm_parity.report import Report
 
@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
     """Load both frameworks only when they are needed, so that ``lstm-parity --help`` and ``inspect`` answer at once."""
     import importlib
 
-    homes = {"check": "lstm_parity.check", "Row": "lstm_parity.compare", "Report": "lstm_parity.report"}
+    homes = {"check": "lstm_parity.verdict", "Row": "lstm_parity.compare", "Report": "lstm_parity.report"}
     if name not in homes:
         raise AttributeError(f"module 'lstm_parity' has no attribute {name!r}")
     return getattr(importlib.import_module(homes[name]), name)

@@ -98,7 +98,7 @@ class LSTMByHand(L.LightningModule):
     def _prepare(self, prices: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor, Tensor]:
         prices = torch.as_tensor(prices)
         require_prices(tuple(prices.shape), prices.dtype, tuple(np.shape(long_memory)), tuple(np.shape(short_memory)))
-        weight = self.get_parameter(BY_HAND[0])
+        weight: Tensor = getattr(self, BY_HAND[0])
         days = prices.to(weight).movedim(-1, 0)
 
         def spread(memory: Any) -> Tensor:

@@ -128,6 +128,7 @@ class _Batches:
     def __init__(self, plan: TrainingPlan):
         self._plan = plan
         self._epoch = 0
+        self.sampler = self  # Lightning calls set_epoch on a batch sampler's sampler, not on the batch sampler
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch

@@ -1,0 +1,374 @@
+"""One LSTM layer as other frameworks keep it: names, shapes, gate order, biases.
+
+A layout is a row of the table below, and PyTorch's own is one more row: converting is reading the four parts (input
+kernel, recurrent kernel, two biases) by one row and writing them by another.
+
+Written from the code of flax 0.12.8, dm-haiku 0.0.17, equinox 0.13.8, keras 3.15.1 and onnx 1.23.2 (LSTM-22); the
+tests run every row against the packages themselves. ``linear-gates`` is the textbook cell, one ``torch.nn.Linear`` a
+gate on the concatenation (input, hidden state).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lstm_shared.errors import InputError, WeightsError
+
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+TORCH_GATES = "ifgo"  # input, forget, candidate, output: the order of torch.nn.LSTM's rows
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+TORCH_NAME = re.compile(r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))(?P<ending>|_l\d+(?:_reverse)?)")
+
+
+class Axis(NamedTuple):
+    """The length of one axis: so many times the hidden size, so many times the input size, and so many more."""
+
+    hidden: int = 0
+    input: int = 0
+    more: int = 0
+
+    def __add__(self, other: Any) -> "Axis":
+        return Axis(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def length(self, hidden_size: int, input_size: int) -> int:
+        return self.hidden * hidden_size + self.input * input_size + self.more
+
+    def __str__(self) -> str:
+        hidden = f"{self.hidden}·hidden" if self.hidden > 1 else "hidden" * self.hidden
+        return " + ".join(filter(None, ["input" * self.input, hidden, str(self.more or "")]))
+
+
+WIDTHS = {"weight_ih": Axis(input=1), "weight_hh": Axis(hidden=1)}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one cell keeps its weights.
+
+    Attributes:
+        gates: the order of the gates, in torch's letters.
+        arrays: names of arrays -> the parts they hold, side by side. Four names hold one gate each, in the order of
+            ``gates``; one name holds all of them, one below the other. ``bias`` is the sum of both biases.
+        input_first: kernels are (input, output), as for ``x @ kernel``; otherwise (output, input), as torch has them.
+        direction_axis: every array has a leading axis of length 1, for the direction.
+        forget_offset: what the forward pass itself adds to the forget gate.
+        bias_optional: the cell has a form without biases.
+    """
+
+    gates: str
+    arrays: dict[str, str]
+    input_first: bool = False
+    direction_axis: bool = False
+    forget_offset: float = 0.0
+    bias_optional: bool = False
+
+    def entries(self) -> Iterator[tuple[list[str], list[str], tuple[Axis, ...]]]:
+        """Names, the parts they hold, and the shape of each, row by row."""
+        for names, parts in self.arrays.items():
+            names, parts = names.split(), parts.split()
+            rows = Axis(hidden=4 // len(names))
+            if parts[0] in WIDTHS:
+                shape = (rows, sum((WIDTHS[part] for part in parts), Axis()))
+            else:
+                shape = (sum((rows for _ in parts), Axis()),)
+            yield names, parts, (Axis(more=1),) * self.direction_axis + (shape[::-1] if self.input_first else shape)
+
+
+LAYOUT_TABLE: dict[str, Layout] = {
+    # flax.linen.LSTMCell and OptimizedLSTMCell, variables["params"]. The h side alone has biases.
+    "flax-linen": Layout(
+        gates="ifgo",
+        arrays={
+            "ii/kernel if/kernel ig/kernel io/kernel": "weight_ih",
+            "hi/kernel hf/kernel hg/kernel ho/kernel": "weight_hh",
+            "hi/bias hf/bias hg/bias ho/bias": "bias",
+        },
+        input_first=True,
+    ),
+    # flax.nnx.LSTMCell: an attribute cannot be called `if`.
+    "flax-nnx": Layout(
+        gates="ifgo",
+        arrays={
+            "ii/kernel if_/kernel ig/kernel io/kernel": "weight_ih",
+            "hi/kernel hf/kernel hg/kernel ho/kernel": "weight_hh",
+            "hi/bias hf/bias hg/bias ho/bias": "bias",
+        },
+        input_first=True,
+    ),
+    # flax.nnx.OptimizedLSTMCell: not the tree of nnx.LSTMCell, whatever its docstring says.
+    "flax-nnx-optimized": Layout(
+        gates="ifgo",
+        arrays={"dense_i/kernel": "weight_ih", "dense_h/kernel": "weight_hh", "dense_h/bias": "bias"},
+        input_first=True,
+    ),
+    # haiku.LSTM, params["lstm/linear"] (the module's name before the slash): sigmoid(f + 1) in the forward pass.
+    "haiku": Layout(
+        gates="igfo",
+        arrays={"w": "weight_ih weight_hh", "b": "bias"},
+        input_first=True,
+        forget_offset=1.0,
+    ),
+    # equinox.nn.LSTMCell, its array fields.
+    "equinox": Layout(
+        gates="ifgo",
+        arrays={"weight_ih": "weight_ih", "weight_hh": "weight_hh", "bias": "bias"},
+        bias_optional=True,
+    ),
+    # keras.layers.LSTMCell, the names of its variables. Its forget bias of 1 is an initial value: nothing to undo.
+    "keras": Layout(
+        gates="ifgo",
+        arrays={"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias"},
+        input_first=True,
+        bias_optional=True,
+    ),
+    # The ONNX operator LSTM, its inputs of those names: the one layout here that keeps both biases.
+    "onnx": Layout(
+        gates="iofg",
+        arrays={"W": "weight_ih", "R": "weight_hh", "B": "bias_ih bias_hh"},
+        direction_axis=True,
+        bias_optional=True,
+    ),
+    "linear-gates": Layout(
+        gates="figo",
+        arrays={
+            "Wf.weight Wi.weight Wc.weight Wo.weight": "weight_ih weight_hh",
+            "Wf.bias Wi.bias Wc.bias Wo.bias": "bias",
+        },
+    ),
+}
+LAYOUTS: tuple[str, ...] = tuple(LAYOUT_TABLE)
+
+
+def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, reverse: bool = False) -> dict[str, Any]:
+    """One layer and direction of a ``torch.nn.LSTM`` dictionary, as another framework's cell keeps it.
+
+    The dtype is kept and the arrays are contiguous copies. Where the layout has one bias it is the sum of torch's two.
+    A model without biases gets a zero bias, also where the framework has a form without. For ``haiku``, 1 is taken
+    from the forget gate's bias, because haiku's forward pass adds 1; that rounds at the size of 1.
+
+    Args:
+        weights: ``weight_ih_l{k}{_reverse}`` (4·hidden, input), ``weight_hh_…`` (4·hidden, hidden), ``bias_ih_…`` and
+            ``bias_hh_…`` (4·hidden,), gates in the order i, f, g, o; or, for layer 0, an ``nn.LSTMCell`` dictionary
+            with the same names and no ending. NumPy arrays or anything that NumPy can read.
+        layout: one of ``LAYOUTS``.
+        layer: which layer to take.
+        reverse: take the layer's reverse direction.
+
+    Returns:
+        A nested dictionary of NumPy arrays (its shapes, with H = hidden and I = input):
+
+        - ``flax-linen``: ``ii if ig io`` with ``kernel`` (I, H); ``hi hf hg ho`` with ``kernel`` (H, H), ``bias`` (H,)
+        - ``flax-nnx``: the same, with ``if_`` for ``if``
+        - ``flax-nnx-optimized``: ``dense_i`` with ``kernel`` (I, 4H); ``dense_h``: ``kernel`` (H, 4H), ``bias`` (4H,)
+        - ``haiku``: ``w`` (I+H, 4H), ``b`` (4H,), gates i, g, f, o
+        - ``equinox``: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias`` (4H,)
+        - ``keras``: ``kernel`` (I, 4H), ``recurrent_kernel`` (H, 4H), ``bias`` (4H,)
+        - ``onnx``: ``W`` (1, 4H, I), ``R`` (1, 4H, H), ``B`` (1, 8H), gates i, o, f, c
+        - ``linear-gates``: ``W{f,i,c,o}.weight`` (H, I+H), ``W{f,i,c,o}.bias`` (H,)
+
+    Raises:
+        InputError: there is no such layout.
+        WeightsError: everything that is wrong with the dictionary; it has projections (no cell above has a place for
+            ``weight_hr``); the layer or the direction is not in it.
+    """
+    target = _find_layout(layout)
+    endings = {name: match["ending"] for name in weights if (match := TORCH_NAME.fullmatch(str(name)))}
+    if projections := ", ".join(name for name in endings if name.startswith("weight_hr")):
+        # Alone: a projection gives every recurrent kernel another shape, which is no second mistake.
+        raise WeightsError(f"{projections}: a projection (proj_size > 0) has no place in other frameworks' LSTM cells")
+    ending = _ending(layer, reverse)
+    if ending == "_l0" and set(endings.values()) == {""}:
+        ending = ""  # nn.LSTMCell
+    if endings and ending not in endings.values():
+        there = ", ".join(sorted({other or "nn.LSTMCell (no ending)" for other in endings.values()}))
+        direction = "reverse" if reverse else "forward"
+        raise WeightsError(f"layer {layer} {direction} ({ending}) is not in the dictionary, which has {there}")
+
+    # Other layers are none of our business; whatever is no layer at all is unexpected.
+    chosen = {name: array for name, array in weights.items() if endings.get(name, ending) in (ending, "")}
+    biased = any(name.startswith("bias_") for name in endings)
+    return unflatten_tree(_write(_read(chosen, _torch_layout(ending, bias_optional=not biased)), target))
+
+
+def from_layout(
+    tree: Mapping[str, Any], layout: str, *, layer: int = 0, reverse: bool = False
+) -> dict[str, np.ndarray]:
+    """Another framework's cell as one layer and direction of a ``torch.nn.LSTM`` dictionary.
+
+    A merged bias becomes ``bias_ih`` and ``bias_hh`` is zero. Outputs are equal; training then differs, because torch
+    moves both biases. A cell without its bias (equinox, keras, onnx; absent or None) gives a dictionary without biases.
+    For ``haiku``, the 1 that its forward pass adds goes into the forget gate's bias.
+
+    Args:
+        tree: the nested dictionary that ``to_layout`` describes. NumPy arrays or anything that NumPy can read.
+        layout: one of ``LAYOUTS``.
+        layer: the layer to name in the result.
+        reverse: name the result as the reverse direction.
+
+    Returns:
+        ``weight_ih_l{k}{_reverse}``, ``weight_hh_…`` and, with biases, ``bias_ih_…``, ``bias_hh_…``: contiguous copies
+        in the tree's dtype.
+
+    Raises:
+        InputError: there is no such layout; the layer is negative.
+        WeightsError: everything that is wrong with the tree.
+    """
+    if layer < 0:
+        raise InputError(f"layer is {layer}, expected 0 or more")
+    parts = _read(flatten_tree(tree), _find_layout(layout))
+    weights = _write(parts, _torch_layout(_ending(layer, reverse)))
+    return {name: weights[name] for name in weights if name.startswith(tuple(parts))}
+
+
+def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested dictionary as a flat one, names joined with "/", as .safetensors and .npz files hold it.
+
+    Raises:
+        WeightsError: a name that would not come back from ``unflatten_tree`` (not a string, empty, or with a "/" in
+            it), or a branch with nothing in it.
+    """
+    if not isinstance(tree, Mapping):
+        raise WeightsError(f"expected a dictionary of arrays, got {type(tree).__name__}")
+    leaves = [(path, leaf) for path, leaf in _leaves(tree) if path]
+    rule = 'a name is a string, not empty and without "/"'
+    WeightsError.raise_any(
+        [
+            f"{list(path)}: {rule}"
+            for path, _ in leaves
+            if not all(isinstance(n, str) and n and "/" not in n for n in path)
+        ]
+        + [f"{list(path)}: an empty branch" for path, leaf in leaves if isinstance(leaf, Mapping)]
+    )
+    return {"/".join(path): leaf for path, leaf in leaves}
+
+
+def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested dictionary that ``flatten_tree`` made flat.
+
+    Raises:
+        WeightsError: a name with an empty piece, or a name that is both an array and a branch ("a" beside "a/b").
+    """
+    WeightsError.raise_any(
+        [f'{name!r}: an empty name before, between or after "/"' for name in flat if "" in name.split("/")]
+        + [f"{name}: both an array and a branch" for name in flat if any(n.startswith(f"{name}/") for n in flat)]
+    )
+    tree: dict[str, Any] = {}
+    for name, array in flat.items():
+        *branches, leaf = name.split("/")
+        branch = tree
+        for piece in branches:
+            branch = branch.setdefault(piece, {})
+        branch[leaf] = array
+    return tree
+
+
+def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """(path, what is there), where an empty branch counts as a leaf."""
+    if isinstance(tree, Mapping) and tree:
+        for name, below in tree.items():
+            yield from _leaves(below, (*path, name))
+    else:
+        yield path, tree
+
+
+def _find_layout(layout: str) -> Layout:
+    if layout not in LAYOUT_TABLE:
+        raise InputError(f"unknown layout {layout!r}, expected one of {', '.join(LAYOUTS)}")
+    return LAYOUT_TABLE[layout]
+
+
+def _torch_layout(ending: str, bias_optional: bool = True) -> Layout:
+    return Layout(TORCH_GATES, {f"{part}{ending}": part for part in PARTS}, bias_optional=bias_optional)
+
+
+def _ending(layer: int, reverse: bool) -> str:
+    return f"_l{layer}{'_reverse' if reverse else ''}"
+
+
+def _read(arrays: Mapping[str, Any], layout: Layout) -> dict[str, np.ndarray]:
+    """The four parts, gates first and in torch's order: weights (4, H, width), biases (4, H); or two without biases."""
+    entries = list(layout.entries())
+    arrays = {name: array for name, array in arrays.items() if array is not None}  # bias=None in equinox and keras
+    biased = any(name in arrays for names, held, _ in entries if held[0] not in WIDTHS for name in names)
+    if layout.bias_optional and not biased:
+        entries = [entry for entry in entries if entry[1][0] in WIDTHS]
+    known, hidden_size, input_size = _check(arrays, {name: shape for names, _, shape in entries for name in names})
+
+    parts: dict[str, np.ndarray] = {}
+    order = [layout.gates.index(gate) for gate in TORCH_GATES]
+    for names, held, _ in entries:
+        blocks = [known[name][0] if layout.direction_axis else known[name] for name in names]
+        joined = np.stack([block.T if layout.input_first else block for block in blocks])
+        widths = [WIDTHS.get(part, Axis(hidden=4 // len(names))).length(hidden_size, input_size) for part in held]
+        for part, block in zip(held, np.split(joined, np.cumsum(widths)[:-1], axis=-1), strict=True):
+            parts[part] = block.reshape(4, hidden_size, *block.shape[2:])[order]
+    if "bias" in parts:
+        bias = parts.pop("bias")
+        bias[1] += bias.dtype.type(layout.forget_offset)
+        parts |= {"bias_ih": bias, "bias_hh": np.zeros_like(bias)}
+    return parts
+
+
+def _write(parts: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
+    """The parts, as ``_read`` returns them, by the layout's flat names; zero biases where there are none."""
+    zero = np.zeros_like(parts["weight_hh"][..., 0])
+    bias = parts.get("bias_ih", zero) + parts.get("bias_hh", zero)
+    bias[1] -= bias.dtype.type(layout.forget_offset)
+    parts = {"bias_ih": zero, "bias_hh": zero, **parts, "bias": bias}
+
+    arrays: dict[str, np.ndarray] = {}
+    order = [TORCH_GATES.index(gate) for gate in layout.gates]
+    for names, held, _ in layout.entries():
+        rows = 4 * len(zero[0]) // len(names)
+        blocks = [parts[part][order].reshape(len(names), rows, *parts[part].shape[2:]) for part in held]
+        for name, block in zip(names, np.concatenate(blocks, axis=-1), strict=True):
+            turned = block.T if layout.input_first else block
+            # Contiguous copies, because safetensors writes the wrong numbers of a transposed view and says nothing.
+            arrays[name] = np.array(turned[None] if layout.direction_axis else turned, order="C")
+    return arrays
+
+
+def _check(arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[Axis]]) -> tuple[dict[str, np.ndarray], int, int]:
+    """The arrays as NumPy's, the hidden size and the input size; WeightsError with everything that is wrong."""
+    problems = [f"{name}: missing" for name in shapes if name not in arrays]
+    problems += [f"{name}: unexpected, the names are {', '.join(shapes)}" for name in arrays if name not in shapes]
+    known: dict[str, np.ndarray] = {}
+    for name in filter(arrays.__contains__, shapes):
+        try:
+            known[name] = np.asarray(arrays[name])
+        except (TypeError, ValueError, RuntimeError) as error:  # what NumPy and torch raise
+            problems.append(f"{name}: cannot be read as an array ({error})")
+
+    sizes = _find_sizes([(array.shape, shapes[name]) for name, array in known.items()])
+    for name, array in known.items():
+        words = f"({', '.join(map(str, shapes[name]))})"
+        if sizes is None:
+            problems.append(f"{name}: shape {array.shape}, expected {words}")
+        elif array.shape != (expected := tuple(axis.length(*sizes) for axis in shapes[name])):
+            why = f"{words} with hidden size {sizes[0]} and input size {sizes[1]}, as most arrays have them"
+            problems.append(f"{name}: shape {array.shape}, expected {expected} = {why}")
+
+    dtypes = {name: array.dtype.name for name, array in known.items()}
+    choices = f"expected one of {', '.join(DTYPES)}"
+    problems += [f"{name}: dtype {dtype}, {choices}" for name, dtype in dtypes.items() if dtype not in DTYPES]
+    if len(set(dtypes.values())) > 1:
+        problems.append(f"expected one dtype, found {', '.join(map(' '.join, dtypes.items()))}")
+    WeightsError.raise_any(problems)
+    assert sizes is not None  # without sizes there was a problem
+    return known, *sizes
+
+
+def _find_sizes(found: Sequence[tuple[tuple[int, ...], Sequence[Axis]]]) -> tuple[int, int] | None:
+    """(hidden, input) as most axes have them, so that one wrong array is blamed and not all the right ones."""
+    pairs = [pair for shape, axes in found if len(shape) == len(axes) for pair in zip(shape, axes, strict=True)]
+    votes = Counter(length // axis.hidden for length, axis in pairs if axis.hidden and not axis.input and length)
+    if not votes:
+        return None
+    hidden_size = votes.most_common(1)[0][0]
+    votes = Counter(length - axis.hidden * hidden_size for length, axis in pairs if axis.input)
+    input_size = max(votes, key=votes.__getitem__, default=-1)
+    return (hidden_size, input_size) if min(hidden_size, input_size + 1) > 0 else None
