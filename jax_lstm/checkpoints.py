@@ -50,7 +50,9 @@ class Checkpoints:
         about = self._manager.restore(epoch, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
         self._plan.require_same_run(about["fingerprint"], epoch)
         history = {name: np.empty(shape, np.dtype(dtype)) for name, (shape, dtype) in about["history"].items()}
-        target = {"state": state, "history": history}
+        # NumPy targets: where an event loop runs (a notebook), orbax restores on a thread of its own, in which the
+        # caller's enable_x64 is not in force and JAX arrays would come back as float32.
+        target = {"state": jax.tree.map(np.asarray, state), "history": history}
         restored = self._manager.restore(epoch, args=ocp.args.Composite(run=ocp.args.StandardRestore(target)))["run"]
         history = restored["history"]
         return epoch, jax.tree.map(jnp.asarray, restored["state"]), (history["losses"], history["predictions"])

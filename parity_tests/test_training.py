@@ -1,5 +1,6 @@
 """Training: the two backends walk the same path, a resumed run is the straight run, batches come in the same order."""
 
+import asyncio
 import functools
 
 import jax
@@ -77,6 +78,21 @@ def test_a_resumed_run_is_the_straight_run_bit_for_bit(backend, shuffle_seed, tm
     again = backends.train(backend, published("float64"), data, epochs=9, resume=True, **kept)
     assert again.resumed_from == 9
     np.testing.assert_array_equal(again.losses, straight.losses)
+
+
+def test_a_resumed_run_is_the_straight_run_inside_an_event_loop(tmp_path):
+    """As in a notebook, where orbax works on other threads, without the caller's enable_x64."""
+    train = functools.partial(backends.train, "jax", published("float64"), COMPANIES)
+    straight = train(epochs=40)
+
+    async def stages():
+        train(epochs=20, checkpoint_dir=tmp_path, checkpoint_every=20)
+        return train(epochs=40, checkpoint_dir=tmp_path, checkpoint_every=20, resume=True)
+
+    resumed = asyncio.run(stages())
+    for name, array in curves(straight).items():
+        assert curves(resumed)[name].dtype == np.float64
+        np.testing.assert_array_equal(curves(resumed)[name], array, err_msg=name)
 
 
 @pytest.mark.parametrize("backend", backends.BACKENDS)
