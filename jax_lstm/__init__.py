@@ -1,8 +1,40 @@
-"""The JAX backend: an LSTM as pure functions of (weights, data), and training with optax. Never imports torch."""
+"""The JAX backend: LSTMs as pure functions of (weights, data), and training with optax. Never imports torch."""
 
-from jax_lstm import by_hand
+from typing import TYPE_CHECKING, Any
+
+from jax_lstm import by_hand, forecaster
 from jax_lstm.by_hand import lstm_unit
+from jax_lstm.cell import lstm_cell
+from jax_lstm.forecaster import forecast
+from jax_lstm.stack import lstm, lstm_trace
 from jax_lstm.training import fit
+from lstm_shared.traces import ByHandTrace, LSTMTrace
 from lstm_shared.training import FitResult
 
-__all__ = ["FitResult", "by_hand", "fit", "lstm_unit"]
+if TYPE_CHECKING:
+    from jax_lstm import linen, nnx
+
+__all__ = [
+    "ByHandTrace",
+    "FitResult",
+    "LSTMTrace",
+    "by_hand",
+    "fit",
+    "forecast",
+    "forecaster",
+    "linen",
+    "lstm",
+    "lstm_cell",
+    "lstm_trace",
+    "lstm_unit",
+    "nnx",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the Flax modules when they are asked for: the functions do not need Flax, which takes a second."""
+    if name not in ("linen", "nnx"):
+        raise AttributeError(f"module 'jax_lstm' has no attribute {name!r}")
+    import importlib
+
+    return importlib.import_module(f"jax_lstm.{name}")

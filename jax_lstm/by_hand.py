@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from lstm_shared.by_hand import BY_HAND, ByHandTrace
+from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import require_by_hand
 from lstm_shared.inputs import require_prices
+from lstm_shared.traces import ByHandTrace
 
 Params = Mapping[str, ArrayLike]
 

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstm_parity.verdict import check
     from lstm_parity.compare import Row
     from lstm_parity.report import Report
+    from lstm_parity.verdict import check
 
 __all__ = ["Report", "Row", "check"]
 

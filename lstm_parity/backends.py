@@ -13,8 +13,8 @@ import torch
 
 import jax_lstm
 import torch_lstm
-from lstm_shared.by_hand import ByHandTrace
 from lstm_shared.tensors import to_array
+from lstm_shared.traces import ByHandTrace
 from lstm_shared.training import FitResult
 
 Backend = Literal["jax", "torch"]

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lstm_shared.by_hand import ByHandTrace
 from lstm_shared.errors import InputError
 from lstm_shared.files import write_file
+from lstm_shared.traces import ByHandTrace
 from lstm_shared.training import FitResult
 
 KINDS = (".png", ".svg", ".pdf")

@@ -11,19 +11,22 @@ from lstm_shared.by_hand import (
     WORKED_EXAMPLE_MEMORIES,
     WORKED_EXAMPLE_RESULT,
     WORKED_EXAMPLE_WEIGHTS,
-    ByHandTrace,
 )
 from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, describe, find_models
 from lstm_shared.dictionaries import by_hand_to_lstm, init_by_hand, init_lstm
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import load, save
-from lstm_shared.prices import prepare_prices, read_prices, score_held_out, windows
+from lstm_shared.layouts import LAYOUTS, flatten_tree, from_layout, to_layout, unflatten_tree
+from lstm_shared.price_files import read_prices
+from lstm_shared.prices import prepare_prices, score_held_out, windows
+from lstm_shared.traces import ByHandTrace, LSTMTrace
 from lstm_shared.training import FitResult
 
 __all__ = [
     "BY_HAND",
     "COMPANY_LABELS",
     "COMPANY_PRICES",
+    "LAYOUTS",
     "PUBLISHED_INIT",
     "PUBLISHED_PREDICTIONS",
     "PUBLISHED_TRAINED",
@@ -38,10 +41,13 @@ __all__ = [
     "ForecasterSpec",
     "InputError",
     "LSTMSpec",
+    "LSTMTrace",
     "WeightsError",
     "by_hand_to_lstm",
     "describe",
     "find_models",
+    "flatten_tree",
+    "from_layout",
     "init_by_hand",
     "init_lstm",
     "load",
@@ -49,5 +55,7 @@ __all__ = [
     "read_prices",
     "save",
     "score_held_out",
+    "to_layout",
+    "unflatten_tree",
     "windows",
 ]

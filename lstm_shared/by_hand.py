@@ -6,8 +6,6 @@ chapter 8, and its notebook. Names keep the article's words: 1 multiplies the sh
 ``o`` output gate.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 BY_HAND: tuple[str, ...] = (
@@ -63,17 +61,3 @@ WORKED_EXAMPLE_RESULT: dict[str, float] = {
     "long_memory": 2.92299183,
     "short_memory": 0.98929553,
 }
-
-
-class ByHandTrace(NamedTuple):
-    """Everything the by-hand LSTM computes, one entry a day: every field has shape ``(*series, days)``.
-
-    The memories are those *after* the day.
-    """
-
-    long_remember_percent: Any
-    potential_remember_percent: Any
-    potential_memory: Any
-    output_percent: Any
-    long_memory: Any
-    short_memory: Any

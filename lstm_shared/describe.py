@@ -107,10 +107,10 @@ class ForecasterSpec:
 
 Spec = ByHandSpec | LSTMSpec | CellSpec | ForecasterSpec
 
-_LSTM_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d+)(_reverse)?")
+_LSTM_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(0|[1-9][0-9]{0,5})(_reverse)?")
 _CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _HEAD_NAMES = ("fc.weight", "fc.bias")
-_OTHER_CELLS = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh for each column; an LSTM has four
+_OTHER_CELLS: dict[float, str] = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh for each column; an LSTM has four
 
 
 def describe(weights: Mapping[str, Any]) -> Spec:
@@ -145,7 +145,7 @@ def describe(weights: Mapping[str, Any]) -> Spec:
 
 def require_by_hand(weights: Mapping[str, Any]) -> None:
     """Raise the WeightsError that says how a dictionary departs from the by-hand model, if it does."""
-    if not any(name in BY_HAND for name in weights) and weights:
+    if not any(name in BY_HAND for name in weights):
         raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {_some(weights)}")
     WeightsError.raise_any(_departures(weights, ByHandSpec()))
 
@@ -183,60 +183,74 @@ def model_candidates(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _read_lstm(shapes: Shapes) -> LSTMSpec:
-    """Sizes by majority: one wrong array is then reported as wrong, instead of all the others."""
+    """Sizes by majority: one wrong array is then reported as wrong, instead of all the others.
+
+    A size that no array tells is 0.
+    """
     found = [(match, shapes[name]) for name in shapes if (match := _LSTM_NAME.fullmatch(name))]
-
-    def votes(part: str, axis: int, divisor: int = 1, layer: int | None = None) -> list[int]:
-        return [
-            shape[axis] // divisor
-            for match, shape in found
-            if match[1] == part and len(shape) > axis and (layer is None or int(match[2]) == layer)
-        ]
-
-    def majority(*ballots: list[int]) -> int:
-        counted = Counter(size for ballot in ballots for size in ballot)
-        return counted.most_common(1)[0][0] if counted else 0
-
+    layers = sorted({int(match[2]) for match, _ in found})
+    if layers[-1] >= len(found):  # and not a list of all that is missing: the number is only a part of a name
+        raise WeightsError(f"of the layers 0 to {layers[-1]}, only {', '.join(map(str, layers))} are there")
+    _refuse_other_cells([shape for match, shape in found if match[1] in ("weight_ih", "weight_hh")], shapes)
     projected = any(match[1] == "weight_hr" for match, _ in found)
-    recurrent = [shape for match, shape in found if match[1] == "weight_hh" and len(shape) == 2 and shape[1]]
-    ratios = {rows / columns for rows, columns in recurrent}
-    if (
-        not projected
-        and len(ratios) == 1
-        and (other := _OTHER_CELLS.get(int(ratio := ratios.pop())))
-        and ratio % 1 == 0
-    ):
-        rows, columns = recurrent[0]
-        raise WeightsError(
-            f"this is {other}, not an LSTM: weight_hh has {rows} rows for {columns} columns, not four times as many"
-        )
-    hidden = majority(*(votes(part, 0, 4) for part in _CELL_NAMES), votes("weight_hr", 1))
+
+    def votes(part: str, axis: int) -> list[int]:
+        return [shape[axis] for match, shape in found if match[1] == part and len(shape) > axis]
+
+    rows = [size // 4 for part in _CELL_NAMES for size in votes(part, 0) if size % 4 == 0]
+    hidden = _majority(rows + (votes("weight_hr", 1) if projected else votes("weight_hh", 1)))
+    first = [shape for match, shape in found if match[1] == "weight_ih" and match[2] == "0" and len(shape) == 2]
     return LSTMSpec(
-        input_size=majority(votes("weight_ih", 1, layer=0)),
+        input_size=_majority(
+            [columns for rows, columns in first if rows == 4 * hidden] or [shape[1] for shape in first]
+        ),
         hidden_size=hidden,
-        num_layers=1 + max(int(match[2]) for match, _ in found),
+        num_layers=1 + layers[-1],
         bias=any(match[1].startswith("bias") for match, _ in found),
         bidirectional=any(match[3] for match, _ in found),
-        proj_size=majority(votes("weight_hr", 0), votes("weight_hh", 1)) if projected else 0,
+        proj_size=_majority(votes("weight_hr", 0) + votes("weight_hh", 1)) if projected else 0,
     )
+
+
+def _refuse_other_cells(matrices: list[tuple[int, ...]], shapes: Shapes) -> None:
+    """Raise when all matrices are those of a GRU or of a plain RNN; ``shapes`` has weight_hh among other things."""
+    recurrent = {shape for name, shape in shapes.items() if "weight_hh" in name}
+    if len(recurrent) == 1 and len(shape := recurrent.pop()) == 2 and {other[:1] for other in matrices} == {shape[:1]}:
+        rows, columns = shape
+        if columns and (other := _OTHER_CELLS.get(rows / columns)):
+            raise WeightsError(
+                f"this is {other}, not an LSTM: weight_hh has {rows} rows for {columns} columns, not four times as many"
+            )
+
+
+def _majority(sizes: list[int]) -> int:
+    return Counter(sizes).most_common(1)[0][0] if sizes else 0
 
 
 def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
     lstm = {name.removeprefix("lstm."): shape for name, shape in shapes.items() if name.startswith("lstm.")}
     if not any(_LSTM_NAME.fullmatch(name) for name in lstm):
         raise WeightsError(f"a forecaster needs an LSTM under 'lstm.' beside its head; this holds {_some(shapes)}")
-    rows = [shapes[name][0] for name in _HEAD_NAMES if shapes.get(name)]
-    return ForecasterSpec(_read_lstm(lstm), rows[0] if rows else 0)
+    spec = _read_lstm(lstm)
+    weight, bias = (shapes.get(name, ()) for name in _HEAD_NAMES)
+    trusted = bias if bias and weight[1:] != (spec.output_size,) else weight
+    return ForecasterSpec(spec, trusted[0] if trusted else 0)
 
 
 def _shapes(weights: Mapping[str, Any]) -> Shapes:
-    return {name: tuple(np.shape(value)) for name, value in weights.items()}
+    shapes: Shapes = {}
+    for name, value in weights.items():
+        try:
+            shapes[name] = tuple(np.shape(value))
+        except ValueError as error:
+            raise WeightsError(f"{name} is not an array: it holds rows of different lengths") from error
+    return shapes
 
 
 def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
     shapes = _shapes(weights)
     problems = [
-        f"{name} is missing: {_in_words(spec)} has it, with shape {shape}"
+        f"{name} is missing: {_in_words(spec)} has it, with shape {_known(shape)}"
         for name, shape in spec.shapes.items()
         if name not in shapes
     ]
@@ -244,7 +258,7 @@ def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
         if name not in spec.shapes:
             problems.append(f"{name} is unexpected: {_in_words(spec)} has no such weight")
         elif shape != spec.shapes[name]:
-            problems.append(f"{name} has shape {shape}, expected {spec.shapes[name]}: {_why(name, spec)}")
+            problems.append(f"{name} has shape {shape}, expected {_known(spec.shapes[name])}: {_why(name, spec)}")
         elif 0 in shape:
             problems.append(f"{name} has shape {shape}: a size of 0 holds no weights")
     for name, value in weights.items():
@@ -259,7 +273,8 @@ def _why(name: str, spec: Spec) -> str:
     if isinstance(lstm, ByHandSpec):
         return "the by-hand weights are scalars"
     if name.startswith("fc."):
-        return f"(output size, features of the LSTM's outputs), with {_in_words(spec)}"
+        sizes = "(output size,)" if name == "fc.bias" else "(output size, features of the LSTM's outputs)"
+        return f"{sizes}, with {_in_words(spec)}"
     if "weight_hr" in name:
         return f"(proj_size, hidden_size), with {_in_words(spec)}"
     if "bias" in name:
@@ -273,13 +288,18 @@ def _in_words(spec: Spec) -> str:
     if isinstance(spec, ByHandSpec):
         return "the by-hand model"
     if isinstance(spec, ForecasterSpec):
-        return f"a forecaster with {spec.output_size} outputs over {_in_words(spec.lstm)}"
-    sizes = f"input_size {spec.input_size}, hidden_size {spec.hidden_size}"
+        return f"a forecaster of output size {_known(spec.output_size)} over {_in_words(spec.lstm)}"
+    sizes = f"input_size {_known(spec.input_size)}, hidden_size {_known(spec.hidden_size)}"
     if isinstance(spec, CellSpec):
         return f"an LSTM cell of {sizes}"
     projection = f", proj_size {spec.proj_size}" if spec.proj_size else ""
     direction = "bidirectional" if spec.bidirectional else "unidirectional"
     return f"a {spec.num_layers}-layer {direction} LSTM of {sizes}{projection}"
+
+
+def _known(size: int | tuple[int, ...]) -> str:
+    """A size or a shape, with ? for what no array tells."""
+    return re.sub(r"\b0\b", "?", str(size))
 
 
 def _nothing_known(weights: Mapping[str, Any]) -> str:
@@ -291,5 +311,5 @@ def _nothing_known(weights: Mapping[str, Any]) -> str:
 
 
 def _some(names: Mapping[str, Any]) -> str:
-    listed = sorted(names)
+    listed = sorted(names) or ["nothing"]
     return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

@@ -8,13 +8,18 @@ import numpy as np
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import LSTMSpec, require_by_hand
 from lstm_shared.errors import InputError
+from lstm_shared.inputs import is_whole
 
 
 def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     """Draw the twelve scalars as the published model does: weights from N(0, 1), biases 0.
 
     The stream is NumPy's, so that both backends start from the same numbers; it is not torch's stream.
+
+    Raises:
+        InputError: a seed that is not a whole number from 0 up, or a dtype that is not a floating-point one.
     """
+    InputError.raise_any(_problems(seed, dtype))
     draw = np.random.default_rng(seed).standard_normal
     return {name: np.asarray(draw() if name.startswith("w") else 0.0, dtype) for name in BY_HAND}
 
@@ -38,20 +43,32 @@ def init_lstm(
         The dictionary of ``torch.nn.LSTM.state_dict()``: ``weight_ih_l0`` (4·hidden_size, input_size) and so on.
 
     Raises:
-        InputError: a size that is not positive, or a projection that is not smaller than the hidden size.
+        InputError: a size that is not a positive whole number, a projection that is not smaller than the hidden size,
+            or a seed or dtype as in ``init_by_hand``.
     """
     problems = [
-        f"{name} is {value}, expected a positive whole number"
+        f"{name} is {value!r}, expected a positive whole number"
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
-        if value < 1
+        if not is_whole(value)
     ]
-    if not 0 <= proj_size < max(hidden_size, 1):
-        problems.append(f"proj_size is {proj_size}, expected 0 (none) up to hidden_size - 1 = {hidden_size - 1}")
-    InputError.raise_any(problems)
+    if not is_whole(proj_size, at_least=0):
+        problems.append(f"proj_size is {proj_size!r}, expected a whole number, 0 for none")
+    elif is_whole(hidden_size) and proj_size >= hidden_size:
+        problems.append(f"proj_size is {proj_size}, expected less than hidden_size, which is {hidden_size}")
+    InputError.raise_any(problems + _problems(seed, dtype))
     spec = LSTMSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
     rng = np.random.default_rng(seed)
     bound = 1 / np.sqrt(hidden_size)
     return {name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in spec.shapes.items()}
+
+
+def _problems(seed: Any, dtype: Any) -> list[str]:
+    problems = []
+    if not is_whole(seed, at_least=0):
+        problems.append(f"seed is {seed!r}, expected a whole number, 0 or larger")
+    if "float" not in np.dtype(dtype).name:
+        problems.append(f"dtype is {np.dtype(dtype).name}, expected a floating-point one, such as float32")
+    return problems
 
 
 def by_hand_to_lstm(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -3,11 +3,14 @@
 No pickle is ever executed, and a file is written whole or not at all.
 """
 
+import errno
 import io
 import os
 import tempfile
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +66,19 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
     """Write a weight dictionary as ``.safetensors`` or ``.npz``, whole or not at all.
 
     Raises:
-        InputError: another file kind, or bfloat16 into ``.npz`` (which would keep raw bytes without the dtype).
+        InputError: another file kind, a dtype it cannot hold, or bfloat16 into ``.npz`` (which would keep raw bytes
+            without the dtype).
         OSError: the place cannot be written; an existing file there is untouched.
     """
     kind = require_weights_name(path)
     # safetensors' NumPy writer corrupts arrays that are not C-contiguous and rejects scalars that are not arrays.
     arrays = {name: np.asarray(value, order="C") for name, value in weights.items()}
-    if kind == ".safetensors":
-        write_file(path, safetensors.numpy.save(arrays))
-        return
-    refused = [name for name, array in arrays.items() if array.dtype.kind == "V" or array.dtype.name == "bfloat16"]
-    if refused:
-        raise InputError(
-            f"{path}: .npz cannot hold {arrays[refused[0]].dtype} ({', '.join(refused)}); use .safetensors"
-        )
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
-    write_file(path, buffer.getvalue())
+    arrays = {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
+    held = [np.dtype(dtype) for dtype in _SAFETENSORS_DTYPES.values() if kind != ".npz" or dtype != ml_dtypes.bfloat16]
+    if refused := [name for name, array in arrays.items() if array.dtype not in held]:
+        instead = "; use .safetensors" if arrays[refused[0]].dtype.name == "bfloat16" else ""
+        raise InputError(f"{path}: {kind} cannot hold {arrays[refused[0]].dtype} ({', '.join(refused)}){instead}")
+    write_file(path, safetensors.numpy.save(arrays) if kind == ".safetensors" else _npz(arrays))
 
 
 def require_weights_name(path: str | os.PathLike[str]) -> str:
@@ -88,28 +87,34 @@ def require_weights_name(path: str | os.PathLike[str]) -> str:
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write the bytes to a temporary file beside ``path``, flush it to the disk, and rename it into place."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write the bytes to a temporary file beside ``path``, flush it to the disk, and rename it into place.
+
+    A link stays and its target is replaced; a pipe or a device, such as ``/dev/stdout``, is written directly.
+    """
+    with _errors_name(path):
+        if _is_stream(path):
+            Path(path).write_bytes(data)
+            return
+        target = os.path.realpath(path)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
     """Raise the OSError that writing ``path`` would end in; for use before a long computation."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: this is a directory, a file name is needed")
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass
+    with _errors_name(path):
+        if not _is_stream(path):
+            with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
+                pass
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -149,18 +154,31 @@ def _read_safetensors(path: str | os.PathLike[str], data: bytes) -> dict[str, np
 
 
 def _read_npz(path: str | os.PathLike[str], data: bytes) -> dict[str, np.ndarray]:
+    damaged = f"{path}: damaged, or not an .npz of plain arrays"
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise WeightsError(damaged)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise WeightsError(f"{path}: a single array, not an .npz archive of named ones")
             arrays = {name: archive[name] for name in archive.files}
-    except WeightsError:
-        raise
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
-        raise WeightsError(f"{path}: damaged, or not an .npz of plain arrays: {_first_line(error)}") from error
-    if raw := [name for name, array in arrays.items() if array.dtype.kind not in "fiub"]:
-        raise WeightsError(f"{path}: not numbers: {', '.join(raw)}")
-    return arrays
+    except Exception as error:  # a damaged archive makes zipfile, zlib and NumPy raise many kinds
+        if "allow_pickle" in str(error):
+            raise WeightsError(f"{path}: refused, it holds Python objects (unpickling them would run code)") from error
+        raise WeightsError(f"{damaged}: {_first_line(error)}") from error
+    if others := [
+        name for name, array in arrays.items() if not (hasattr(array, "dtype") and array.dtype.kind in "fiub")
+    ]:
+        raise WeightsError(f"{path}: not numbers: {', '.join(others)}")
+    return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """As ``np.savez``, which takes the names as keywords and so refuses ``file``."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _read_torch(path: str | os.PathLike[str], data: bytes) -> dict[str, np.ndarray]:
@@ -171,24 +189,31 @@ def _read_torch(path: str | os.PathLike[str], data: bytes) -> dict[str, np.ndarr
     except ImportError as error:
         raise InputError(f"{path}: reading a PyTorch file needs torch: pip install 'lstm-parity[torch]'") from error
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: refused, it holds more than tensors (unpickling it would run its code) or is damaged: "
             "save model.state_dict() instead"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise WeightsError(f"{path}: damaged, or not a PyTorch file: {_first_line(error)}") from error
+    except Exception as error:  # a damaged file makes torch's readers raise many kinds, none of which says more
+        raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
     for key in _STATE_DICT_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"{path}: no state dict in it: save model.state_dict()")
-    if others := [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]:
-        raise WeightsError(f"{path}: not a state dict: {', '.join(others[:5])} are not tensors")
-
-    return {str(name): to_array(value) for name, value in content.items()}
+    arrays, others = {}, []
+    for name, value in content.items():
+        try:
+            arrays[str(name)] = to_array(value)
+        except (AttributeError, TypeError, RuntimeError):  # no tensor; of a dtype NumPy has not; sparse; without data
+            others.append(str(name))
+    if others:
+        raise WeightsError(f"{path}: not a state dict of plain tensors, because of {_some(others)}")
+    return arrays
 
 
 def _kind(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> str:
@@ -197,6 +222,28 @@ def _kind(path: str | os.PathLike[str], kinds: tuple[str, ...]) -> str:
         why = " (PyTorch files are read only)" if suffix in READABLE else ""
         raise InputError(f"{path}: the file name must end in one of {', '.join(kinds)}{why}")
     return suffix
+
+
+def _is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether this is there and is neither a file nor a directory."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+@contextmanager
+def _errors_name(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the operating system name the file asked for, instead of a temporary one beside it."""
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "this is a directory, a file name is needed")
+        if not os.path.isdir(directory := os.path.dirname(os.path.realpath(path))):
+            raise FileNotFoundError(errno.ENOENT, f"there is no directory {directory}")
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstm_shared.errors import InputError
+from lstm_shared.inputs import is_whole
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def plan_training(
     elif leading[0] == 0:
         problems.append("data has no examples")
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("checkpoint_every", checkpoint_every)):
-        if value is not None and value < 1:
+        if value is not None and not is_whole(value):
             problems.append(f"{name} is {value}, expected a positive whole number")
     if checkpoint_dir is None and resume:
         problems.append("resume needs a checkpoint_dir to go on from")

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lstm_shared.by_hand import BY_HAND, ByHandTrace
+from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import require_by_hand
 from lstm_shared.dictionaries import init_by_hand
 from lstm_shared.inputs import require_prices
 from lstm_shared.tensors import to_tensor
+from lstm_shared.traces import ByHandTrace
 
 
 class LSTMByHand(L.LightningModule):

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from lstm_parity.verdict import check
 from lstm_parity.cli.options import write_json
 from lstm_parity.golden import QUICK_EPOCHS, golden_run
 from lstm_parity.plots import save_figure, training_curves
+from lstm_parity.verdict import check
 from lstm_shared.by_hand import COMPANY_LABELS, PUBLISHED_INIT, PUBLISHED_PREDICTIONS
 
 

@@ -59,7 +59,8 @@ def train(
     from lstm_shared.describe import require_by_hand
     from lstm_shared.dictionaries import init_by_hand
     from lstm_shared.files import load, require_weights_name, save
-    from lstm_shared.prices import prepare_prices, read_prices, score_held_out
+    from lstm_shared.price_files import read_prices
+    from lstm_shared.prices import prepare_prices, score_held_out
 
     if out is not None:
         require_weights_name(out)

@@ -1,0 +1,62 @@
+"""``lstm_cell``: one step of one layer, as ``torch.nn.LSTMCell``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from jax_lstm.recurrence import DirectionWeights, lstm_step
+from lstm_shared.describe import CellSpec, describe
+from lstm_shared.errors import WeightsError
+from lstm_shared.inputs import require_cell_inputs
+
+
+def lstm_cell(
+    params: Mapping[str, ArrayLike],
+    inputs: ArrayLike,
+    state: tuple[ArrayLike, ArrayLike] | None = None,
+    *,
+    precision: Any = None,
+) -> tuple[Float[Array, "*batch hidden"], Float[Array, "*batch hidden"]]:
+    """One step; the equations are those of ``torch.nn.LSTMCell``.
+
+    Args:
+        params: the ``state_dict()`` of a ``torch.nn.LSTMCell``: ``weight_ih`` (4·hidden_size, input_size),
+            ``weight_hh`` (4·hidden_size, hidden_size), and, or not, ``bias_ih`` and ``bias_hh`` (4·hidden_size,).
+        inputs: (batch, input_size) or (input_size,).
+        state: (h, c), (batch, hidden_size) or (hidden_size,) each; zeros when left out.
+        precision: of the matrix products, as in ``jax.numpy.matmul``.
+
+    Returns:
+        (h, c) after the step. h has the inputs' dtype; c is at least float32.
+
+    Raises:
+        WeightsError, InputError: everything that is wrong.
+    """
+    spec = describe(params)
+    if not isinstance(spec, CellSpec):
+        raise WeightsError(f"these are the weights of a {spec.kind}, expected those of an LSTM cell (weight_ih, …)")
+    inputs = jnp.asarray(inputs)
+    if isinstance(state, tuple | list):
+        state = tuple(map(jnp.asarray, state))  # pyright: ignore[reportAssignmentType]
+    require_cell_inputs(spec, inputs, state)
+    accumulate = jnp.promote_types(inputs.dtype, jnp.float32)
+    if state is None:
+        h = c = jnp.zeros((*inputs.shape[:-1], spec.hidden_size), accumulate)
+    else:
+        h, c = state
+    weights = {name: jnp.asarray(params[name]).astype(accumulate) for name in spec.shapes}
+    step = lstm_step(
+        DirectionWeights(
+            weights["weight_ih"].T,
+            weights["weight_hh"].T,
+            weights["bias_ih"] + weights["bias_hh"] if spec.bias else None,
+            None,
+        ),
+        inputs,
+        jnp.asarray(h, inputs.dtype),
+        jnp.asarray(c, accumulate),
+        precision,
+    )
+    return step.h, step.cell

@@ -1,0 +1,65 @@
+"""The forecaster: an LSTM and a linear head on the last output of each sequence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
+
+from jax_lstm.stack import lstm
+from lstm_shared.describe import ForecasterSpec, describe
+from lstm_shared.errors import WeightsError
+
+
+def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options: Any) -> Float[Array, "*batch output"]:
+    """Read sequences and predict from the last output of each.
+
+    Args:
+        params: the LSTM's weights prefixed ``lstm.``, and the head's ``fc.weight`` (output_size, features) and
+            ``fc.bias`` (output_size,): the ``state_dict()`` of ``torch_lstm.Forecaster``.
+        inputs: as for ``lstm``.
+        lstm_options: those of ``lstm``. With ``lengths``, the last output is that at each sequence's own end; a
+            sequence without steps has zeros there.
+
+    Returns:
+        (batch, output_size), or (output_size,) for unbatched inputs.
+
+    Raises:
+        WeightsError, InputError: everything that is wrong.
+    """
+    spec = describe(params)
+    if not isinstance(spec, ForecasterSpec):
+        raise WeightsError(f"these are the weights of a {spec.kind}, expected those of a forecaster (lstm.…, fc.…)")
+    weights = {name.removeprefix("lstm."): params[name] for name in spec.shapes if name.startswith("lstm.")}
+    outputs, _ = lstm(weights, inputs, **lstm_options)
+    time_axis = 1 if outputs.ndim == 3 and lstm_options.get("batch_first") else 0
+    last = _last(jnp.moveaxis(outputs, time_axis, 0), lstm_options.get("lengths"))
+    head, bias = (jnp.asarray(params[name]).astype(outputs.dtype) for name in ("fc.weight", "fc.bias"))
+    predictions = jnp.matmul(last, head.T, precision=lstm_options.get("precision"))
+    return predictions + jnp.broadcast_to(bias, predictions.shape)
+
+
+def loss(
+    params: Mapping[str, ArrayLike], batch: tuple[ArrayLike, ArrayLike]
+) -> tuple[Float[Array, ""], Float[Array, "batch output"]]:
+    """The mean squared error of a batch, for ``fit``.
+
+    Args:
+        batch: (inputs (batch, time, input_size), labels (batch, output_size)).
+
+    Returns:
+        (loss, predictions (batch, output_size)).
+    """
+    inputs, labels = batch
+    predictions = forecast(params, inputs, batch_first=True)
+    return jnp.mean((predictions - jnp.asarray(labels, predictions.dtype)) ** 2), predictions
+
+
+def _last(outputs: Float[Array, "time *batch features"], lengths: ArrayLike | None) -> Array:
+    if not outputs.shape[0]:
+        return jnp.zeros(outputs.shape[1:], outputs.dtype)
+    if lengths is None:
+        return outputs[-1]
+    # Length 0 takes the first output, which is padding, and so zero.
+    rows = jnp.clip(jnp.asarray(lengths) - 1, 0, outputs.shape[0] - 1)
+    return jnp.take_along_axis(outputs, rows[None, ..., None], axis=0)[0]

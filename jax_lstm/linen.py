@@ -1,0 +1,76 @@
+"""``LSTM`` as a Flax linen module: ``torch.nn.LSTM``'s arguments, and its ``state_dict()`` as ``params``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from jax_lstm.stack import lstm
+from lstm_shared.describe import LSTMSpec
+
+
+class LSTM(nn.Module):
+    """All of ``torch.nn.LSTM``; see ``jax_lstm.lstm`` for shapes and options.
+
+    ``variables["params"]`` is the weight dictionary: the names, shapes and initial distribution (U(±1/√hidden_size))
+    are torch's, and ``{"params": weights}`` with any LSTM dictionary are this module's variables.
+
+    Args are torch's, with its meanings and defaults, and:
+        param_dtype: dtype of new weights.
+        precision, implementation: as in ``jax_lstm.lstm``.
+    """
+
+    input_size: int
+    hidden_size: int
+    num_layers: int = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: float = 0.0
+    bidirectional: bool = False
+    proj_size: int = 0
+    param_dtype: Any = jnp.float32
+    precision: Any = None
+    implementation: str = "auto"
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """(outputs, (h_n, c_n)). Training with dropout: ``deterministic=False`` and ``rngs={"dropout": key}``."""
+        spec = LSTMSpec(
+            self.input_size, self.hidden_size, self.num_layers, self.bias, self.bidirectional, self.proj_size
+        )
+        initializer = uniform_initializer(self.hidden_size)
+        params = {name: self.param(name, initializer, shape, self.param_dtype) for name, shape in spec.shapes.items()}
+        dropout = 0.0 if deterministic else self.dropout
+        return lstm(
+            params,
+            inputs,
+            state,
+            batch_first=self.batch_first,
+            lengths=lengths,
+            reset=reset,
+            dropout=dropout,
+            key=self.make_rng("dropout") if dropout else None,
+            precision=self.precision,
+            implementation=self.implementation,
+        )
+
+
+def uniform_initializer(hidden_size: int) -> Callable[..., Array]:
+    """torch's: U(±1/√hidden_size) for every weight and bias, as ``initializer(key, shape, dtype)``."""
+    bound = hidden_size**-0.5
+
+    def initialize(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialize

@@ -1,0 +1,95 @@
+"""``LSTM`` as a Flax nnx module: ``torch.nn.LSTM``'s arguments, and one ``nnx.Param`` for each of its names."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, ArrayLike
+
+from jax_lstm.linen import uniform_initializer
+from jax_lstm.stack import lstm
+from lstm_shared.describe import LSTMSpec, describe
+from lstm_shared.errors import WeightsError
+
+
+class LSTM(nnx.Module):
+    """All of ``torch.nn.LSTM``; see ``jax_lstm.lstm`` for shapes and options.
+
+    Args are torch's, with its meanings and defaults, and:
+        param_dtype: dtype of new weights.
+        precision, implementation: as in ``jax_lstm.lstm``.
+        rngs: draws the weights (its ``params`` stream) and, when training, dropout (its ``dropout`` stream).
+
+    Dropout acts while ``deterministic`` is False: ``model.train()`` and ``model.eval()`` set it.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        param_dtype: Any = jnp.float32,
+        precision: Any = None,
+        implementation: str = "auto",
+        rngs: nnx.Rngs,
+    ):
+        self.spec = LSTMSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+        self.batch_first = batch_first
+        self.dropout = dropout
+        self.precision = precision
+        self.implementation = implementation
+        self.deterministic = False
+        self.rngs = rngs.fork() if dropout else None
+        initializer = uniform_initializer(hidden_size)
+        for name, shape in self.spec.shapes.items():
+            setattr(self, name, nnx.Param(initializer(rngs.params(), shape, param_dtype)))
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, ArrayLike], **options: Any) -> Self:
+        """A module of the sizes and values of an LSTM dictionary; ``options`` are those that no weight can tell.
+
+        Raises:
+            WeightsError: the dictionary is not an LSTM's.
+        """
+        spec = describe(weights)
+        if not isinstance(spec, LSTMSpec):
+            raise WeightsError(f"these are the weights of a {spec.kind}, expected those of an LSTM (weight_ih_l0, …)")
+        module = cls(**vars(spec), **{"rngs": nnx.Rngs(0), **options})
+        for name in spec.shapes:
+            setattr(module, name, nnx.Param(jnp.asarray(weights[name])))
+        return module
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The weight dictionary: torch's names, as for ``jax_lstm.lstm`` and ``lstm_shared.save``."""
+        return {name: getattr(self, name)[...] for name in self.spec.shapes}
+
+    def __call__(
+        self,
+        inputs: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """(outputs, (h_n, c_n))."""
+        dropout = 0.0 if self.deterministic else self.dropout
+        return lstm(
+            self.weights,
+            inputs,
+            state,
+            batch_first=self.batch_first,
+            lengths=lengths,
+            reset=reset,
+            dropout=dropout,
+            key=self.rngs.dropout() if dropout and self.rngs else None,
+            precision=self.precision,
+            implementation=self.implementation,
+        )

@@ -1,0 +1,120 @@
+"""The recurrence of one layer in one direction: a step, and the loop over time.
+
+``stack.py`` puts layers and directions together and knows about shapes and options; this file knows only equations.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+Kept = TypeVar("Kept")
+
+
+class DirectionWeights(NamedTuple):
+    """The weights of one layer and direction, transposed for ``features @ weight`` and in the accumulation's dtype.
+
+    They are rounded to the inputs' dtype only inside each product, so that the gradient, which is summed over the steps
+    in the dtype they have here, is accumulated in float32 also for bfloat16 inputs.
+    """
+
+    inputs: Float[Array, "inputs gates"]
+    hidden: Float[Array, "state gates"]
+    bias: Float[Array, " gates"] | None
+    projection: Float[Array, "hidden state"] | None
+
+
+class Step(NamedTuple):
+    """Everything that one step computes; (batch, hidden) each, and h (batch, state) after the projection."""
+
+    input_gate: Array
+    forget_gate: Array
+    candidate: Array
+    output_gate: Array
+    cell: Array
+    hidden: Array
+    h: Array
+
+
+def lstm_step(
+    weights: DirectionWeights,
+    inputs: Float[Array, "batch inputs"],
+    h: Float[Array, "batch state"],
+    c: Float[Array, "batch hidden"],
+    precision: Any = None,
+) -> Step:
+    """One step, as documented for ``torch.nn.LSTM`` (Hochreiter & Schmidhuber 1997; projection: Sak et al. 2014)::
+
+        i, f, o = sigmoid(W_ii x + b_ii + W_hi h + b_hi), …    g = tanh(W_ig x + b_ig + W_hg h + b_hg)
+        c' = f * c + i * g
+        h' = o * tanh(c'), or W_hr (o * tanh(c')) with a projection
+
+    Products take both sides in the inputs' dtype and accumulate in that of ``c``; so do the gates.
+    """
+    accumulate = c.dtype
+
+    def product(left: Array, right: Array) -> Array:
+        return jnp.matmul(left, right.astype(inputs.dtype), precision=precision, preferred_element_type=accumulate)
+
+    gates = product(inputs, weights.inputs) + product(h, weights.hidden)
+    if weights.bias is not None:
+        gates = gates + jnp.expand_dims(weights.bias, range(gates.ndim - 1))
+    input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=-1)
+    input_gate, forget_gate, output_gate = map(jax.nn.sigmoid, (input_gate, forget_gate, output_gate))
+    candidate = jnp.tanh(candidate)
+    cell = forget_gate * c + input_gate * candidate
+    hidden = output_gate * jnp.tanh(cell)
+    h = hidden.astype(inputs.dtype)
+    if weights.projection is not None:
+        h = product(h, weights.projection).astype(inputs.dtype)
+    return Step(input_gate, forget_gate, candidate, output_gate, cell, hidden, h)
+
+
+def recur(
+    weights: DirectionWeights,
+    inputs: Float[Array, "time batch inputs"],
+    h: Float[Array, "batch state"],
+    c: Float[Array, "batch hidden"],
+    *,
+    valid: Bool[Array, "time batch"] | None,
+    reset: Bool[Array, "time batch"] | None,
+    reverse: bool,
+    precision: Any,
+    keep: Callable[[Step], Kept],
+) -> tuple[Kept, tuple[Array, Array]]:
+    """Roll the step over time.
+
+    Args:
+        valid: where False, the step is padding: the state stays as it was, and what is kept is zero. The inputs must
+            be finite there. In the reverse direction each sequence thereby starts at its own end.
+        reset: where True, the state is zeroed before the step.
+        reverse: from the last step to the first.
+        keep: what to keep of each step.
+
+    Returns:
+        What was kept, with a leading time axis in the order of the inputs, and the last (h, c).
+    """
+
+    def step(state: tuple[Array, Array], step_inputs: Any) -> tuple[tuple[Array, Array], Kept]:
+        features, is_valid, is_reset = step_inputs
+        h, c = state
+        if is_reset is not None:
+            h, c = (jnp.where(is_reset[:, None], jnp.zeros_like(part), part) for part in (h, c))
+        now = lstm_step(weights, features, h, c, precision)
+        kept = keep(now)
+        if is_valid is None:
+            return (now.h, now.cell), kept
+
+        def hold(new: Array, old: Any) -> Array:
+            return jnp.where(is_valid[:, None], new, old)
+
+        # A reset in the padding must not touch the state that is held there.
+        return (hold(now.h, state[0]), hold(now.cell, state[1])), jax.tree.map(
+            lambda part: hold(part, jnp.zeros_like(part)), kept
+        )
+
+    (h, c), kept = lax.scan(step, (h, c), (inputs, valid, reset), reverse=reverse)
+    return kept, (h, c)

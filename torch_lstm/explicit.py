@@ -1,0 +1,173 @@
+"""An LSTM written out gate by gate in PyTorch, for every configuration.
+
+The reference to read, and the oracle where ``torch.nn.LSTM`` refuses or is silent: length 0, no steps, resets, and the
+gates. It loops in Python over layers, directions and steps, and is written to be checked by eye, not to be fast.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lstm_shared.describe import LSTMSpec, describe
+from lstm_shared.errors import WeightsError
+from lstm_shared.inputs import require_sequence
+from lstm_shared.tensors import to_tensor
+from lstm_shared.traces import LSTMTrace
+
+State = tuple[Tensor, Tensor]
+
+_FIELDS = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden", "projection")
+
+
+def trace(
+    weights: Mapping[str, Any],
+    inputs: Any,
+    state: tuple[Any, Any] | None = None,
+    *,
+    batch_first: bool = False,
+    lengths: Any = None,
+    reset: Any = None,
+) -> LSTMTrace:
+    """All gates and states of every layer, direction and step, in the same form as ``jax_lstm.lstm_trace``.
+
+    Args, shapes and errors are those of ``jax_lstm.lstm``; arrays may be tensors, and gradients flow through them.
+    """
+    return run(weights, inputs, state, batch_first=batch_first, lengths=lengths, reset=reset)[2]
+
+
+def run(
+    weights: Mapping[str, Any],
+    inputs: Any,
+    state: tuple[Any, Any] | None = None,
+    *,
+    batch_first: bool = False,
+    lengths: Any = None,
+    reset: Any = None,
+) -> tuple[Tensor, State, LSTMTrace]:
+    """(outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it came about."""
+    spec = describe(weights)
+    if not isinstance(spec, LSTMSpec):
+        raise WeightsError(f"these are the weights of a {spec.kind}, expected those of an LSTM (weight_ih_l0, …)")
+    inputs, lengths, reset = (
+        x if x is None or isinstance(x, Tensor) else to_tensor(x) for x in (inputs, lengths, reset)
+    )
+    if isinstance(state, tuple | list):
+        state = tuple(x if isinstance(x, Tensor) else to_tensor(x) for x in state)  # pyright: ignore[reportAssignmentType]
+    known = None if lengths is None else lengths.numpy()
+    require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=known, reset=reset)
+    batched = inputs.dim() == 3
+
+    def time_major(tensor: Tensor) -> Tensor:
+        if not batched:
+            return tensor.unsqueeze(1)
+        return tensor.transpose(0, 1) if batch_first else tensor
+
+    def as_given(tensor: Tensor) -> Tensor:
+        """(…, time, batch, size) -> with the axes of the caller's inputs."""
+        if not batched:
+            return tensor.squeeze(-2)
+        return tensor.transpose(-3, -2) if batch_first else tensor
+
+    features = time_major(inputs)
+    time, batch, _ = features.shape
+    accumulate = torch.promote_types(inputs.dtype, torch.float32)
+    rows = (spec.num_layers * len(spec.directions), batch)
+    if state is None:
+        h_0 = features.new_zeros((*rows, spec.state_size))
+        c_0 = features.new_zeros((*rows, spec.hidden_size), dtype=accumulate)
+    else:
+        h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in state)
+        h_0, c_0 = h_0.to(inputs.dtype), c_0.to(accumulate)
+    valid = torch.ones((time, batch), dtype=torch.bool)
+    if lengths is not None:
+        valid = torch.arange(time)[:, None] < lengths.reshape(1, -1)
+        features = torch.where(valid[..., None], features, 0.0)
+    resets = torch.zeros((time, batch), dtype=torch.bool) if reset is None else time_major(reset)
+    tensors = {name: value if isinstance(value, Tensor) else to_tensor(value) for name, value in weights.items()}
+
+    collected: dict[str, list[Tensor]] = {field: [] for field in _FIELDS}
+    h_n, c_n = [], []
+    for layer in range(spec.num_layers):
+        outputs = []
+        for direction, suffix in enumerate(spec.directions):
+            of_direction = {
+                name.removesuffix(f"_l{layer}{suffix}"): tensor.to(accumulate)
+                for name, tensor in tensors.items()
+                if name.endswith(f"_l{layer}{suffix}")
+            }
+            row = len(h_n)
+            steps, h, c = _run_direction(
+                of_direction, features, h_0[row], c_0[row], valid, resets, backwards=direction == 1
+            )
+            for field, tensor in steps.items():
+                collected[field].append(tensor)
+            outputs.append(steps["projection" if spec.proj_size else "hidden"].to(inputs.dtype))
+            h_n.append(h)
+            c_n.append(c)
+        features = torch.cat(outputs, dim=-1)
+
+    shape = (spec.num_layers, len(spec.directions))
+    fields = {
+        field: as_given(torch.stack(tensors).unflatten(0, shape)) if tensors else None
+        for field, tensors in collected.items()
+    }
+    states = tuple(torch.stack(parts) if batched else torch.stack(parts).squeeze(-2) for parts in (h_n, c_n))
+    return as_given(features), states, LSTMTrace(**fields)  # pyright: ignore[reportReturnType]
+
+
+def _run_direction(
+    weights: Mapping[str, Tensor],
+    features: Tensor,
+    h: Tensor,
+    c: Tensor,
+    valid: Tensor,
+    resets: Tensor,
+    *,
+    backwards: bool,
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """One layer in one direction: what each step computed, (time, batch, size) by name, and the last h and c."""
+    projected = "weight_hr" in weights
+    time = features.shape[0]
+    steps: dict[int, dict[str, Tensor]] = {}
+    for t in reversed(range(time)) if backwards else range(time):
+        here, starts_anew = valid[t][:, None], (resets[t] & valid[t])[:, None]
+        h, c = torch.where(starts_anew, 0.0, h), torch.where(starts_anew, 0.0, c)
+        step = _step(weights, features[t], h, c)
+        new_h = step["projection" if projected else "hidden"].to(h.dtype)
+        h, c = torch.where(here, new_h, h), torch.where(here, step["cell"], c)
+        steps[t] = {field: torch.where(here, tensor, 0.0) for field, tensor in step.items()}
+    if time:
+        return {field: torch.stack([steps[t][field] for t in range(time)]) for field in steps[0]}, h, c
+    sizes = dict.fromkeys(_FIELDS[:-1], c.shape[-1]) | ({"projection": h.shape[-1]} if projected else {})
+    return (
+        {field: features.new_zeros((0, features.shape[1], size), dtype=c.dtype) for field, size in sizes.items()},
+        h,
+        c,
+    )
+
+
+def _step(weights: Mapping[str, Tensor], x: Tensor, h: Tensor, c: Tensor) -> dict[str, Tensor]:
+    """The equations of the ``torch.nn.LSTM`` documentation; products of rounded numbers, summed in c's dtype."""
+
+    def product(features: Tensor, weight: Tensor) -> Tensor:
+        return features.to(c.dtype) @ weight.to(x.dtype).to(c.dtype).T
+
+    W_ii, W_if, W_ig, W_io = weights["weight_ih"].chunk(4)
+    W_hi, W_hf, W_hg, W_ho = weights["weight_hh"].chunk(4)
+    b_i, b_f, b_g, b_o = torch.zeros(4)
+    if "bias_ih" in weights:
+        b_i, b_f, b_g, b_o = (weights["bias_ih"] + weights["bias_hh"]).chunk(4)
+    input_gate = torch.sigmoid(product(x, W_ii) + product(h, W_hi) + b_i)
+    forget_gate = torch.sigmoid(product(x, W_if) + product(h, W_hf) + b_f)
+    candidate = torch.tanh(product(x, W_ig) + product(h, W_hg) + b_g)
+    output_gate = torch.sigmoid(product(x, W_io) + product(h, W_ho) + b_o)
+    cell = forget_gate * c + input_gate * candidate
+    hidden = output_gate * torch.tanh(cell)
+    step: dict[str, Tensor] = dict(
+        zip(_FIELDS, (input_gate, forget_gate, candidate, output_gate, cell, hidden), strict=False)
+    )
+    if "weight_hr" in weights:
+        step["projection"] = product(hidden.to(x.dtype), weights["weight_hr"])
+    return step

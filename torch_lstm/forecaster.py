@@ -1,0 +1,85 @@
+"""The forecaster as a Lightning module: an LSTM and a linear head on the last output of each sequence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from lstm_shared.describe import ForecasterSpec, describe
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.tensors import to_tensor
+
+
+class Forecaster(L.LightningModule):
+    """``nn.LSTM`` under ``lstm`` and ``nn.Linear`` under ``fc``; ``state_dict()`` is the shared dictionary.
+
+    Args:
+        weights: a forecaster's dictionary, which gives all the sizes; or leave it out and give sizes.
+        input_size, hidden_size: needed without weights.
+        output_size, num_layers, bias, bidirectional, proj_size: as in ``nn.LSTM`` and ``nn.Linear``.
+        learning_rate: of Adam, when the Trainer makes the optimizer.
+
+    Raises:
+        WeightsError: the dictionary is not a forecaster's.
+        InputError: neither weights nor sizes, or both.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Any] | None = None,
+        *,
+        input_size: int | None = None,
+        hidden_size: int | None = None,
+        output_size: int = 1,
+        num_layers: int = 1,
+        bias: bool = True,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        learning_rate: float = 1e-3,
+    ):
+        super().__init__()
+        sizes: dict[str, Any] = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "bias": bias,
+            "bidirectional": bidirectional,
+            "proj_size": proj_size,
+        }
+        if weights is not None:
+            if input_size is not None or hidden_size is not None:
+                raise InputError("weights give all the sizes: leave out input_size and hidden_size")
+            spec = describe(weights)
+            if not isinstance(spec, ForecasterSpec):
+                raise WeightsError(
+                    f"these are the weights of a {spec.kind}, expected those of a forecaster (lstm.…, fc.…)"
+                )
+            sizes, output_size = vars(spec.lstm), spec.output_size
+        elif input_size is None or hidden_size is None:
+            raise InputError("a forecaster needs weights, or input_size and hidden_size")
+        self.learning_rate = learning_rate
+        self.lstm = nn.LSTM(batch_first=True, **sizes)
+        features = (proj_size or self.lstm.proj_size or self.lstm.hidden_size) * (2 if self.lstm.bidirectional else 1)
+        self.fc = nn.Linear(features, output_size)
+        if weights is not None:
+            tensors = {name: to_tensor(value) for name, value in weights.items()}
+            self.to(next(iter(tensors.values())).dtype)
+            self.load_state_dict(tensors)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, time, input_size) -> predictions (batch, output_size)."""
+        outputs, _ = self.lstm(inputs)
+        return self.fc(outputs[:, -1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """The mean squared error of (inputs (batch, time, input_size), labels (batch, output_size)), logged."""
+        inputs, labels = batch
+        predictions = self.forward(inputs)
+        loss = torch.mean((predictions - labels) ** 2)
+        self.log("train_loss", loss)
+        return {"loss": loss, "predictions": predictions.detach()}

@@ -1,0 +1,41 @@
+"""The LSTM cell as many tutorials write it: one Linear layer a gate, on input and hidden state side by side."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearGatesCell(nn.Module):
+    """One step with explicit gates; equal to ``torch.nn.LSTMCell`` with one bias instead of two.
+
+    The weights in that cell's form: ``lstm_shared.from_layout(cell.state_dict(), "linear-gates")``.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: features of the hidden state and the cell state.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__()
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.Wf = nn.Linear(input_size + hidden_size, hidden_size)
+        self.Wi = nn.Linear(input_size + hidden_size, hidden_size)
+        self.Wc = nn.Linear(input_size + hidden_size, hidden_size)
+        self.Wo = nn.Linear(input_size + hidden_size, hidden_size)
+
+    def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """(h, c) after one step.
+
+        Args:
+            inputs: (batch, input_size) or (input_size,).
+            state: (h, c), (batch, hidden_size) or (hidden_size,) each; zeros when left out.
+        """
+        zeros = inputs.new_zeros((*inputs.shape[:-1], self.hidden_size))
+        h, c = (zeros, zeros) if state is None else state
+        together = torch.cat([inputs, h], dim=-1)
+        forget_gate = torch.sigmoid(self.Wf(together))
+        input_gate = torch.sigmoid(self.Wi(together))
+        candidate = torch.tanh(self.Wc(together))
+        output_gate = torch.sigmoid(self.Wo(together))
+        c = forget_gate * c + input_gate * candidate
+        return output_gate * torch.tanh(c), c

@@ -1,0 +1,52 @@
+"""From a weight dictionary to the torch module that it describes, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, describe
+from lstm_shared.errors import WeightsError
+from lstm_shared.tensors import to_array, to_tensor
+from torch_lstm.by_hand import LSTMByHand
+from torch_lstm.forecaster import Forecaster
+
+
+def to_torch(weights: Mapping[str, Any]) -> nn.Module:
+    """The module whose ``state_dict()`` the dictionary is, in the dictionary's dtype, on the CPU.
+
+    Returns:
+        LSTMByHand, ``nn.LSTM``, ``nn.LSTMCell`` or Forecaster.
+
+    Raises:
+        WeightsError: the dictionary is none of these.
+    """
+    spec = describe(weights)
+    if isinstance(spec, ByHandSpec):
+        return LSTMByHand(weights)
+    if isinstance(spec, ForecasterSpec):
+        return Forecaster(weights)
+    module = nn.LSTMCell(**vars(spec)) if isinstance(spec, CellSpec) else nn.LSTM(**vars(spec))
+    tensors = {name: to_tensor(value) for name, value in weights.items()}
+    module = module.to(next(iter(tensors.values())).dtype)
+    module.load_state_dict(tensors)
+    return module
+
+
+def from_torch(module_or_state_dict: nn.Module | Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, np.ndarray]:
+    """The weight dictionary of a module or state dict, as NumPy arrays in its dtype.
+
+    Args:
+        prefix: take only the names under it and strip it; the dot at its end may be left out.
+
+    Raises:
+        WeightsError: nothing is under the prefix.
+    """
+    state = module_or_state_dict.state_dict() if isinstance(module_or_state_dict, nn.Module) else module_or_state_dict
+    prefix = prefix if not prefix or prefix.endswith(".") else prefix + "."
+    weights = {name.removeprefix(prefix): to_array(t) for name, t in state.items() if name.startswith(prefix)}
+    if not weights:
+        raise WeightsError(f"nothing under the prefix {prefix!r}: there are {', '.join(list(state)[:5]) or 'no names'}")
+    return weights
