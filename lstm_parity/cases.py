@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ml_dtypes
+import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_shared.by_hand import COMPANY_PRICES
-from lstm_shared.describe import ByHandSpec, Spec, describe
-from lstm_shared.inputs import require_prices
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec, describe
+from lstm_shared.errors import InputError
+from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
 
 # What a backend computed: stage -> name -> array, in the order of computation. Stages are "forward", "loss",
 # "gradient" and "adam"; in the last the arrays have the steps as their first axis.
 Observation = dict[str, dict[str, np.ndarray]]
+
+# Inputs that are drawn when none are given: sizes that differ from each other and are quick.
+_TIME, _BATCH = 12, 3
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,14 @@ class Case:
     """Everything a backend needs to compute the observations of a check; NumPy arrays throughout.
 
     Attributes:
-        inputs: by hand, prices (*series, days).
-        state: the initial states by name; by hand ``long_memory`` and ``short_memory``.
+        inputs: by hand, prices (*series, days); else as for ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast``.
+        state: the initial states by name: ``long_memory`` and ``short_memory`` by hand, else ``h`` and ``c``; empty for
+            a forecaster.
         cotangents: for every forward array, the random numbers of order 1 whose inner product with it is the loss; no
             gradient is then too small to be judged.
         steps: Adam steps to take.
         seed: where the cotangents (and inputs, if none were given) come from.
+        batch_first, lengths, reset: as in ``jax_lstm.lstm``.
     """
 
     spec: Spec
@@ -36,12 +42,24 @@ class Case:
     cotangents: dict[str, np.ndarray]
     steps: int
     seed: int
+    batch_first: bool = False
+    lengths: np.ndarray | None = None
+    reset: np.ndarray | None = None
+
+    @property
+    def time(self) -> int:
+        """Steps of the inputs, days by hand, 1 for a cell."""
+        if isinstance(self.spec, ByHandSpec):
+            return self.inputs.shape[-1]
+        if isinstance(self.spec, CellSpec):
+            return 1
+        return self.inputs.shape[1 if self.inputs.ndim == 3 and self.batch_first else 0]
 
     def astype(self, dtype: str) -> "Case":
-        """The same case with every array rounded to this dtype."""
+        """The same case with every floating-point array rounded to this dtype."""
 
         def cast(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return {name: array.astype(ml_dtypes.finfo(np.dtype(dtype)).dtype) for name, array in arrays.items()}
+            return {name: array.astype(np.dtype(dtype)) for name, array in arrays.items()}
 
         return replace(
             self,
@@ -53,7 +71,15 @@ class Case:
 
 
 def make_case(
-    weights: Mapping[str, Any], inputs: Any = None, *, state: Any = None, steps: int = 10, seed: int = 0
+    weights: Mapping[str, Any],
+    inputs: Any = None,
+    *,
+    state: Any = None,
+    batch_first: bool = False,
+    lengths: Any = None,
+    reset: Any = None,
+    steps: int = 10,
+    seed: int = 0,
 ) -> Case:
     """Check the arguments of ``check`` and fill in what was left out.
 
@@ -62,17 +88,76 @@ def make_case(
     """
     spec = describe(weights)
     arrays = {name: np.asarray(weights[name]) for name in spec.shapes}
-    if isinstance(spec, ByHandSpec):
-        return _by_hand_case(arrays, inputs, state, steps, seed)
-    raise TypeError(f"no check for {spec}")
+    rng = np.random.default_rng(seed)
+    if isinstance(spec, LSTMSpec):
+        case = _lstm_case(spec, arrays, inputs, state, batch_first, lengths, reset, rng)
+    else:
+        if lengths is not None or reset is not None:
+            raise InputError(f"lengths and reset are for an LSTM; these are the weights of a {spec.kind}")
+        make = {ByHandSpec: _by_hand_case, CellSpec: _cell_case, ForecasterSpec: _forecaster_case}[type(spec)]
+        case = make(spec, arrays, inputs, state, rng)
+    return replace(case, steps=steps, seed=seed)
 
 
-def _by_hand_case(weights: dict[str, np.ndarray], inputs: Any, state: Any, steps: int, seed: int) -> Case:
+def _by_hand_case(spec: ByHandSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
     prices = np.asarray(COMPANY_PRICES if inputs is None else inputs)
     long_memory, short_memory = (np.asarray(memory) for memory in ((0.0, 0.0) if state is None else state))
     require_prices(prices.shape, prices.dtype, long_memory.shape, short_memory.shape)
-    rng = np.random.default_rng(seed)
     cotangents = {name: rng.standard_normal(prices.shape) for name in ("long_memory", "short_memory")}
     memories = {"long_memory": long_memory, "short_memory": short_memory}
     state = {name: np.broadcast_to(memory, prices.shape[:-1]) for name, memory in memories.items()}
-    return Case(ByHandSpec(), weights, prices, state, cotangents, steps, seed)
+    return Case(spec, weights, prices, state, cotangents, 0, 0)
+
+
+def _lstm_case(
+    spec: LSTMSpec,
+    weights: Any,
+    inputs: Any,
+    state: Any,
+    batch_first: bool,
+    lengths: Any,
+    reset: Any,
+    rng: np.random.Generator,
+) -> Case:
+    lengths, reset = (None if x is None else np.asarray(x) for x in (lengths, reset))
+    if inputs is None:
+        time, batch = (_TIME, _BATCH) if lengths is None else (int(lengths.max(initial=0)), lengths.size)
+        leading = reset.shape if reset is not None else (batch, time) if batch_first else (time, batch)
+        inputs = rng.standard_normal((*leading, spec.input_size))
+    inputs = np.asarray(inputs)
+    if isinstance(state, tuple | list):
+        state = tuple(map(np.asarray, state))
+    require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=lengths, reset=reset)
+    batch = inputs.shape[:-1][0 if batch_first else 1 :][:1] if inputs.ndim == 3 else ()
+    rows = (spec.num_layers * len(spec.directions), *batch)
+    if state is None:
+        state = (np.zeros((*rows, spec.state_size)), np.zeros((*rows, spec.hidden_size)))
+    shapes = {
+        "outputs": (*inputs.shape[:-1], spec.output_size),
+        "h_n": (*rows, spec.state_size),
+        "c_n": (*rows, spec.hidden_size),
+    }
+    cotangents = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    states = dict(zip("hc", state, strict=True))
+    return Case(spec, weights, inputs, states, cotangents, 0, 0, batch_first, lengths, reset)
+
+
+def _cell_case(spec: CellSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
+    inputs = np.asarray(rng.standard_normal((_BATCH, spec.input_size)) if inputs is None else inputs)
+    if isinstance(state, tuple | list):
+        state = tuple(map(np.asarray, state))
+    require_cell_inputs(spec, inputs, state)
+    shape = (*inputs.shape[:-1], spec.hidden_size)
+    states = dict(zip("hc", (np.zeros(shape), np.zeros(shape)) if state is None else state, strict=True))
+    return Case(spec, weights, inputs, states, {name: rng.standard_normal(shape) for name in "hc"}, 0, 0)
+
+
+def _forecaster_case(spec: ForecasterSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
+    if state is not None:
+        raise InputError("a forecaster starts from zero states: leave out state")
+    inputs = np.asarray(rng.standard_normal((_BATCH, _TIME, spec.lstm.input_size)) if inputs is None else inputs)
+    require_sequence(spec.lstm, inputs, batch_first=True)
+    if inputs.ndim != 3 or not inputs.shape[1]:
+        raise InputError(f"inputs has shape {inputs.shape}, expected (batch, time, features) with at least one step")
+    cotangents = {"predictions": rng.standard_normal((inputs.shape[0], spec.output_size))}
+    return Case(spec, weights, inputs, {}, cotangents, 0, 0, batch_first=True)

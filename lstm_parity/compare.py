@@ -71,10 +71,15 @@ def factor(spec: Spec, steps: int) -> float:
 
     By hand, with weights from N(0, 1) and prices of order 1, the worst of 1,000 random dictionaries used 2.6 eps over
     4 days and 48 over 64; beyond, rounding keeps growing with the days.
+
+    The vector model is judged relative to a group's largest magnitude, which grows with the lengths of its sums as
+    their rounding does: from hidden size 4 to 512 and 6 to 1,000 steps, up to three layers and both directions, outputs
+    and gradients used at most 3.4 eps in float64 and float32, and Adam steps 38 of their grown tolerance (float32,
+    hidden size 512, in weights whose gradient almost vanishes).
     """
     if isinstance(spec, ByHandSpec):
         return 32.0 if steps <= 4 else 128.0 * max(1.0, steps / 64)
-    raise TypeError(f"no factor is calibrated for {spec}")
+    return 64.0  # the worst measured, and room for weights that are harder than these
 
 
 def magnitude(weights: Arrays, *inputs: np.ndarray) -> float:

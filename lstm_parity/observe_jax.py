@@ -11,7 +11,7 @@ import optax
 import jax_lstm
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
-from lstm_shared.describe import ByHandSpec
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 Forward = Callable[[Any, Any, Any], dict[str, Any]]
 
@@ -24,14 +24,24 @@ def observe(case: Case) -> Observation:
 
 def _forward(case: Case) -> Forward:
     """The model as a function (weights, inputs, state) -> name -> array."""
-    if isinstance(case.spec, ByHandSpec):
 
-        def by_hand(weights: Any, prices: Any, state: Any) -> dict[str, Any]:
-            trace = jax_lstm.by_hand.trace(weights, prices, **state)
-            return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
+    def by_hand(weights: Any, prices: Any, state: Any) -> dict[str, Any]:
+        trace = jax_lstm.by_hand.trace(weights, prices, **state)
+        return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
 
-        return by_hand
-    raise TypeError(f"no JAX model for {case.spec}")
+    def lstm(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
+        options = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
+        outputs, (h_n, c_n) = jax_lstm.lstm(weights, inputs, (state["h"], state["c"]), **options)
+        return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
+
+    def cell(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
+        h, c = jax_lstm.lstm_cell(weights, inputs, (state["h"], state["c"]))
+        return {"h": h, "c": c}
+
+    def forecaster(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
+        return {"predictions": jax_lstm.forecast(weights, inputs, batch_first=True)}
+
+    return {ByHandSpec: by_hand, LSTMSpec: lstm, CellSpec: cell, ForecasterSpec: forecaster}[type(case.spec)]
 
 
 def _observe(forward: Forward, case: Case) -> Observation:
@@ -55,17 +65,12 @@ def _observe(forward: Forward, case: Case) -> Observation:
     }
     adam = optax.adam(LEARNING_RATE)
     optimizer_state = adam.init(weights)
-
-    @jax.jit
-    def update(weights: Any, optimizer_state: Any) -> Any:
-        _, gradient = jax.value_and_grad(loss, has_aux=True)(weights, inputs, state)
-        updates, optimizer_state = adam.update(gradient, optimizer_state, weights)
-        return optax.apply_updates(weights, updates), optimizer_state
-
     steps = []
     for _ in range(case.steps):
-        weights, optimizer_state = update(weights, optimizer_state)
+        updates, optimizer_state = jax.jit(adam.update)(by_weight, optimizer_state, weights)
+        weights = optax.apply_updates(weights, updates)
         steps.append(weights)
+        _, (by_weight, _, _) = gradients(weights, inputs, state)
     if steps:
         observation["adam"] = jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
     return jax.tree.map(np.asarray, observation)

@@ -6,28 +6,65 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
-from lstm_shared.describe import ByHandSpec
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.tensors import to_array, to_tensor
-from torch_lstm import LSTMByHand
+from torch_lstm import to_torch
+from torch_lstm.explicit import run
 
 Forward = Callable[[Tensor, Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 def observe(case: Case) -> Observation:
     """Run the case in its own dtype with the reference module of its kind."""
-    if isinstance(case.spec, ByHandSpec):
-        module = LSTMByHand(case.weights)
+    module = to_torch(case.weights)
+    forward = {ByHandSpec: _by_hand, LSTMSpec: _lstm, CellSpec: _cell, ForecasterSpec: _forecaster}[type(case.spec)]
+    return _observe(module, forward(module, case), case)
 
-        def forward(prices: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            trace = module.trace(prices, **state)
-            return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
 
-        return _observe(module, forward, case)
-    raise TypeError(f"no torch model for {case.spec}")
+def _by_hand(module: Any, case: Case) -> Forward:
+    def forward(prices: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        trace = module.trace(prices, **state)
+        return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
+
+    return forward
+
+
+def _lstm(module: Any, case: Case) -> Forward:
+    module.batch_first = case.batch_first
+    lengths = None if case.lengths is None else torch.tensor(case.lengths)
+    refused = case.reset is not None or not case.time or (lengths is not None and (not lengths.dim() or 0 in lengths))
+
+    def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        initial = (state["h"], state["c"])
+        if refused:  # by nn.LSTM: the explicit gates are the oracle
+            options = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
+            outputs, (h_n, c_n), _ = run(dict(module.named_parameters()), inputs, initial, **options)
+        elif lengths is None:
+            outputs, (h_n, c_n) = module(inputs, initial)
+        else:
+            packed = pack_padded_sequence(inputs, lengths, batch_first=case.batch_first, enforce_sorted=False)
+            outputs, (h_n, c_n) = module(packed, initial)
+            outputs, _ = pad_packed_sequence(outputs, batch_first=case.batch_first, total_length=case.time)
+        return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
+
+    return forward
+
+
+def _cell(module: Any, case: Case) -> Forward:
+    def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        h, c = module(inputs, (state["h"], state["c"]))
+        return {"h": h, "c": c}
+
+    return forward
+
+
+def _forecaster(module: Any, case: Case) -> Forward:
+    return lambda inputs, state: {"predictions": module(inputs)}
 
 
 def observe_nn_lstm(case: Case) -> Observation:

@@ -73,11 +73,16 @@ class Report:
         """A line for each failed row, in the order of computation: where, and both values."""
         return [_place(row) for row in self.rows if not row.ok]
 
+    def settings(self) -> Text:
+        """One line: versions, devices, precision settings and the seed."""
+        named = (*self.environment.items(), ("seed", self.seed))
+        return Text("; ".join(f"{name} {value}" for name, value in named), style="dim")
+
     def __rich__(self) -> Group:
         blank = Text()
         verdict = Text(f"verdict: {self.verdict()}", style="bold green" if self.ok else "bold red")
         tables = [part for table in self.tables() for part in (table, blank)]
-        return Group(*tables, *(Text(line, style="red") for line in self.failures()), verdict)
+        return Group(*tables, self.settings(), *(Text(line, style="red") for line in self.failures()), verdict)
 
     def __str__(self) -> str:
         text = StringIO()
@@ -109,12 +114,15 @@ def _table(dtype: str, sides: tuple[str, str], rows: list[Row]) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    columns = ["difference", "allowed", "used", "relative"] + ([f"{side} off" for side in sides] if exact else [])
+    # With the distances from the truth there is no room for the tolerance itself; it is difference / used.
+    columns = ["difference", *([] if exact else ["allowed"]), "used", "relative"]
+    columns += [f"{side} off" for side in sides] if exact else []
     table.add_column("array", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        numbers = [f"{row.difference:.1e}", f"{row.tolerance:.1e}", _percent(row.used), f"{row.relative:.1e}"]
+        numbers = [f"{row.difference:.1e}", *([] if exact else [f"{row.tolerance:.1e}"])]
+        numbers += [_percent(row.used), f"{row.relative:.1e}"]
         numbers += [f"{error:.2f}" for error in row.errors or ()]
         table.add_row(f"{_stage(row)} {row.name}", *numbers, style="" if row.ok else "bold red")
     if exact:

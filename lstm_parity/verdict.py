@@ -23,6 +23,9 @@ def check(
     inputs: Any = None,
     *,
     state: Any = None,
+    batch_first: bool = False,
+    lengths: Any = None,
+    reset: Any = None,
     dtypes: Sequence[str] = (VERDICT_DTYPE, "float32"),
     steps: int = 10,
     seed: int = 0,
@@ -35,11 +38,15 @@ def check(
 
     Args:
         weights: the dictionary; it says which model this is.
-        inputs: by hand, prices (days,) or (series, days); the two companies of the articles when left out.
-        state: by hand, (long_memory, short_memory) before the first day; zeros when left out.
+        inputs: by hand, prices (days,) or (series, days), the two companies of the articles when left out; else as for
+            ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast`` (batch first), drawn from N(0, 1) when left out.
+        state: by hand, (long_memory, short_memory) before the first day; else (h, c), as for those functions; zeros
+            when left out.
+        batch_first, lengths, reset: as in ``jax_lstm.lstm``. Where ``torch.nn.LSTM`` refuses (length 0, no steps,
+            resets), the explicit gates of ``torch_lstm.trace`` take its place.
         dtypes: precisions to compare in; the weights are rounded to each.
         steps: Adam steps (learning rate 1e-3).
-        seed: of the cotangents.
+        seed: of the cotangents, and of the inputs when they are drawn.
 
     Returns:
         A Report: ``ok``, ``rows``, ``first_divergence``, ``str()``, ``to_json()``.
@@ -47,7 +54,16 @@ def check(
     Raises:
         WeightsError, InputError: the dictionary or the inputs are not what they should be.
     """
-    case = make_case(weights, inputs, state=state, steps=steps, seed=seed)
+    case = make_case(
+        weights,
+        inputs,
+        state=state,
+        batch_first=batch_first,
+        lengths=lengths,
+        reset=reset,
+        steps=steps,
+        seed=seed,
+    )
     rows: list[Row] = []
     seconds = {"jax": 0.0, "torch": 0.0}
     for dtype in dtypes:
@@ -73,7 +89,7 @@ def compare_observations(
     truth: Observation | None = None,
 ) -> list[Row]:
     """Compare what two implementations computed for a case, in the order of computation."""
-    k = factor(case.spec, case.inputs.shape[-1] if isinstance(case.spec, ByHandSpec) else case.inputs.shape[0])
+    k = factor(case.spec, case.time)
     k *= magnitude(case.weights, case.inputs, *case.state.values())
     gradient_scale = group_scale(reference["gradient"])
     rows: list[Row] = []

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.errors import WeightsError
+from lstm_shared.errors import OtherCellError, WeightsError
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -218,7 +218,7 @@ def _refuse_other_cells(matrices: list[tuple[int, ...]], shapes: Shapes) -> None
     if len(recurrent) == 1 and len(shape := recurrent.pop()) == 2 and {other[:1] for other in matrices} == {shape[:1]}:
         rows, columns = shape
         if columns and (other := _OTHER_CELLS.get(rows / columns)):
-            raise WeightsError(
+            raise OtherCellError(
                 f"this is {other}, not an LSTM: weight_hh has {rows} rows for {columns} columns, not four times as many"
             )
 
@@ -250,13 +250,13 @@ def _shapes(weights: Mapping[str, Any]) -> Shapes:
 def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
     shapes = _shapes(weights)
     problems = [
-        f"{name} is missing: {_in_words(spec)} has it, with shape {_known(shape)}"
+        f"{name} is missing: {in_words(spec)} has it, with shape {_known(shape)}"
         for name, shape in spec.shapes.items()
         if name not in shapes
     ]
     for name, shape in shapes.items():
         if name not in spec.shapes:
-            problems.append(f"{name} is unexpected: {_in_words(spec)} has no such weight")
+            problems.append(f"{name} is unexpected: {in_words(spec)} has no such weight")
         elif shape != spec.shapes[name]:
             problems.append(f"{name} has shape {shape}, expected {_known(spec.shapes[name])}: {_why(name, spec)}")
         elif 0 in shape:
@@ -274,21 +274,22 @@ def _why(name: str, spec: Spec) -> str:
         return "the by-hand weights are scalars"
     if name.startswith("fc."):
         sizes = "(output size,)" if name == "fc.bias" else "(output size, features of the LSTM's outputs)"
-        return f"{sizes}, with {_in_words(spec)}"
+        return f"{sizes}, with {in_words(spec)}"
     if "weight_hr" in name:
-        return f"(proj_size, hidden_size), with {_in_words(spec)}"
+        return f"(proj_size, hidden_size), with {in_words(spec)}"
     if "bias" in name:
-        return f"(4·hidden_size,), with {_in_words(spec)}"
+        return f"(4·hidden_size,), with {in_words(spec)}"
     first = "_l" not in name or "_l0" in name
     columns = "features of h" if "weight_hh" in name else "input_size" if first else "features of the layer below"
-    return f"(4·hidden_size, {columns}), with {_in_words(spec)}"
+    return f"(4·hidden_size, {columns}), with {in_words(spec)}"
 
 
-def _in_words(spec: Spec) -> str:
+def in_words(spec: Spec) -> str:
+    """A model and its sizes as part of a sentence; a size that could not be read is ``?``."""
     if isinstance(spec, ByHandSpec):
         return "the by-hand model"
     if isinstance(spec, ForecasterSpec):
-        return f"a forecaster of output size {_known(spec.output_size)} over {_in_words(spec.lstm)}"
+        return f"a forecaster of output size {_known(spec.output_size)} over {in_words(spec.lstm)}"
     sizes = f"input_size {_known(spec.input_size)}, hidden_size {_known(spec.hidden_size)}"
     if isinstance(spec, CellSpec):
         return f"an LSTM cell of {sizes}"

@@ -29,5 +29,9 @@ class WeightsError(ReportedError):
     """A weight dictionary, or the file it comes from, is not what it should be."""
 
 
+class OtherCellError(WeightsError):
+    """The dictionary is a sound one of another recurrent cell: a GRU or a plain RNN."""
+
+
 class InputError(ReportedError):
     """An argument other than the weights (inputs, states, lengths, options) is not what it should be."""

@@ -24,6 +24,8 @@ def progress_bar(
     except ImportError as error:
         raise InputError("progress needs rich: pip install rich, or leave progress=False") from error
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    nobody_sees = not (console.is_terminal or console.is_jupyter)  # a log would get an empty line
+    with Progress(*columns, console=console, transient=True, disable=nobody_sees) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda done: bar.update(task, completed=done)

@@ -147,6 +147,8 @@ def plan_training(
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("checkpoint_every", checkpoint_every)):
         if value is not None and not is_whole(value):
             problems.append(f"{name} is {value}, expected a positive whole number")
+    if checkpoint_dir is not None and os.path.exists(checkpoint_dir) and not os.path.isdir(checkpoint_dir):
+        problems.append(f"{checkpoint_dir}: not a directory, checkpoints need one")
     if checkpoint_dir is None and resume:
         problems.append("resume needs a checkpoint_dir to go on from")
     if checkpoint_dir is None and checkpoint_every is not None:

@@ -1,10 +1,14 @@
 """Settings for every test: strict shapes in JAX, float64 as a context, run-time type checks of private modules."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import pytest
+
+import lstm_parity.__main__
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -34,3 +38,34 @@ def stocks() -> str:
     from vega_datasets import data
 
     return data.stocks.filepath
+
+
+class Ran(NamedTuple):
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def problems(self) -> list[str]:
+        """The lines on stderr, which are all errors when the exit code is 2."""
+        lines = self.err.splitlines()
+        assert all(line.startswith("error: ") for line in lines), self.err
+        return [line.removeprefix("error: ") for line in lines]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """cli("train", "--epochs", 3) runs the command line in this process, on a wide terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["lstm-parity", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            lstm_parity.__main__.main()
+        out, err = capsys.readouterr()
+        assert isinstance(exit_.value.code, int)
+        return Ran(exit_.value.code, out, err)
+
+    return run

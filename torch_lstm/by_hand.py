@@ -97,12 +97,12 @@ class LSTMByHand(L.LightningModule):
         )
 
     def _prepare(self, prices: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor, Tensor]:
-        prices = torch.as_tensor(prices)
+        prices = prices if isinstance(prices, Tensor) else torch.as_tensor(np.asarray(prices))
         require_prices(tuple(prices.shape), prices.dtype, tuple(np.shape(long_memory)), tuple(np.shape(short_memory)))
         weight: Tensor = getattr(self, BY_HAND[0])
         days = prices.to(weight).movedim(-1, 0)
 
         def spread(memory: Any) -> Tensor:
-            return torch.as_tensor(memory).to(weight).expand(days.shape[1:])
+            return torch.as_tensor(memory, dtype=weight.dtype, device=weight.device).expand(days.shape[1:])
 
         return days, spread(long_memory), spread(short_memory)

@@ -34,8 +34,7 @@ def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot
         apart = f", and {compiled:.2f} s to compile" if compiled else ""
         console.print(f"{backend:5s} {steps} steps in {seconds:.3f} s, {1e6 * seconds / steps:.2f} µs a step{apart}")
     console.print()
-    settings = [f"{name} {value}" for name, value in (*report.environment.items(), ("seed", report.seed))]
-    console.print("; ".join(settings), style="dim", highlight=False)
+    console.print(report.settings())
     for line in (*report.failures(), *departures):
         console.print(Text(line, style="red"))
     ok = report.ok and not departures

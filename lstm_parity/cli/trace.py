@@ -1,14 +1,26 @@
 """``lstm-parity trace``: the by-hand LSTM day by day, as in the articles."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lstm_parity.cli.options import BackendName, DtypeName, JsonFile, PlotFile, require_outputs, write_json
+from lstm_parity.cli.options import (
+    BackendName,
+    DtypeName,
+    JsonFile,
+    PlotFile,
+    load_by_hand,
+    refuse_options,
+    require_outputs,
+    write_json,
+)
+from lstm_shared.errors import InputError
 
 
 def trace(
+    context: typer.Context,
     weights_file: Annotated[
         Path | None, typer.Option("--weights", help="A by-hand weight file; the published trained weights by default.")
     ] = None,
@@ -25,24 +37,30 @@ def trace(
 ) -> None:
     """Show the gate percentages and both memories, one row a day."""
     require_outputs(plot=plot, files=[json_file])
+    if example:
+        own = "the worked example has its own: leave this out, or --example"
+        refuse_options(context, own, "weights_file", "values", "long_memory", "short_memory")
+    prices = _numbers(values)
+    memories = {"--long-memory": long_memory, "--short-memory": short_memory}
+    InputError.raise_any(
+        [f"{name} is {value}, expected a number" for name, value in memories.items() if not math.isfinite(value)]
+    )
     import numpy as np
     from rich.console import Console
     from rich.table import Table
 
     from lstm_parity.backends import trace as compute
     from lstm_shared import by_hand
-    from lstm_shared.describe import require_by_hand
-    from lstm_shared.files import load
 
-    weights = load(weights_file) if weights_file else by_hand.PUBLISHED_TRAINED
+    weights = load_by_hand(weights_file) if weights_file else by_hand.PUBLISHED_TRAINED
     if example:
         weights = by_hand.WORKED_EXAMPLE_WEIGHTS
         long_memory, short_memory = by_hand.WORKED_EXAMPLE_MEMORIES
-        values = str(by_hand.WORKED_EXAMPLE_INPUT)
-    require_by_hand(weights)
-    prices = np.asarray(_numbers(values), dtype)
+        prices = [by_hand.WORKED_EXAMPLE_INPUT]
+    prices = np.asarray(prices, dtype)
     weights = {name: np.asarray(weights[name], dtype) for name in by_hand.BY_HAND}
-    steps = compute(backend.value, weights, prices, long_memory, short_memory)
+    # of NumPy's type, because torch rounds Python's floats to float32
+    steps = compute(backend.value, weights, prices, np.float64(long_memory), np.float64(short_memory))
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     titles = ("day", "price", "long\nremember %", "potential\nremember %", "potential\nmemory", "output %")
     for title in (*titles, "long\nmemory", "short\nmemory"):
@@ -68,13 +86,13 @@ def trace(
 
 
 def _numbers(text: str) -> list[float]:
-    from lstm_shared.errors import InputError
-
     problems, numbers = [], []
     for part in text.split(","):
         try:
             numbers.append(float(part))
         except ValueError:
+            numbers.append(math.nan)
+        if not math.isfinite(numbers[-1]):
             problems.append(f"--values: {part.strip()!r} is not a number, expected numbers with commas between")
     InputError.raise_any(problems)
     return numbers

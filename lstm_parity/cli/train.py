@@ -1,5 +1,6 @@
 """``lstm-parity train``: train on the embedded companies or on real prices."""
 
+import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -7,11 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstm_parity.cli.options import BackendName, DtypeName, JsonFile, PlotFile, require_outputs, write_json
+from lstm_parity.cli.options import (
+    BackendName,
+    DtypeName,
+    JsonFile,
+    PlotFile,
+    load_by_hand,
+    refuse_options,
+    require_outputs,
+    write_json,
+)
+from lstm_shared.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lstm_shared.prices import HeldOutScore
 
 _EMBEDDED_EPOCHS = 5000  # as published
@@ -19,6 +28,7 @@ _CSV_EPOCHS = 300
 
 
 def train(
+    context: typer.Context,
     backend: BackendName = BackendName.jax,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data; 5000 embedded, 300 with --csv.")] = None,
     dtype: DtypeName = DtypeName.float32,
@@ -46,29 +56,26 @@ def train(
     With --csv the prices are sorted by date and scaled to 0..1 on the training part; the last 20 % of the days are held
     out, and the error there is shown beside two predictions that need no model.
     """
-    from lstm_shared.errors import InputError
-
-    require_outputs(plot=plot, files=[out, json_file])
+    require_outputs(weights=out, plot=plot, files=[json_file])
     if log_dir is not None and backend is not BackendName.torch:
         raise InputError("--log-dir: TensorBoard logs are written by the torch backend: add --backend torch")
+    if csv is None:
+        refuse_options(context, "this is for real prices: add --csv FILE", "column", "where", "window", "seed")
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f"--learning-rate is {learning_rate}, expected a positive number")
     import numpy as np
-    from rich.console import Console
 
     from lstm_parity import backends
     from lstm_shared import by_hand
-    from lstm_shared.describe import require_by_hand
     from lstm_shared.dictionaries import init_by_hand
-    from lstm_shared.files import load, require_weights_name, save
+    from lstm_shared.files import save
     from lstm_shared.price_files import read_prices
     from lstm_shared.prices import prepare_prices, score_held_out
 
-    if out is not None:
-        require_weights_name(out)
     series = None if csv is None else read_prices(csv, column, where=where)
     prices = None if series is None else prepare_prices(series, window, dtype=dtype)
     if weights_file is not None:
-        weights = load(weights_file)
-        require_by_hand(weights)
+        weights = load_by_hand(weights_file)
     else:
         weights = by_hand.PUBLISHED_INIT if prices is None else init_by_hand(seed)
     data = prices.train if prices else tuple(a.astype(dtype) for a in (by_hand.COMPANY_PRICES, by_hand.COMPANY_LABELS))
@@ -76,7 +83,7 @@ def train(
         backend.value,
         {name: np.asarray(weights[name], dtype) for name in by_hand.BY_HAND},
         data,
-        epochs=epochs or (_EMBEDDED_EPOCHS if prices is None else _CSV_EPOCHS),
+        epochs=epochs if epochs is not None else _EMBEDDED_EPOCHS if prices is None else _CSV_EPOCHS,
         learning_rate=learning_rate,
         batch_size=batch_size,
         checkpoint_dir=checkpoint_dir,
@@ -85,16 +92,15 @@ def train(
         log_dir=log_dir,
     )
     predict = partial(backends.predict, backend.value, result.weights)
-    console = Console()
     if resume:
         source = (
             f"resumed from epoch {result.resumed_from}"
             if result.resumed_from
             else "no checkpoint: a run from the start"
         )
-        console.print(f"{checkpoint_dir}: {source}")
+        typer.echo(f"{checkpoint_dir}: {source}")
     compiled = f", and {result.compile_seconds:.2f} s to compile" if result.compile_seconds else ""
-    console.print(
+    typer.echo(
         f"{backend.value}, {dtype.value}: {result.steps} steps in {result.epochs} epochs, "
         f"{result.seconds:.3f} s{compiled}; last loss {result.losses[-1]:.3g}"
     )
@@ -111,17 +117,17 @@ def train(
         "predictions": result.predictions.tolist(),
         "examples": result.examples.tolist(),
     }
-    if prices is None:
+    if series is None or prices is None:
         for company, value, label in zip("AB", predict(data[0]), data[1], strict=True):
-            console.print(f"company {company}: predicted {value:.7f}, label {label:g}")
+            typer.echo(f"company {company}: predicted {value:.7f}, label {label:g}")
     else:
         predictions = predict(prices.held_out[0])
         score = score_held_out(prices, predictions)
-        _show_score(console, score, column)
+        _show_score(score, series.column)
         record |= {"held_out": asdict(score), "held_out_predictions": prices.unscale(predictions).tolist()}
     if out is not None:
         save(out, result.weights)
-        console.print(f"weights written to {out}")
+        typer.echo(f"weights written to {out}")
     if json_file:
         write_json(json_file, record)
     if plot:
@@ -132,22 +138,26 @@ def train(
         else:
             actual = prices.held_out_prices
             predicted = prices.unscale(predict(prices.held_out[0]))
-            figure = held_out_prices(backend.value, result, series.dates[-len(actual) :], actual, predicted, column)
+            figure = held_out_prices(
+                backend.value, result, series.dates[-len(actual) :], actual, predicted, series.column
+            )
         save_figure(figure, plot)
 
 
-def _show_score(console: "Console", score: "HeldOutScore", unit: str) -> None:
+def _show_score(score: "HeldOutScore", unit: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"error over {score.days} held-out days, in the unit of {unit}")
+    table.add_column(f"error over {score.days} held-out days, in the unit of {escape(unit)}")
     table.add_column("root mean square", justify="right")
     table.add_column("mean absolute", justify="right")
     for name in ("model", "tomorrow_is_today", "training_mean"):
         error = getattr(score, name)
         title = {"tomorrow_is_today": "tomorrow = today", "training_mean": "the training mean"}.get(name, "the model")
         table.add_row(title, f"{error.root_mean_square:.4g}", f"{error.mean_absolute:.4g}")
-    console.print(table)
-    console.print(
+    Console().print(table)
+    typer.echo(
         f"{score.unreachable} of {score.days} held-out prices lie outside what the model can say, (-1, 1) scaled"
     )

@@ -1,0 +1,96 @@
+"""The command line as processes: both ways to start it, what is missing, an interruption."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstm_shared import init_by_hand, save
+
+ENTRIES = {
+    "python -m": [sys.executable, "-m", "lstm_parity"],
+    "console script": [str(Path(sys.executable).with_name("lstm-parity"))],
+}
+
+# Finds none of the blocked modules, as if they had not been installed.
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+sys.argv = ["lstm-parity", *{arguments!r}]
+from lstm_parity.__main__ import main
+main()
+"""
+
+
+def start(command, directory) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_both_ways_to_start_it_do_the_same(tmp_path, entry):
+    save(tmp_path / "weights.npz", init_by_hand())
+    done = start([*ENTRIES[entry], "inspect", "weights.npz"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split() == ["(top)", "by-hand", "float32", "12", "12"]
+
+
+def test_a_computation_prints_its_figures_and_nothing_on_stderr(tmp_path):
+    done = start([*ENTRIES["console script"], "trace", "--example"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0.98929553" in done.stdout
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_both_ways_refuse_in_one_line(tmp_path, entry):
+    done = start([*ENTRIES[entry], "inspect", "none.npz"], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none.npz: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("blocked", "arguments", "said"),
+    [
+        ("typer", ["--help"], "typer is not installed: pip install 'lstm-parity[all]'"),
+        ("rich", ["--help"], "rich is not installed: pip install 'lstm-parity[all]'"),
+        ("matplotlib", ["trace"], "matplotlib is not installed: pip install 'lstm-parity[all]'"),
+        ("torch", ["check", "--quick"], "torch is not installed: pip install 'lstm-parity[all]'"),
+        ("jax", ["trace", "--example"], "jax is not installed: pip install 'lstm-parity[all]'"),
+        (
+            "torch",
+            ["inspect", "model.pt"],
+            "model.pt: reading a PyTorch file needs torch: pip install 'lstm-parity[torch]'",
+        ),
+    ],
+)
+def test_a_missing_package_is_said_in_one_line_with_what_to_install(tmp_path, blocked, arguments, said):
+    (tmp_path / "model.pt").write_bytes(b"content")
+    code = BLOCKER.format(blocked={blocked}, arguments=arguments)
+    done = start([sys.executable, "-c", code], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {said}\n"
+
+
+def test_weight_files_need_neither_framework(tmp_path):
+    make = "from lstm_shared import init_lstm, save; save('a.npz', init_lstm(5, 4))"
+    assert start([sys.executable, "-c", make], tmp_path).returncode == 0
+    for arguments in (["inspect", "a.npz"], ["convert", "a.npz", "b.safetensors"]):
+        code = BLOCKER.format(blocked={"jax", "torch", "flax", "lightning"}, arguments=arguments)
+        done = start([sys.executable, "-c", code], tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "b.safetensors").exists()
+
+
+def test_an_interruption_ends_in_code_130_without_a_traceback(cli, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lstm_parity.backends.trace", interrupted)
+    ran = cli("trace")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")

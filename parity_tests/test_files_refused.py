@@ -1,0 +1,312 @@
+"""Weight files that are refused in one line, pickles whose code never runs, and writing that is whole or not at all."""
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lstm_shared import InputError, WeightsError, init_by_hand, init_lstm, load, save
+from lstm_shared.files import READABLE, require_writable, write_file
+
+RANDOM = np.random.default_rng(0).bytes(2000)
+
+
+@pytest.fixture
+def content(tmp_path):
+    """content(kind) -> the bytes of a good file of that kind."""
+
+    def content(kind: str) -> bytes:
+        path = tmp_path / f"good{kind}"
+        weights = init_lstm(5, 4)
+        if kind in (".safetensors", ".npz"):
+            save(path, weights)
+        else:
+            torch.save({name: torch.tensor(array) for name, array in weights.items()}, path)
+        return path.read_bytes()
+
+    return content
+
+
+def refused(path: Path, prefix: str = "") -> str:
+    """The one line of the refusal, which starts with the file."""
+    with pytest.raises(WeightsError) as caught:
+        load(path, prefix)
+    (line,) = caught.value.problems
+    assert line.startswith(f"{path}: ")
+    assert len(line) < 300
+    return line.removeprefix(f"{path}: ")
+
+
+# Damaged files
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_an_empty_file_is_refused(write, kind):
+    assert refused(write(b"", f"weights{kind}")) == "the file is empty"
+
+
+@pytest.mark.parametrize("kind", READABLE)
+@pytest.mark.parametrize(
+    "damaged",
+    [b"x", b"PK\x03\x04" + RANDOM, RANDOM, bytes(1000), b"\x89PNG\r\n\x1a\n", b"hello\n", b"\x93NUMPY\x01\0" + RANDOM],
+    ids=["a byte", "start of a zip", "random", "zeros", "png", "text", "start of an npy"],
+)
+def test_a_file_of_something_else_is_refused(write, kind, damaged):
+    line = refused(write(damaged, f"weights{kind}"))
+    assert line.startswith(("damaged, or not a", "refused, it holds more than tensors"))
+
+
+@pytest.mark.parametrize("kind", READABLE)
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.99])
+def test_a_truncated_file_is_refused(write, content, kind, part):
+    data = content(kind)
+    refused(write(data[: int(len(data) * part)], f"weights{kind}"))
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_a_flipped_byte_never_ends_in_another_error(write, content, kind):
+    data = content(kind)
+    said = []
+    for at in range(0, len(data), max(1, len(data) // 150)):
+        path = write(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :], f"weights{kind}")
+        try:
+            load(path)
+        except WeightsError as error:
+            said += error.problems
+    assert len(said) > 10
+    assert all(line.startswith(f"{path}: ") for line in said)
+
+
+@pytest.mark.parametrize("kind", [".pt", ".npz"])
+def test_one_kind_under_the_name_of_another_is_refused(write, content, kind):
+    refused(write(content(".safetensors"), f"weights{kind}"))
+    refused(write(content(kind), "weights.safetensors"))
+
+
+def test_a_single_array_is_not_an_archive(write):
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones(3))
+    assert refused(write(buffer.getvalue(), "weights.npz")) == "damaged, or not an .npz of plain arrays"
+
+
+def test_a_zip_of_other_things_is_refused(write):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    assert refused(write(buffer.getvalue(), "weights.npz")) == "not numbers: notes.txt"
+
+
+def test_text_in_an_npz_is_refused_by_its_name(tmp_path):
+    np.savez(tmp_path / "weights.npz", wlr1=np.ones(()), note=np.array("made in spring"))
+    assert refused(tmp_path / "weights.npz") == "not numbers: note"
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (torch.ones(3), "no state dict in it: save model.state_dict()"),
+        ([torch.ones(3)], "no state dict in it: save model.state_dict()"),
+        ({}, "no state dict in it: save model.state_dict()"),
+        ({"w": torch.ones(1), "epoch": 3}, "not a state dict of plain tensors, because of epoch"),
+        ({"w": torch.eye(3).to_sparse()}, "not a state dict of plain tensors, because of w"),
+        ({"w": torch.ones(3, device="meta")}, "not a state dict of plain tensors, because of w"),
+        ({"w": torch.ones(3).to(torch.float8_e5m2)}, "not a state dict of plain tensors, because of w"),
+        (
+            {f"w{at}": at for at in range(9)},
+            "not a state dict of plain tensors, because of w0, w1, w2, w3, w4 and 4 more",
+        ),
+    ],
+    ids=["tensor", "list", "nothing", "number", "sparse", "no data", "float8", "numbers"],
+)
+def test_a_pytorch_file_without_plain_tensors_is_refused(tmp_path, made, line):
+    torch.save(made, tmp_path / "model.pt")
+    assert refused(tmp_path / "model.pt") == line
+
+
+# Pickles
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def plain_pickle(path: Path, trap: Trap) -> None:
+    path.write_bytes(pickle.dumps({"wlr1": trap}))
+
+
+def torch_save(path: Path, trap: Trap) -> None:
+    torch.save({"state_dict": init_by_hand(), "hyper_parameters": trap}, path)
+
+
+def object_array(path: Path, trap: Trap) -> None:
+    with path.open("wb") as file:
+        np.savez(file, wlr1=np.ones(()), wlr2=np.array(trap, object))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (torch_save, ".pt"),
+        (torch_save, ".pth"),
+        (torch_save, ".ckpt"),
+        (plain_pickle, ".pt"),
+        (plain_pickle, ".npz"),
+        (plain_pickle, ".safetensors"),
+        (object_array, ".npz"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_pickle_with_code_in_it_is_refused_and_its_code_does_not_run(tmp_path, make, kind):
+    sprung = tmp_path / "sprung"
+    path = tmp_path / f"weights{kind}"
+    make(path, Trap(sprung))
+    line = refused(path)
+    assert not sprung.exists()
+    if make is torch_save:
+        assert line.startswith("refused, it holds more than tensors (unpickling it would run its code)")
+    if make is object_array:
+        assert line == "refused, it holds Python objects (unpickling them would run code)"
+
+
+def test_the_trap_would_spring(tmp_path):
+    """What the test above is worth: executed, the same files do run their code."""
+    torch_save(tmp_path / "weights.pt", Trap(tmp_path / "sprung"))
+    torch.load(tmp_path / "weights.pt", weights_only=False)
+    assert (tmp_path / "sprung").exists()
+    object_array(tmp_path / "weights.npz", Trap(tmp_path / "sprung again"))
+    with np.load(tmp_path / "weights.npz", allow_pickle=True) as archive:
+        _ = archive["wlr2"]
+    assert (tmp_path / "sprung again").exists()
+
+
+# Values and names
+
+
+@pytest.mark.parametrize("kind", [".safetensors", ".npz", ".pt"])
+def test_nan_and_infinity_are_named_with_their_number(tmp_path, kind):
+    weights = init_lstm(5, 4)
+    weights["bias_ih_l0"][:3] = np.nan
+    weights["weight_hh_l0"][0, 1] = -np.inf
+    path = tmp_path / f"weights{kind}"
+    if kind == ".pt":
+        torch.save({name: torch.tensor(array) for name, array in weights.items()}, path)
+    else:
+        save(path, weights)
+    with pytest.raises(WeightsError) as caught:
+        load(path)
+    assert set(caught.value.problems) == {
+        f"{path}: bias_ih_l0 holds 3 of 16 values that are NaN or infinite",
+        f"{path}: weight_hh_l0 holds 1 of 64 values that are NaN or infinite",
+    }
+
+
+@pytest.mark.parametrize("prefix", ["decoder", "decoder.", "enc", "encoder.weight_ih_l0"])
+def test_nothing_under_a_prefix_is_refused(tmp_path, prefix):
+    save(tmp_path / "weights.npz", {"encoder.weight_ih_l0": np.ones(2)})
+    assert refused(tmp_path / "weights.npz", prefix) == f"nothing under the prefix '{prefix.removesuffix('.')}.'"
+
+
+@pytest.mark.parametrize("name", ["weights", "weights.txt", "weights.npz.bak", "weights.h5", ".npz"])
+def test_a_name_that_tells_no_kind_is_refused_both_ways(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"must end in one of \.safetensors, \.npz, \.pt, \.pth, \.ckpt$"):
+        load(tmp_path / name)
+    with pytest.raises(InputError, match=r"must end in one of \.safetensors, \.npz$"):
+        save(tmp_path / name, init_by_hand())
+    assert (tmp_path / name).read_bytes() == b""
+
+
+@pytest.mark.parametrize("kind", [".pt", ".pth", ".ckpt"])
+def test_pytorch_files_are_not_written(tmp_path, kind):
+    with pytest.raises(InputError, match=r"one of \.safetensors, \.npz \(PyTorch files are read only\)"):
+        save(tmp_path / f"weights{kind}", init_by_hand())
+    assert list(tmp_path.iterdir()) == []
+
+
+# Places
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_a_missing_file_and_a_directory_are_os_errors(tmp_path, kind):
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / f"none{kind}")
+    (tmp_path / f"folder{kind}").mkdir()
+    with pytest.raises(IsADirectoryError):
+        load(tmp_path / f"folder{kind}")
+
+
+@pytest.mark.parametrize("kind", [".safetensors", ".npz"])
+@pytest.mark.parametrize(
+    ("place", "error", "said"),
+    [
+        ("none", FileNotFoundError, "there is no directory"),
+        ("file", FileNotFoundError, "there is no directory"),
+        ("folder", IsADirectoryError, "this is a directory, a file name is needed"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_before_and_after_the_work(tmp_path, kind, place, error, said):
+    (tmp_path / "file").touch()
+    (tmp_path / f"folder{kind}").mkdir()
+    path = tmp_path / f"folder{kind}" if place == "folder" else tmp_path / place / f"weights{kind}"
+    for attempt in (lambda: save(path, init_by_hand()), lambda: require_writable(path)):
+        with pytest.raises(error, match=said) as caught:
+            attempt()
+        assert caught.value.filename == str(path)
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["file", f"folder{kind}"]
+    assert list((tmp_path / f"folder{kind}").iterdir()) == []
+
+
+def test_a_place_without_permission_is_named_before_and_after_the_work(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied", str(tmp_path / ".temporary"))
+
+    monkeypatch.setattr("tempfile.mkstemp", denied)
+    monkeypatch.setattr("tempfile.TemporaryFile", denied)
+    for attempt in (lambda path: write_file(path, b""), require_writable):
+        with pytest.raises(PermissionError, match="Permission denied") as caught:
+            attempt(tmp_path / "weights.npz")
+        assert caught.value.filename == str(tmp_path / "weights.npz")
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "os.chmod", "os.replace"])
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"]
+)
+@pytest.mark.parametrize("kind", [".safetensors", ".npz"])
+def test_a_failure_while_writing_leaves_the_file_as_it_was(tmp_path, monkeypatch, kind, failure, step):
+    path = tmp_path / f"weights{kind}"
+    save(path, init_by_hand(1))
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(type(failure)) as caught:
+        save(path, init_by_hand(2))
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    if isinstance(failure, OSError):
+        assert caught.value.filename == str(path)
+        assert caught.value.strerror == "No space left on device"
+
+
+def test_the_new_file_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    steps = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (steps.append(name), real(*args))[1])
+    save(tmp_path / "weights.npz", init_by_hand())
+    assert steps == ["fsync", "replace"]
