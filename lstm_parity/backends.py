@@ -1,4 +1,4 @@
-"""The two backends behind one door: train, predict and trace the by-hand model by the backend's name."""
+"""The two backends behind one door: train, predict and trace by the backend's name."""
 
 import contextlib
 import os
@@ -13,7 +13,8 @@ import torch
 
 import jax_lstm
 import torch_lstm
-from lstm_shared.tensors import to_array
+from lstm_shared.describe import ByHandSpec, describe
+from lstm_shared.tensors import to_array, to_tensor
 from lstm_shared.traces import ByHandTrace
 from lstm_shared.training import FitResult
 
@@ -30,21 +31,30 @@ def train(
     log_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> FitResult:
-    """Train with Adam, in the dtype of the weights (NumPy arrays).
+    """Train a by-hand model or a forecaster with Adam, in the dtype of the weights (NumPy arrays).
 
     ``options`` are those that both ``fit`` functions take; ``log_dir`` is for torch alone.
     """
     if backend == "torch":
         adam = partial(torch.optim.Adam, lr=learning_rate)
-        return torch_lstm.fit(torch_lstm.LSTMByHand(weights), data, optimizer=adam, log_dir=log_dir, **options)
+        module = torch_lstm.to_torch(weights)
+        assert isinstance(module, torch_lstm.LSTMByHand | torch_lstm.Forecaster)
+        return torch_lstm.fit(module, data, optimizer=adam, log_dir=log_dir, **options)
+    loss = jax_lstm.by_hand.loss if isinstance(describe(weights), ByHandSpec) else jax_lstm.forecaster.loss
     with _x64_for(weights):
-        adam = optax.adam(learning_rate)
-        return jax_lstm.fit(jax_lstm.by_hand.loss, dict(weights), data, optimizer=adam, **options)
+        return jax_lstm.fit(loss, dict(weights), data, optimizer=optax.adam(learning_rate), **options)
 
 
-def predict(backend: Backend, weights: Mapping[str, Any], prices: np.ndarray) -> np.ndarray:
-    """The prediction for the day after each series (*series, days)."""
-    return trace(backend, weights, prices).short_memory[..., -1]
+def predict(backend: Backend, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
+    """What comes after each series: (*series, days) -> (*series,) by hand, (batch, time, features) -> (batch, output)
+    for a forecaster."""
+    if isinstance(describe(weights), ByHandSpec):
+        return trace(backend, weights, inputs).short_memory[..., -1]
+    if backend == "torch":
+        with torch.no_grad():
+            return to_array(torch_lstm.Forecaster(weights)(to_tensor(inputs)))
+    with _x64_for(weights):
+        return np.asarray(jax_lstm.forecast(weights, inputs, batch_first=True))
 
 
 def trace(

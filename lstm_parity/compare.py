@@ -87,16 +87,13 @@ def magnitude(weights: Arrays, *inputs: np.ndarray) -> float:
 
     1 for weights and inputs of order 1 (below 4, the range of N(0, 1)), for which K is calibrated.
     """
-    largest_input = max((float(np.max(np.abs(array), initial=0.0)) for array in inputs), default=0.0)
-    if largest_input <= 4:
-        return 1.0
-    return largest_input * max(1.0, *(float(np.max(np.abs(weight), initial=0.0)) for weight in weights.values()))
+    largest_input = max(map(_largest, inputs), default=0.0)
+    return 1.0 if largest_input <= 4 else largest_input * group_scale(weights)
 
 
 def group_scale(group: Arrays) -> float:
     """max(1, largest finite magnitude in the group)."""
-    finite = (float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array))) for array in group.values())
-    return max(1.0, *finite)
+    return max(1.0, *map(_largest, group.values()))
 
 
 def adam_growth(gradient: np.ndarray, gradient_scale: float, steps: int) -> np.ndarray:
@@ -178,6 +175,11 @@ def _compare_array(
         values=(float(a64[where]), float(b64[where])),
         problem=problem,
     )
+
+
+def _largest(array: np.ndarray) -> float:
+    """Largest finite magnitude; in padding there may be anything."""
+    return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
 
 
 def _failed(stage: str, name: str, dtype: str, sides: tuple[str, str], problem: str) -> Row:

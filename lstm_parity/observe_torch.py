@@ -101,9 +101,9 @@ def _observe(module: nn.Module, forward: Forward, case: Case) -> Observation:
         "forward": outputs,
         "loss": {"loss": loss},
         "gradient": {
-            **{name: parameter.grad for name, parameter in parameters.items()},
-            "inputs": inputs.grad,
-            **{f"{name}_0": tensor.grad for name, tensor in state.items()},
+            **{name: _gradient(parameter) for name, parameter in parameters.items()},
+            "inputs": _gradient(inputs),
+            **{f"{name}_0": _gradient(tensor) for name, tensor in state.items()},
         },
     }
     observation = {stage: _arrays(tensors) for stage, tensors in observation.items()}
@@ -117,6 +117,11 @@ def _observe(module: nn.Module, forward: Forward, case: Case) -> Observation:
     if steps:
         observation["adam"] = {name: np.stack([step[name] for step in steps]) for name in parameters}
     return observation
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    """Zeros where torch says None: nothing depends on the weights when there are no steps."""
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -43,7 +43,8 @@ def training_curves(results: Mapping[str, FitResult], labels: np.ndarray) -> Fig
     for label, axes in enumerate(others):
         for style, (name, result) in zip(_STYLES, results.items(), strict=False):
             chosen = (result.examples >= 0) & (labels[result.examples] == label)
-            axes.plot(np.nonzero(chosen)[0] + 1, result.predictions[chosen], label=name, **style)
+            predictions = result.predictions.reshape(result.examples.shape)
+            axes.plot(np.nonzero(chosen)[0] + 1, predictions[chosen], label=name, **style)
         axes.axhline(label, color="0.7", linewidth=0.8, zorder=0)
         _dress(axes, f"out_{label}", "optimizer step", f"prediction (label {label})")
     return figure

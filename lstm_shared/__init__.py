@@ -13,7 +13,7 @@ from lstm_shared.by_hand import (
     WORKED_EXAMPLE_WEIGHTS,
 )
 from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, describe, find_models
-from lstm_shared.dictionaries import by_hand_to_lstm, init_by_hand, init_lstm
+from lstm_shared.dictionaries import by_hand_to_lstm, init_by_hand, init_forecaster, init_lstm
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import load, save
 from lstm_shared.layouts import LAYOUTS, flatten_tree, from_layout, to_layout, unflatten_tree
@@ -49,6 +49,7 @@ __all__ = [
     "flatten_tree",
     "from_layout",
     "init_by_hand",
+    "init_forecaster",
     "init_lstm",
     "load",
     "prepare_prices",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.describe import LSTMSpec, require_by_hand
+from lstm_shared.describe import LSTMSpec, describe, require_by_hand
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
 
@@ -60,6 +60,33 @@ def init_lstm(
     rng = np.random.default_rng(seed)
     bound = 1 / np.sqrt(hidden_size)
     return {name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in spec.shapes.items()}
+
+
+def init_forecaster(
+    input_size: int, hidden_size: int, output_size: int = 1, *, seed: int = 0, dtype: Any = np.float32, **lstm: Any
+) -> dict[str, np.ndarray]:
+    """Draw an LSTM and a linear head as torch does: the head from U(±1/√features).
+
+    Args:
+        lstm: further arguments of ``init_lstm``.
+
+    Returns:
+        The LSTM's names prefixed ``lstm.``, ``fc.weight`` (output_size, features) and ``fc.bias`` (output_size,).
+
+    Raises:
+        InputError: as ``init_lstm``, or an output size that is not a positive whole number.
+    """
+    if not is_whole(output_size):
+        raise InputError(f"output_size is {output_size!r}, expected a positive whole number")
+    weights = init_lstm(input_size, hidden_size, seed=seed, dtype=dtype, **lstm)
+    spec = describe(weights)
+    assert isinstance(spec, LSTMSpec)
+    bound = 1 / np.sqrt(spec.output_size)
+    rng = np.random.default_rng((seed, 1))  # a stream of its own: the LSTM's is the same with and without a head
+    head = {"fc.weight": (output_size, spec.output_size), "fc.bias": (output_size,)}
+    return {f"lstm.{name}": array for name, array in weights.items()} | {
+        name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in head.items()
+    }
 
 
 def _problems(seed: Any, dtype: Any) -> list[str]:

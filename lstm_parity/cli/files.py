@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lstm_parity.cli.options import JsonFile, require_outputs, write_json
+from lstm_parity.cli.options import JsonFile, refuse_options, require_outputs, write_json
 
 
 def inspect(
@@ -70,14 +70,37 @@ def inspect(
 
 
 def convert(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file that inspect can read.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors or .npz file to write.")],
     prefix: Annotated[str, typer.Option(help="Take only the names under this prefix, and strip it.")] = "",
+    from_layout: Annotated[
+        str | None, typer.Option("--from", metavar="LAYOUT", help="IN is another framework's.")
+    ] = None,
+    to_layout: Annotated[
+        str | None, typer.Option("--to", metavar="LAYOUT", help="OUT is for another framework.")
+    ] = None,
+    layer: Annotated[int, typer.Option(help="Which layer, with --from or --to.")] = 0,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Its reverse direction.")] = False,
 ) -> None:
-    """Write the weights of one file into a file of another kind. Names, shapes and dtypes stay as they are."""
+    """Write the weights of one file into a file of another kind, or in another framework's layout.
+
+    Without --from and --to, names, shapes and dtypes stay as they are. Layouts: flax-linen, flax-nnx,
+    flax-nnx-optimized, haiku, equinox, keras, onnx, linear-gates. Those frameworks have cells, so one layer and
+    direction is converted at a time; nested names are joined with "/". Where a layout has one bias it becomes bias_ih
+    on the way back, with bias_hh zero: the outputs are equal, but training then differs.
+    """
+    from lstm_shared import layouts
     from lstm_shared.files import load, save
 
+    if from_layout is None and to_layout is None:
+        refuse_options(context, "needs --from or --to", "layer", "reverse")
     require_outputs(weights=target)
-    weights = load(source, prefix)
-    save(target, weights)
-    typer.echo(f"{target}: {len(weights)} arrays")
+    arrays = load(source, prefix)
+    if from_layout is not None:
+        tree = layouts.unflatten_tree(arrays)
+        arrays = layouts.from_layout(tree, from_layout, layer=layer, reverse=reverse)
+    if to_layout is not None:
+        arrays = layouts.flatten_tree(layouts.to_layout(arrays, to_layout, layer=layer, reverse=reverse))
+    save(target, arrays)
+    typer.echo(f"{target}: {len(arrays)} arrays")

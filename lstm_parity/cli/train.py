@@ -1,10 +1,10 @@
 """``lstm-parity train``: train on the embedded companies or on real prices."""
 
+import enum
 import math
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from lstm_parity.cli.options import (
     JsonFile,
     PlotFile,
     load_by_hand,
+    load_model,
     refuse_options,
     require_outputs,
     write_json,
@@ -21,23 +22,41 @@ from lstm_parity.cli.options import (
 from lstm_shared.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from lstm_shared.prices import HeldOutScore
 
-_EMBEDDED_EPOCHS = 5000  # as published
-_CSV_EPOCHS = 300
+_PUBLISHED_EPOCHS = 5000
+_OTHER_EPOCHS = 300
+
+
+class ModelName(enum.StrEnum):
+    """What to train."""
+
+    by_hand = "by-hand"
+    forecaster = "forecaster"
 
 
 def train(
     context: typer.Context,
+    model: Annotated[
+        ModelName, typer.Option(help="The LSTM by hand, or an LSTM of any size with a linear head.")
+    ] = ModelName.by_hand,
+    hidden_size: Annotated[int, typer.Option(help="Of a new forecaster.")] = 16,
+    num_layers: Annotated[int, typer.Option(help="Of a new forecaster.")] = 1,
     backend: BackendName = BackendName.jax,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data; 5000 embedded, 300 with --csv.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data; 5000 by hand on the embedded data, else 300.")
+    ] = None,
     dtype: DtypeName = DtypeName.float32,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 1,
     weights_file: Annotated[
         Path | None, typer.Option("--weights", help="Weights to start from; by default the published ones, or a draw.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the initial weights drawn for --csv.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of initial weights that are drawn.")] = 0,
     csv: Annotated[Path | None, typer.Option(help="Real prices: a CSV file with a date and a price column.")] = None,
     column: Annotated[str, typer.Option(help="The price column.")] = "close",
     where: Annotated[
@@ -51,7 +70,7 @@ def train(
     plot: PlotFile = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Train the LSTM by hand with Adam and show what it predicts.
+    """Train with Adam and show what the model predicts: the LSTM by hand, or a forecaster.
 
     With --csv the prices are sorted by date and scaled to 0..1 on the training part; the last 20 % of the days are held
     out, and the error there is shown beside two predictions that need no model.
@@ -60,30 +79,38 @@ def train(
     if log_dir is not None and backend is not BackendName.torch:
         raise InputError("--log-dir: TensorBoard logs are written by the torch backend: add --backend torch")
     if csv is None:
-        refuse_options(context, "this is for real prices: add --csv FILE", "column", "where", "window", "seed")
+        refuse_options(context, "this is for real prices: add --csv FILE", "column", "where", "window")
+    if model is ModelName.by_hand:
+        refuse_options(context, "this is for --model forecaster", "hidden_size", "num_layers")
     if not 0 < learning_rate < math.inf:
         raise InputError(f"--learning-rate is {learning_rate}, expected a positive number")
     import numpy as np
 
     from lstm_parity import backends
-    from lstm_shared import by_hand
-    from lstm_shared.dictionaries import init_by_hand
+    from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES
     from lstm_shared.files import save
     from lstm_shared.price_files import read_prices
     from lstm_shared.prices import prepare_prices, score_held_out
 
+    by_hand = model is ModelName.by_hand
     series = None if csv is None else read_prices(csv, column, where=where)
     prices = None if series is None else prepare_prices(series, window, dtype=dtype)
     if weights_file is not None:
-        weights = load_by_hand(weights_file)
+        weights = load_by_hand(weights_file) if by_hand else _load_forecaster(weights_file)
     else:
-        weights = by_hand.PUBLISHED_INIT if prices is None else init_by_hand(seed)
-    data = prices.train if prices else tuple(a.astype(dtype) for a in (by_hand.COMPANY_PRICES, by_hand.COMPANY_LABELS))
+        weights = _new_weights(by_hand, prices is None, seed, hidden_size, num_layers)
+
+    def shaped(array: "np.ndarray") -> "np.ndarray":
+        """As the model takes it: a forecaster's inputs and labels have a last axis of features."""
+        return array if by_hand else array[..., None]
+
+    data = prices.train if prices else tuple(array.astype(dtype) for array in (COMPANY_PRICES, COMPANY_LABELS))
+    default_epochs = _PUBLISHED_EPOCHS if by_hand and prices is None else _OTHER_EPOCHS
     result = backends.train(
         backend.value,
-        {name: np.asarray(weights[name], dtype) for name in by_hand.BY_HAND},
-        data,
-        epochs=epochs if epochs is not None else _EMBEDDED_EPOCHS if prices is None else _CSV_EPOCHS,
+        {name: np.asarray(weight, dtype) for name, weight in weights.items()},
+        tuple(map(shaped, data)),
+        epochs=default_epochs if epochs is None else epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
         checkpoint_dir=checkpoint_dir,
@@ -91,7 +118,10 @@ def train(
         progress=True,
         log_dir=log_dir,
     )
-    predict = partial(backends.predict, backend.value, result.weights)
+
+    def predict(inputs: "np.ndarray") -> "np.ndarray":
+        return backends.predict(backend.value, result.weights, shaped(inputs)).reshape(len(inputs))
+
     if resume:
         source = (
             f"resumed from epoch {result.resumed_from}"
@@ -105,6 +135,7 @@ def train(
         f"{result.seconds:.3f} s{compiled}; last loss {result.losses[-1]:.3g}"
     )
     record = {
+        "model": model.value,
         "backend": backend.value,
         "dtype": dtype.value,
         "epochs": result.epochs,
@@ -122,8 +153,13 @@ def train(
             typer.echo(f"company {company}: predicted {value:.7f}, label {label:g}")
     else:
         predictions = predict(prices.held_out[0])
-        score = score_held_out(prices, predictions)
+        score = score_held_out(prices, predictions, reach=(-1.0, 1.0) if by_hand else None)
         _show_score(score, series.column)
+        if by_hand:
+            typer.echo(
+                f"{score.unreachable} of {score.days} held-out prices lie outside what the model can say, "
+                "(-1, 1) scaled"
+            )
         record |= {"held_out": asdict(score), "held_out_predictions": prices.unscale(predictions).tolist()}
     if out is not None:
         save(out, result.weights)
@@ -158,6 +194,24 @@ def _show_score(score: "HeldOutScore", unit: str) -> None:
         title = {"tomorrow_is_today": "tomorrow = today", "training_mean": "the training mean"}.get(name, "the model")
         table.add_row(title, f"{error.root_mean_square:.4g}", f"{error.mean_absolute:.4g}")
     Console().print(table)
-    typer.echo(
-        f"{score.unreachable} of {score.days} held-out prices lie outside what the model can say, (-1, 1) scaled"
-    )
+
+
+def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num_layers: int) -> "Mapping[str, Any]":
+    from lstm_shared.by_hand import PUBLISHED_INIT
+    from lstm_shared.dictionaries import init_by_hand, init_forecaster
+
+    if by_hand:
+        return PUBLISHED_INIT if embedded else init_by_hand(seed)
+    return init_forecaster(1, hidden_size, num_layers=num_layers, seed=seed)
+
+
+def _load_forecaster(path: Path) -> "Mapping[str, Any]":
+    from lstm_shared.describe import ForecasterSpec, in_words
+    from lstm_shared.errors import WeightsError
+
+    _, weights, spec = load_model(path, None)
+    if not isinstance(spec, ForecasterSpec):
+        raise WeightsError(f"{path}: holds {in_words(spec)}, expected a forecaster (lstm.…, fc.weight, fc.bias)")
+    if (spec.lstm.input_size, spec.output_size) != (1, 1):
+        raise WeightsError(f"{path}: holds {in_words(spec)}, expected one price in and one out")
+    return weights

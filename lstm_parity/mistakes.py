@@ -1,0 +1,238 @@
+"""The catalogue of mistakes that ports of an LSTM make: a stable identifier, words, the repair, and what it does."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.ports import PARTS, Port
+from lstm_parity.weight_mistakes import Change, Parts, weight_mistakes
+
+# Mistakes of these kinds can be made in either order: the port is the same.
+_COMMUTING = ({"gate-order", "missing-bias", "doubled-bias"}, {"gate-order", "transposed"})
+_MOST_LAYERS_PERMUTED = 4
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One way to be wrong.
+
+    Attributes:
+        identifier: stable: ``kind``, ``kind:detail``, and ``@l1_reverse`` when it sits in one layer and direction only.
+        words: what the port does, one sentence without its full stop.
+        repair: what to change in the port, one line.
+        apply: the right port -> the port with this mistake, or None where it cannot be made.
+        touches: the parts of the port that it changes; mistakes that touch different parts commute.
+        place: "l1_reverse", …, or empty for a mistake that is everywhere or has no place.
+    """
+
+    identifier: str
+    words: str
+    repair: str
+    apply: Callable[[Port], Port | None]
+    touches: frozenset[str]
+    place: str = ""
+
+    @property
+    def kind(self) -> str:
+        return re.split("[:@]", self.identifier)[0]
+
+    def commutes_with(self, other: "Mistake") -> bool:
+        """Whether a port with both is the same whichever was made first."""
+        apart = self.place and other.place and self.place != other.place
+        together = any({self.kind, other.kind} <= kinds for kinds in _COMMUTING)
+        return bool(apart or together or not self.touches & other.touches)
+
+
+def catalogue(port: Port, *, by_hand: bool = False) -> list[Mistake]:
+    """Every single mistake that can be made with this (right) port; in each place too when there are several."""
+    mistakes = []
+    places = port.places
+    for identifier, words, repair, touches, change in weight_mistakes(port.spec, by_hand):
+        mistakes.append(Mistake(identifier, words, repair, _in_places(change, places), frozenset(touches)))
+        for place in places if len(places) > 1 else ():
+            where = f"{words} ({place_in_words(place)} only)"
+            apply = _in_places(change, (place,))
+            mistakes.append(Mistake(f"{identifier}@{place}", where, repair, apply, frozenset(touches), place))
+    return [*mistakes, *_program_mistakes(port, by_hand)]
+
+
+def place_in_words(place: str) -> str:
+    """``l1_reverse`` -> layer 1, reverse direction."""
+    layer, _, reverse = place.removeprefix("l").partition("_")
+    return f"layer {layer}, {'reverse' if reverse else 'forward'} direction"
+
+
+def _program_mistakes(port: Port, by_hand: bool) -> Iterator[Mistake]:
+    """Those that are not in how weights are read."""
+    places = port.places
+    definitions = {"hard-sigmoid": "clip(x / 6 + 1/2, 0, 1)", "hard-sigmoid:0.2": "clip(0.2 x + 1/2, 0, 1)"}
+    for name, formula in definitions.items():
+        words, repair = f"the gates use the hard sigmoid {formula}", "use the sigmoid 1 / (1 + exp(-x))"
+        cell = frozenset({"sigmoids"})
+        yield Mistake(name, words, repair, _with_sigmoid(name, range(len(places))), cell)
+        for row, place in enumerate(places if len(places) > 1 else ()):
+            where = f"{words} ({place_in_words(place)} only)"
+            yield Mistake(f"{name}@{place}", where, repair, _with_sigmoid(name, [row]), cell, place)
+
+    def make(identifier: str, words: str, repair: str, touches: str, apply: Callable[[Port], Port | None]) -> Mistake:
+        return Mistake(identifier, words, repair, apply, frozenset(touches.split()))
+
+    pair = "(long, short)" if by_hand else "(h, c)"
+    yield make(
+        "swapped-state",
+        "the two parts of the initial state are exchanged",
+        f"pass the initial state as {pair}",
+        "state",
+        lambda p: replace(p, h_0=p.c_0, c_0=p.h_0) if p.h_0.shape == p.c_0.shape else None,
+    )
+    yield make(
+        "missing-state",
+        "the initial state is not used: the port starts from zeros",
+        f"pass the initial state {pair} on to the first step",
+        "state",
+        lambda p: replace(p, h_0=np.zeros_like(p.h_0), c_0=np.zeros_like(p.c_0)),
+    )
+    reading = "read the steps from the first to the last"
+    yield make("reversed-time", "the port reads the steps from the last to the first", reading, "inputs", _backwards)
+    yield make(
+        "reversed-time:aligned",
+        "the port reads the steps from the last to the first and turns its outputs round again",
+        reading,
+        "inputs views",
+        lambda p: replace(_backwards(p), views=(*p.views, "reverse")),
+    )
+    yield make(
+        "reversed-time:outputs",
+        "the outputs are in reverse order of time",
+        "do not turn the outputs round",
+        "views",
+        lambda p: replace(p, views=(*p.views, "reverse")),
+    )
+    yield make(
+        "swapped-axes:batch-time",
+        "the port takes the batch axis for time",
+        "give the axes in the order the port expects (look at batch_first), or swap them",
+        "inputs views",
+        _axes_exchanged,
+    )
+    yield make(
+        "swapped-axes:outputs",
+        "the outputs have their batch and time axes exchanged",
+        "swap the first two axes of the outputs",
+        "views",
+        lambda p: replace(p, views=(*p.views, "swap")),
+    )
+    layers = range(port.spec.num_layers)
+    for order in permutations(layers) if len(layers) <= _MOST_LAYERS_PERMUTED else [tuple(reversed(layers))]:
+        if order != tuple(layers) and (moved := _layers_moved(port, order)):
+            listed = ",".join(map(str, order))
+            words = f"the layers are run in the order {listed}"
+            yield make(
+                f"layer-order:{listed}", words, "run the layers in the order of their numbers", " ".join(PARTS), moved
+            )
+    if port.spec.bidirectional:
+        yield from _direction_mistakes(port)
+    if port.valid is not None and not port.valid.all():
+        words = "the outputs in the padding are not zeroed"
+        yield _changing("padding-not-masked", words, "zero the outputs past each length", "mask", masked=False)
+
+
+def _direction_mistakes(port: Port) -> Iterator[Mistake]:
+    layers = range(port.spec.num_layers)
+    scopes = [("", frozenset(layers))]
+    scopes += [(f"@l{layer}", frozenset({layer})) for layer in layers] if len(layers) > 1 else []
+    for suffix, held in scopes:
+        where = f" (layer {suffix[2:]} only)" if suffix else ""
+        words = f"the outputs of the two directions are concatenated reverse first{where}"
+        repair = "concatenate the forward direction's outputs first, then the reverse direction's"
+        yield Mistake(f"swapped-directions{suffix}", words, repair, _joined_wrongly(held), frozenset({"join"}))
+        words = f"the reverse direction's outputs stay in the order of computation{where}"
+        repair = "turn the reverse direction's outputs round in time before concatenating"
+        yield Mistake(f"reverse-not-turned{suffix}", words, repair, _unturned(held), frozenset({"turn"}))
+        yield Mistake(
+            f"swapped-directions:weights{suffix}",
+            f"each direction runs with the other direction's weights{where}",
+            "use the weights that end in _reverse from the last step to the first, the others forwards",
+            _directions_exchanged(held),
+            frozenset(PARTS),
+        )
+    for merge, done in (("sum", "summed"), ("mean", "averaged")):
+        words = f"the outputs of the two directions are {done}"
+        yield _changing(f"{done}-directions", words, "concatenate the outputs of the directions", "join", merge=merge)
+    if port.valid is not None and not port.valid.all():
+        words = "the reverse direction starts at the padding"
+        repair = "start the reverse direction at each sequence's own end"
+        yield _changing("reverse-from-padding", words, repair, "mask", from_padding=True)
+
+
+def _changing(identifier: str, words: str, repair: str, touches: str, **changed: Any) -> Mistake:
+    return Mistake(identifier, words, repair, lambda p: replace(p, **changed), frozenset({touches, *changed}))
+
+
+def _with_sigmoid(name: str, rows: Iterable[int]) -> Callable[[Port], Port]:
+    return lambda p: replace(p, sigmoids=tuple(name if k in rows else now for k, now in enumerate(p.sigmoids)))
+
+
+def _joined_wrongly(layers: frozenset[int]) -> Callable[[Port], Port]:
+    return lambda p: replace(p, joined_wrongly=p.joined_wrongly ^ layers)
+
+
+def _unturned(layers: frozenset[int]) -> Callable[[Port], Port]:
+    return lambda p: replace(p, unturned=p.unturned ^ layers)
+
+
+def _in_places(change: Change, places: tuple[str, ...]) -> Callable[[Port], Port | None]:
+    """A change of one place's parts, made in all of these places, or None if it fits none of them."""
+
+    def apply(port: Port) -> Port | None:
+        changed: Parts = {}
+        for place in places:
+            parts = {
+                name.removesuffix(f"_{place}"): x for name, x in port.weights.items() if name.endswith(f"_{place}")
+            }
+            # it is the reading of a matrix that goes wrong wherever its shape allows it
+            changed |= {f"{part}_{place}": array for part, array in (change(parts) or {}).items()}
+        return port.with_weights(changed) if changed else None
+
+    return apply
+
+
+def _backwards(port: Port) -> Port:
+    return replace(port, inputs=port.inputs[::-1])
+
+
+def _axes_exchanged(port: Port) -> Port | None:
+    time, batch, _ = port.inputs.shape
+    if port.valid is not None or (time != batch and (port.h_0.any() or port.c_0.any())):
+        return None  # the port would have refused the lengths or the state
+    h_0, c_0 = (x if time == batch else np.zeros((len(x), time, x.shape[-1])) for x in (port.h_0, port.c_0))
+    return replace(port, inputs=port.inputs.swapaxes(0, 1), h_0=h_0, c_0=c_0, views=(*port.views, "swap"))
+
+
+def _layers_moved(port: Port, order: tuple[int, ...]) -> Callable[[Port], Port] | None:
+    """Run layer order[k] as layer k; None where the shapes do not allow it."""
+    moves = {
+        f"{name}_l{layer}{suffix}": f"{name}_l{source}{suffix}"
+        for layer, source in enumerate(order)
+        for suffix in port.spec.directions
+        for name in PARTS
+        if f"{name}_l{layer}{suffix}" in port.weights
+    }
+    if any(port.weights[name].shape != port.weights[source].shape for name, source in moves.items()):
+        return None
+    return lambda p: p.with_weights({name: p.weights[source] for name, source in moves.items()})
+
+
+def _directions_exchanged(layers: frozenset[int]) -> Callable[[Port], Port]:
+    def apply(port: Port) -> Port:
+        changed = {}
+        for layer in layers:
+            for name in [name for name in port.weights if name.endswith(f"_l{layer}")]:
+                changed |= {name: port.weights[f"{name}_reverse"], f"{name}_reverse": port.weights[name]}
+        return port.with_weights(changed)
+
+    return apply

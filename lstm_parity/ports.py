@@ -1,0 +1,230 @@
+"""Ports with mistakes, simulated: many candidates at once, in NumPy and float64.
+
+A port is an LSTM's weights, inputs and initial states as somebody's code reads them, and what that code does otherwise
+than it should. ``mistakes.py`` makes ports from the right one, ``simulate`` computes their outputs, ``diagnose.py``
+compares these with what was observed. NumPy, because a search over thousands of small models would spend its time on
+compiling; candidates that share a layer's weights share its computation.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from lstm_shared.describe import LSTMSpec
+
+GATES = ("input", "forget", "candidate", "output")
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+Rounding = Callable[[np.ndarray], np.ndarray]
+
+_CHUNK_BYTES = 48 << 20
+
+
+@dataclass(frozen=True)
+class Port:
+    """One candidate; all arrays float64, time-major with a batch axis.
+
+    Attributes:
+        weights: torch's names; biases are always there, zero in a model without.
+        inputs: (time, batch, input_size).
+        h_0, c_0: (layers·directions, batch, size).
+        valid: (time, batch), False in the padding; None without lengths.
+        sigmoids: for each layer and direction, the name of what computes the gates, in ``SIGMOIDS``.
+        joined_wrongly: the layers whose directions are concatenated reverse first.
+        unturned: the layers whose reverse direction gives its outputs in the order of computation.
+        merge: how the last layer's directions become one output: "concatenate", "sum" or "mean".
+        from_padding: whether the reverse direction starts at the padding.
+        masked: whether the padding of the outputs is zeroed.
+        views: what was done to the outputs afterwards, in that order: "reverse" (in time) or "swap" (time and batch).
+    """
+
+    spec: LSTMSpec
+    weights: dict[str, np.ndarray]
+    inputs: np.ndarray
+    h_0: np.ndarray
+    c_0: np.ndarray
+    valid: np.ndarray | None
+    sigmoids: tuple[str, ...]
+    joined_wrongly: frozenset[int] = frozenset()
+    unturned: frozenset[int] = frozenset()
+    merge: str = "concatenate"
+    from_padding: bool = False
+    masked: bool = True
+    views: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where weights stand, in the order of computation: l0, l0_reverse, l1, …"""
+        return tuple(f"l{layer}{suffix}" for layer in range(self.spec.num_layers) for suffix in self.spec.directions)
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What candidates must share to be computed together: everything but the numbers."""
+        options = (self.joined_wrongly, self.unturned, self.merge, self.from_padding, self.masked, self.views)
+        return (self.inputs.shape, self.sigmoids, *options)
+
+    @property
+    def output_size(self) -> int:
+        """Features of the outputs, once the directions are merged."""
+        return self.spec.output_size if self.merge == "concatenate" else self.spec.state_size
+
+    @property
+    def causal(self) -> bool:
+        """Whether the first outputs depend on the first inputs only."""
+        return not self.spec.bidirectional
+
+    def with_weights(self, changed: dict[str, np.ndarray]) -> "Port":
+        return replace(self, weights={**self.weights, **changed})
+
+    def as_computed(self, observed: np.ndarray) -> np.ndarray:
+        """An array (time, batch, …) of what left this port, with its axes as they were computed."""
+        for view in reversed(self.views):
+            observed = observed[::-1] if view == "reverse" else observed.swapaxes(0, 1)
+        return observed
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * np.tanh(0.5 * x) + 0.5  # which cannot overflow
+
+
+SIGMOIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sigmoid": _sigmoid,
+    "hard-sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),  # torch.nn.Hardsigmoid, keras 3, jax.nn.hard_sigmoid
+    "hard-sigmoid:0.2": lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # Keras 1 and 2, ONNX's default
+}
+
+
+def _to_tf32(x: np.ndarray) -> np.ndarray:
+    """Ten bits of mantissa in float32's range, to nearest even."""
+    bits = x.astype(np.float32).view(np.uint32)
+    bits = (bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)
+    return bits.view(np.float32).astype(np.float64)
+
+
+def _through(dtype: Any) -> Rounding:
+    return lambda x: x.astype(dtype).astype(np.float64)
+
+
+# What is rounded in the operands of the products, and what everywhere else.
+PRECISIONS: dict[str, tuple[Rounding, Rounding]] = {
+    "float32": (_through(np.float32), _through(np.float32)),
+    "tf32": (_to_tf32, _through(np.float32)),
+    "float16": (_through(np.float16), _through(np.float16)),
+    "bfloat16": (_through(ml_dtypes.bfloat16), _through(ml_dtypes.bfloat16)),
+}
+
+
+def simulate(
+    ports: Sequence[Port], *, steps: int | None = None, rows: slice = slice(None), precision: str | None = None
+) -> np.ndarray:
+    """The outputs of ports that share a program, as computed: (ports or 1, time, batch, features).
+
+    The first axis is 1 when nothing in the ports differs.
+
+    Args:
+        steps: compute only so many steps; for causal ports.
+        rows: compute only these batch rows.
+        precision: round as this arithmetic does, a name in ``PRECISIONS``.
+    """
+    first = ports[0]
+    of_operands, elsewhere = PRECISIONS[precision] if precision else (None, None)
+    spec = first.spec
+    lengths_known = first.valid is not None
+    valid = first.valid[:steps, rows, None] if first.valid is not None else None
+    features = _stack(port.inputs for port in ports)[:, :steps, rows]
+    if valid is not None and not first.from_padding:
+        features = np.where(valid, features, 0.0)  # NaN in the padding
+    h_0, c_0 = (_stack(getattr(port, name) for port in ports)[:, :, rows] for name in ("h_0", "c_0"))
+    # A port that neither masks nor starts at the sequences' ends does not look at the lengths at all.
+    blind = first.from_padding and not first.masked
+    for layer in range(spec.num_layers):
+        outputs = []
+        for direction, suffix in enumerate(spec.directions):
+            row = layer * len(spec.directions) + direction
+            kept = _recur(
+                {
+                    part: _stack(port.weights[f"{part}_l{layer}{suffix}"] for port in ports)
+                    for part in PARTS[: 5 if spec.proj_size else 4]
+                },
+                features,
+                h_0[:, row],
+                c_0[:, row],
+                None if blind or (direction and first.from_padding) else valid,
+                direction == 1,
+                SIGMOIDS[first.sigmoids[row]],
+                of_operands,
+                elsewhere,
+            )
+            outputs.append(kept[:, ::-1] if direction and layer in first.unturned else kept)
+        if layer in first.joined_wrongly:
+            outputs.reverse()
+        if layer == spec.num_layers - 1 and first.merge != "concatenate":
+            features = sum(outputs) / (2 if first.merge == "mean" else 1)
+        else:
+            wide = max(map(len, outputs))
+            features = np.concatenate([np.broadcast_to(x, (wide, *x.shape[1:])) for x in outputs], axis=-1)
+        if lengths_known and not blind:
+            features = np.where(valid, features, 0.0)
+    return np.asarray(features)
+
+
+def chunks(ports: Sequence[Port], steps: int | None = None, rows: int | None = None) -> Iterable[slice]:
+    """Slices of so many ports as are computed at once without filling the memory."""
+    first = ports[0]
+    time, batch, _ = first.inputs.shape
+    time, batch = min(time, steps or time), min(batch, rows or batch)
+    numbers = time * batch * (first.spec.output_size * 2 + 4 * first.spec.hidden_size)
+    numbers += sum(array.size for array in first.weights.values())
+    size = max(1, _CHUNK_BYTES // (8 * max(1, numbers)))
+    return (slice(start, start + size) for start in range(0, len(ports), size))
+
+
+def _stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """With a leading axis for the ports, of length 1 when all are the same object."""
+    arrays = list(arrays)
+    return arrays[0][None] if all(array is arrays[0] for array in arrays) else np.stack(arrays)
+
+
+def _recur(
+    weights: dict[str, np.ndarray],
+    features: np.ndarray,
+    h: np.ndarray,
+    c: np.ndarray,
+    valid: np.ndarray | None,
+    backwards: bool,
+    sigmoid: Callable[[np.ndarray], np.ndarray],
+    of_operands: Rounding | None,
+    elsewhere: Rounding | None,
+) -> np.ndarray:
+    """h of every step, (ports, time, batch, state), of one layer in one direction."""
+    operand = of_operands or (lambda x: x)
+    rounded = elsewhere or (lambda x: x)
+    _, time, batch, size = features.shape
+    hidden_size = c.shape[-1]
+    to_gates, to_next = (operand(weights[part]).swapaxes(1, 2) for part in PARTS[:2])
+    flat = operand(features).reshape(len(features), time * batch, size)
+    bias = rounded(weights["bias_ih"] + weights["bias_hh"])[:, None]
+    from_inputs = rounded(flat @ to_gates + bias)
+    from_inputs = from_inputs.reshape(len(from_inputs), time, batch, 4 * hidden_size)
+    projection = operand(weights["weight_hr"]).swapaxes(1, 2) if "weight_hr" in weights else None
+    h, c = rounded(h), rounded(c)
+    kept: list[Any] = [None] * time
+    for t in reversed(range(time)) if backwards else range(time):
+        gates = rounded(from_inputs[:, t] + operand(h) @ to_next)
+        i, f, g, o = (gates[..., k * hidden_size : (k + 1) * hidden_size] for k in range(4))
+        cell = rounded(rounded(sigmoid(f)) * c + rounded(sigmoid(i)) * rounded(np.tanh(g)))
+        new = rounded(rounded(sigmoid(o)) * np.tanh(cell))
+        if projection is not None:
+            new = rounded(operand(new) @ projection)
+        if valid is None:
+            h, c = new, cell
+        else:
+            h, c = np.where(valid[t], new, h), np.where(valid[t], cell, c)
+        kept[t] = h
+    if not time:
+        return np.zeros((len(from_inputs), 0, batch, h.shape[-1]))
+    wide = max(map(len, kept))
+    return np.stack([np.broadcast_to(x, (wide, *x.shape[1:])) for x in kept], axis=1)
