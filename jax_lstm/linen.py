@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.stack import lstm
-from lstm_shared.describe import LSTMSpec
+from lstm_shared.describe import LSTMSpec, require_spec
 
 
 class LSTM(nn.Module):
@@ -45,10 +45,18 @@ class LSTM(nn.Module):
         reset: ArrayLike | None = None,
         deterministic: bool = True,
     ) -> tuple[Array, tuple[Array, Array]]:
-        """(outputs, (h_n, c_n)). Training with dropout: ``deterministic=False`` and ``rngs={"dropout": key}``."""
+        """(outputs, (h_n, c_n)). Training with dropout: ``deterministic=False`` and ``rngs={"dropout": key}``.
+
+        Raises:
+            WeightsError: ``params`` is not a dictionary of these sizes: everything that departs.
+            InputError: as ``jax_lstm.lstm``.
+        """
         spec = LSTMSpec(
             self.input_size, self.hidden_size, self.num_layers, self.bias, self.bidirectional, self.proj_size
         )
+        if not self.is_initializing():
+            # Flax would ignore what this module has no name for, such as a reverse direction.
+            require_spec(self.variables.get("params", {}), spec)
         initializer = uniform_initializer(self.hidden_size)
         params = {name: self.param(name, initializer, shape, self.param_dtype) for name, shape in spec.shapes.items()}
         dropout = 0.0 if deterministic else self.dropout

@@ -139,6 +139,9 @@ def _prepare(
     if implementation not in IMPLEMENTATIONS:
         raise InputError(f"implementation is {implementation!r}, expected one of {', '.join(IMPLEMENTATIONS)}")
     known_lengths = None if lengths is None or isinstance(lengths, Tracer) else np.asarray(lengths)
+    if known_lengths is not None and known_lengths.dtype.kind in "iu":
+        # int64 constants in a program that is traced with x64 and then run without make JAX warn.
+        lengths = known_lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
     inputs, lengths, reset = (x if x is None else jnp.asarray(x) for x in (inputs, lengths, reset))
     if isinstance(state, tuple | list):
         state = tuple(map(jnp.asarray, state))

@@ -21,7 +21,7 @@ Forward = Callable[[Tensor, Mapping[str, Tensor]], dict[str, Tensor]]
 
 def observe(case: Case) -> Observation:
     """Run the case in its own dtype with the reference module of its kind."""
-    module = to_torch(case.weights)
+    module = to_torch(case.weights, batch_first=case.batch_first)
     forward = {ByHandSpec: _by_hand, LSTMSpec: _lstm, CellSpec: _cell, ForecasterSpec: _forecaster}[type(case.spec)]
     return _observe(module, forward(module, case), case)
 
@@ -35,7 +35,6 @@ def _by_hand(module: Any, case: Case) -> Forward:
 
 
 def _lstm(module: Any, case: Case) -> Forward:
-    module.batch_first = case.batch_first
     lengths = None if case.lengths is None else torch.tensor(case.lengths)
     refused = case.reset is not None or not case.time or (lengths is not None and (not lengths.dim() or 0 in lengths))
 

@@ -139,15 +139,33 @@ def describe(weights: Mapping[str, Any]) -> Spec:
         spec = CellSpec(layer.input_size, layer.hidden_size, layer.bias)
     else:
         raise WeightsError(_nothing_known(weights))
-    WeightsError.raise_any(_departures(weights, spec))
+    require_spec(weights, spec)
     return spec
+
+
+def require_spec(weights: Mapping[str, Any], spec: Spec) -> None:
+    """Raise the WeightsError that says how a dictionary departs from the model that is expected, if it does."""
+    WeightsError.raise_any(_departures(weights, spec))
 
 
 def require_by_hand(weights: Mapping[str, Any]) -> None:
     """Raise the WeightsError that says how a dictionary departs from the by-hand model, if it does."""
     if not any(name in BY_HAND for name in weights):
         raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {_some(weights)}")
-    WeightsError.raise_any(_departures(weights, ByHandSpec()))
+    require_spec(weights, ByHandSpec())
+
+
+def under_prefix(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The names under a prefix, with the prefix stripped; the dot at its end may be left out.
+
+    Raises:
+        WeightsError: nothing is under it. The message lists the prefixes that hold models.
+    """
+    prefix = prefix if not prefix or prefix.endswith(".") else prefix + "."
+    chosen = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if not chosen:
+        raise WeightsError(f"nothing under the prefix {prefix!r}; {_models_there(weights)}")
+    return chosen
 
 
 def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
@@ -306,9 +324,15 @@ def _known(size: int | tuple[int, ...]) -> str:
 def _nothing_known(weights: Mapping[str, Any]) -> str:
     if not weights:
         return "the dictionary is empty"
-    prefixes = [prefix for prefix in model_candidates(weights) if prefix]
-    hint = f"; there are models under the prefixes {', '.join(prefixes)}" if prefixes else ""
-    return f"no model is known by these names: {_some(weights)}{hint}"
+    models = _models_there(weights)
+    return f"no model at the top; {models}" if model_candidates(weights) else models
+
+
+def _models_there(weights: Mapping[str, Any]) -> str:
+    prefixes = [repr(prefix) for prefix in model_candidates(weights)]
+    if prefixes:
+        return f"there are models under the prefixes {', '.join(prefixes)}"
+    return f"no model is known by these names: {_some(weights)}"
 
 
 def _some(names: Mapping[str, Any]) -> str:

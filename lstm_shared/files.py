@@ -19,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from lstm_shared.describe import under_prefix
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.tensors import to_array
 
@@ -54,10 +55,10 @@ def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray
     """
     arrays = read_arrays(path)
     if prefix:
-        prefix = prefix if prefix.endswith(".") else prefix + "."
-        arrays = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        if not arrays:
-            raise WeightsError(f"{path}: nothing under the prefix {prefix!r}")
+        try:
+            arrays = under_prefix(arrays, prefix)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}") from error
     WeightsError.raise_any([f"{path}: {problem}" for problem in not_finite(arrays)])
     return arrays
 

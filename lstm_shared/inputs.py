@@ -133,7 +133,8 @@ def _wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
 def _wrong_lengths(lengths: Any, known: np.ndarray | None, batch: Shape, time: int) -> list[str]:
     problems = []
     if tuple(lengths.shape) != batch:
-        problems.append(f"lengths has shape {tuple(lengths.shape)}, expected one a sequence, {batch}")
+        hint = "; is batch_first meant?" if batch and tuple(lengths.shape) == (time,) else ""
+        problems.append(f"lengths has shape {tuple(lengths.shape)}, expected one a sequence, {batch}{hint}")
     if "int" not in str(lengths.dtype):
         problems.append(f"lengths holds {lengths.dtype}, expected whole numbers")
     elif known is not None and (wrong := known[(known < 0) | (known > time)]).size:

@@ -212,9 +212,11 @@ def test_nan_and_infinity_are_named_with_their_number(tmp_path, kind):
 
 
 @pytest.mark.parametrize("prefix", ["decoder", "decoder.", "enc", "encoder.weight_ih_l0"])
-def test_nothing_under_a_prefix_is_refused(tmp_path, prefix):
+def test_nothing_under_a_prefix_is_refused_with_the_prefixes_that_there_are(tmp_path, prefix):
     save(tmp_path / "weights.npz", {"encoder.weight_ih_l0": np.ones(2)})
-    assert refused(tmp_path / "weights.npz", prefix) == f"nothing under the prefix '{prefix.removesuffix('.')}.'"
+    assert refused(tmp_path / "weights.npz", prefix) == (
+        f"nothing under the prefix '{prefix.removesuffix('.')}.'; there are models under the prefixes 'encoder.'"
+    )
 
 
 @pytest.mark.parametrize("name", ["weights", "weights.txt", "weights.npz.bak", "weights.h5", ".npz"])

@@ -7,15 +7,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, describe
-from lstm_shared.errors import WeightsError
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, describe, under_prefix
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm.by_hand import LSTMByHand
 from torch_lstm.forecaster import Forecaster
 
 
-def to_torch(weights: Mapping[str, Any]) -> nn.Module:
+def to_torch(weights: Mapping[str, Any], *, batch_first: bool = False) -> nn.Module:
     """The module whose ``state_dict()`` the dictionary is, in the dictionary's dtype, on the CPU.
+
+    Args:
+        batch_first: of an ``nn.LSTM``; the other modules have an axis order of their own.
 
     Returns:
         LSTMByHand, ``nn.LSTM``, ``nn.LSTMCell`` or Forecaster.
@@ -28,7 +30,8 @@ def to_torch(weights: Mapping[str, Any]) -> nn.Module:
         return LSTMByHand(weights)
     if isinstance(spec, ForecasterSpec):
         return Forecaster(weights)
-    module = nn.LSTMCell(**vars(spec)) if isinstance(spec, CellSpec) else nn.LSTM(**vars(spec))
+    is_cell = isinstance(spec, CellSpec)
+    module = nn.LSTMCell(**vars(spec)) if is_cell else nn.LSTM(**vars(spec), batch_first=batch_first)
     tensors = {name: to_tensor(value) for name, value in weights.items()}
     module = module.to(next(iter(tensors.values())).dtype)
     module.load_state_dict(tensors)
@@ -45,8 +48,4 @@ def from_torch(module_or_state_dict: nn.Module | Mapping[str, torch.Tensor], pre
         WeightsError: nothing is under the prefix.
     """
     state = module_or_state_dict.state_dict() if isinstance(module_or_state_dict, nn.Module) else module_or_state_dict
-    prefix = prefix if not prefix or prefix.endswith(".") else prefix + "."
-    weights = {name.removeprefix(prefix): to_array(t) for name, t in state.items() if name.startswith(prefix)}
-    if not weights:
-        raise WeightsError(f"nothing under the prefix {prefix!r}: there are {', '.join(list(state)[:5]) or 'no names'}")
-    return weights
+    return {name: to_array(tensor) for name, tensor in under_prefix(state, prefix).items()}
