@@ -1,15 +1,17 @@
 """``check``: run both backends on one dictionary and compare everything, stage by stage."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from lstm_parity import observe_jax, observe_torch
+from lstm_parity.candidates import Candidate
+from lstm_parity.candidates import observe as observe_candidate
 from lstm_parity.cases import Case, Observation, make_case
-from lstm_parity.compare import Row, adam_growth, compare, factor, group_scale, magnitude
+from lstm_parity.compare import Row, adam_growth, compare, eps, factor, group_scale, magnitude
 from lstm_parity.environment import environment
 from lstm_parity.report import Report
 from lstm_shared.describe import ByHandSpec
@@ -22,6 +24,7 @@ def check(
     weights: Mapping[str, Any],
     inputs: Any = None,
     *,
+    candidate: Callable[..., Any] | Candidate | None = None,
     state: Any = None,
     batch_first: bool = False,
     lengths: Any = None,
@@ -30,7 +33,7 @@ def check(
     steps: int = 10,
     seed: int = 0,
 ) -> Report:
-    """Compare the two backends on one weight dictionary.
+    """Compare the two backends on one weight dictionary, or a stranger's port with PyTorch.
 
     In each dtype: outputs and states, the loss (inner product with fixed random cotangents), the gradient of every
     weight, of the inputs and of the initial states, then Adam steps, weight by weight. The by-hand model is also
@@ -40,6 +43,10 @@ def check(
         weights: the dictionary; it says which model this is.
         inputs: by hand, prices (days,) or (series, days), the two companies of the articles when left out; else as for
             ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast`` (batch first), drawn from N(0, 1) when left out.
+        candidate: a port to judge in the place of our JAX backend: a function (params, inputs) -> outputs on NumPy
+            arrays with the weight dictionary as params, or a ``Candidate`` that says more. It is given ``state``,
+            ``lengths``, ``reset`` and ``batch_first`` as keywords where they are given here. Outputs are compared, and
+            states, loss and gradients where the candidate has them.
         state: by hand, (long_memory, short_memory) before the first day; else (h, c), as for those functions; zeros
             when left out.
         batch_first, lengths, reset: as in ``jax_lstm.lstm``. Where ``torch.nn.LSTM`` refuses (length 0, no steps,
@@ -64,6 +71,9 @@ def check(
         steps=steps,
         seed=seed,
     )
+    if candidate is not None:
+        candidate = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
+        return _check_candidate(case, candidate, dtypes)
     rows: list[Row] = []
     seconds = {"jax": 0.0, "torch": 0.0}
     for dtype in dtypes:
@@ -81,6 +91,27 @@ def check(
     return Report(tuple(rows), environment(), case.seed, seconds)
 
 
+def _check_candidate(case: Case, candidate: Candidate, dtypes: Sequence[str]) -> Report:
+    rows: list[Row] = []
+    seconds = {"candidate": 0.0, "torch": 0.0}
+    for dtype in candidate.dtypes or dtypes:
+        began = time.perf_counter()
+        observed, returned = observe_candidate(case.astype(dtype), candidate)
+        judged = time.perf_counter()
+        reference = observe_torch.observe(returned)
+        exact = None if dtype == VERDICT_DTYPE else observe_torch.observe(returned.astype(VERDICT_DTYPE))
+        seconds["candidate"] += judged - began
+        seconds["torch"] += time.perf_counter() - judged
+        # A port that computes in float32 whatever it is given is judged as float32.
+        dtype = max([dtype, *(array.dtype.name for array in observed["forward"].values())], key=eps)
+        if any(row.dtype == dtype for row in rows):
+            continue
+        # What the candidate does not show is not compared: other arrays, and gradients of a NumPy function.
+        shown = {stage: {n: a for n, a in reference[stage].items() if n in observed[stage]} for stage in observed}
+        rows += compare_observations(returned, observed, shown, ("candidate", "torch"), dtype, exact)
+    return Report(tuple(rows), environment(), case.seed, seconds)
+
+
 def compare_observations(
     case: Case,
     candidate: Observation,
@@ -92,7 +123,7 @@ def compare_observations(
     """Compare what two implementations computed for a case, in the order of computation."""
     k = factor(case.spec, case.time)
     k *= magnitude(case.weights, case.inputs, *case.state.values())
-    gradient_scale = group_scale(reference["gradient"])
+    gradient_scale = group_scale(reference.get("gradient", {}))
     rows: list[Row] = []
     for stage, arrays in reference.items():
         allowed: float | dict[str, Any] = k

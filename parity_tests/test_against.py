@@ -1,0 +1,227 @@
+"""Any port: a stranger's function in NumPy, JAX or torch, in any layout, or an ONNX model, judged against torch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import jax_lstm
+import lstm_parity
+from lstm_parity.candidates import Candidate, load_candidate
+from lstm_shared import InputError, init_forecaster, init_lstm, save, to_layout
+from torch_lstm.explicit import run
+
+RNG = np.random.default_rng(5)
+SHAPE = (6, 2, 5)
+INPUTS = RNG.standard_normal(SHAPE)
+
+
+def model(**options) -> dict[str, np.ndarray]:
+    weights = init_lstm(5, 4, dtype=np.float64, **options)
+    return {name: array + 0.3 * RNG.standard_normal(array.shape) for name, array in weights.items()}
+
+
+WEIGHTS = model(num_layers=2, bidirectional=True)
+
+
+def numpy_lstm(params, inputs):
+    """A port in plain NumPy: one layer, forward, outputs only."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    h = c = np.zeros((inputs.shape[1], params["weight_hh_l0"].shape[1]), inputs.dtype)
+    outputs = []
+    for x in inputs:
+        gates = (
+            x @ params["weight_ih_l0"].T + h @ params["weight_hh_l0"].T + params["bias_ih_l0"] + params["bias_hh_l0"]
+        )
+        i, f, g, o = np.split(gates, 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        outputs.append(h)
+    return np.stack(outputs)
+
+
+def torch_lstm_port(params, inputs, state=None, lengths=None):
+    outputs, states, _ = run(params, inputs, state, lengths=lengths)
+    return outputs, states
+
+
+def jax_port(params, inputs, **given):
+    return jax_lstm.lstm(params, inputs, **given)
+
+
+def linen_port(params, inputs):
+    import flax.linen as nn
+
+    cells = {
+        place: nn.RNN(
+            nn.OptimizedLSTMCell(4, param_dtype=inputs.dtype),
+            time_major=True,
+            reverse="reverse" in place,
+            keep_order=True,
+        )
+        for place in params
+    }
+    for layer in ("l0", "l1"):
+        both = [cells[p].apply({"params": {"cell": params[p]}}, inputs) for p in (layer, f"{layer}_reverse")]
+        inputs = jnp.concatenate(both, axis=-1)
+    return inputs
+
+
+PORTS = {
+    "numpy, outputs only": (model(), Candidate(numpy_lstm), {"forward"}),
+    "jax, all": (WEIGHTS, Candidate(jax_port, framework="jax"), {"forward", "loss", "gradient"}),
+    "torch, all": (WEIGHTS, Candidate(torch_lstm_port, framework="torch"), {"forward", "loss", "gradient"}),
+    "flax linen cells": (WEIGHTS, Candidate(linen_port, "flax-linen", "jax"), {"forward", "loss", "gradient"}),
+}
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_a_right_port_agrees(port):
+    weights, candidate, stages = PORTS[port]
+    report = lstm_parity.check(weights, INPUTS, candidate=candidate)
+    assert report.ok, str(report)
+    assert {row.stage for row in report.rows} == stages
+    assert {row.sides for row in report.rows} == {("candidate", "torch")}
+    if candidate.framework != "numpy" and candidate.layout == "torch":
+        assert {row.name for row in report.rows if row.stage == "gradient"} == {*weights, "inputs"}
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_states_and_lengths_are_handed_on(framework):
+    state = (RNG.standard_normal((4, 2, 4)), RNG.standard_normal((4, 2, 4)))
+    candidate = Candidate(jax_port if framework == "jax" else torch_lstm_port, framework=framework)
+    report = lstm_parity.check(WEIGHTS, INPUTS, state=state, lengths=[6, 3], candidate=candidate)
+    assert report.ok, str(report)
+    assert {row.name for row in report.rows if row.stage == "forward"} == {"outputs", "h_n", "c_n"}
+
+
+def test_a_port_that_ignores_lengths_is_caught():
+    def careless(params, inputs, lengths=None):
+        return jax_lstm.lstm(params, inputs)
+
+    report = lstm_parity.check(WEIGHTS, INPUTS, lengths=[6, 3], candidate=Candidate(careless, framework="jax"))
+    first = report.first_divergence
+    assert first is not None
+    assert (first.stage, first.name) == ("forward", "outputs")
+
+
+def test_a_wrong_gate_order_is_caught_where_it_begins():
+    def swapped(params, inputs):
+        i, f, g, o = np.split(params["weight_ih_l0"], 4)
+        return numpy_lstm({**params, "weight_ih_l0": np.concatenate([i, g, f, o])}, inputs)
+
+    first = lstm_parity.check(model(), INPUTS, candidate=swapped).first_divergence
+    assert first is not None
+    assert first.where[0] == 0
+
+
+def test_a_wrong_gradient_behind_right_outputs_is_caught():
+    @jax.custom_vjp
+    def bent(x):
+        return x
+
+    bent.defvjp(lambda x: (x, None), lambda _, g: (g * (1 + 1e-9),))
+
+    def port(params, inputs):
+        return jax_lstm.lstm({**params, "weight_hh_l1": bent(params["weight_hh_l1"])}, inputs)
+
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"), dtypes=["float64"])
+    assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("gradient", "weight_hh_l1")]
+
+
+def test_a_port_in_float32_is_judged_as_float32():
+    report = lstm_parity.check(
+        model(), INPUTS, candidate=lambda p, x: numpy_lstm(p, x).astype(np.float32), dtypes=["float64"]
+    )
+    assert report.ok, str(report)
+    assert {row.dtype for row in report.rows} == {"float32"}
+
+
+def test_forecasters_and_cells_too():
+    weights = init_forecaster(5, 4, 2, dtype=np.float64)
+    port = Candidate(lambda p, x: jax_lstm.forecast(p, x, batch_first=True), framework="jax")
+    assert lstm_parity.check(weights, candidate=port).ok
+    cell = {name.removesuffix("_l0"): array for name, array in model().items()}
+    assert lstm_parity.check(cell, candidate=Candidate(jax_lstm.lstm_cell, framework="jax")).ok
+
+
+def onnx_file(path, weights):
+    tree = to_layout({name: array.astype(np.float32) for name, array in weights.items()}, "onnx")
+    node = helper.make_node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=4)
+    graph = helper.make_graph(
+        [node],
+        "lstm",
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, None, 5])],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [None, 1, None, 4])],
+        [onnx.numpy_helper.from_array(tree[name], name) for name in ("W", "R", "B")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_an_onnx_model_is_run_and_judged(tmp_path, cli):
+    weights = model()
+    save(tmp_path / "weights.safetensors", weights)
+    right = onnx_file(tmp_path / "right.onnx", weights)
+    ran = cli("check", tmp_path / "weights.safetensors", "--against", right)
+    assert ran.code == 0
+    assert "float32, candidate against torch" in ran.out
+    wrong = onnx_file(tmp_path / "wrong.onnx", {**weights, "bias_hh_l0": 0 * weights["bias_hh_l0"]})
+    ran = cli("check", tmp_path / "weights.safetensors", "--against", wrong)
+    assert ran.code == 1
+    assert "first in forward, outputs at [0, 0, 0]" in ran.out
+
+
+def test_a_function_in_a_file_is_loaded_and_judged(tmp_path, cli):
+    save(tmp_path / "weights.npz", WEIGHTS)
+    (tmp_path / "port.py").write_text(
+        "import jax_lstm\n"
+        "def right(params, inputs):\n    return jax_lstm.lstm(params, inputs)\n"
+        "def wrong(params, inputs):\n    return jax_lstm.lstm(params, inputs[::-1])\n"
+    )
+    file = tmp_path / "weights.npz"
+    assert cli("check", file, "--against", f"{tmp_path / 'port.py'}:right", "--framework", "jax").code == 0
+    ran = cli("check", file, "--against", f"{tmp_path / 'port.py'}:wrong", "--framework", "jax")
+    assert ran.code == 1
+    assert "verdict: differ" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere", "expected module:function"),
+        ("no_such_module:port", "cannot import no_such_module: ModuleNotFoundError"),
+        ("numpy:no_such_function", "numpy has no 'no_such_function'"),
+        ("numpy:pi", "the candidate is a float, expected a function"),
+        ("missing.onnx", "there is no such file"),
+    ],
+)
+def test_a_candidate_that_is_not_there_is_named(source, message):
+    with pytest.raises(InputError, match=message):
+        load_candidate(source)
+
+
+@pytest.mark.parametrize(
+    ("port", "message"),
+    [
+        (lambda params, inputs: 1 / 0, "the candidate failed: ZeroDivisionError"),
+        (lambda params, inputs: inputs[0], r"outputs has shape \(2, 5\), expected \(6, 2, 4\)"),
+        (lambda params, inputs: (1, 2, 3), "returned 3 things, expected outputs or"),
+        (lambda params: 0, "the candidate failed: TypeError"),
+    ],
+)
+def test_a_candidate_that_breaks_is_an_input_error(port, message):
+    with pytest.raises(InputError, match=message):
+        lstm_parity.check(model(), INPUTS, candidate=port)
+
+
+def test_wrong_options_are_named_at_once():
+    with pytest.raises(InputError) as caught:
+        Candidate(numpy_lstm, "pytorch", "tensorflow")  # pyright: ignore
+    assert len(caught.value.problems) == 2
