@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lstm_parity.cases import Case, Observation
+from lstm_parity.devices import full_precision
 from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.errors import InputError
 from lstm_shared.layouts import LAYOUTS, to_layout
@@ -83,7 +84,8 @@ def observe(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
         raise InputError("a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary")
     run = {"numpy": _observe_numpy, "jax": _observe_jax, "torch": _observe_torch}[candidate.framework]
     try:
-        return run(case, candidate)
+        with full_precision():
+            return run(case, candidate)
     except InputError:
         raise
     except Exception as error:
@@ -97,7 +99,7 @@ def _observe_numpy(case: Case, candidate: Candidate) -> tuple[Observation, Case]
 
 
 def _observe_jax(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
-    with jax.enable_x64(case.inputs.dtype == np.float64), jax.default_matmul_precision("highest"):
+    with jax.enable_x64(case.inputs.dtype == np.float64):
         weights, inputs, state = jax.tree.map(jnp.asarray, (case.weights, case.inputs, case.state))
         forward = _call(case, candidate, weights, inputs, state)
         case = _returning(case, forward)

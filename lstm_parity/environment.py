@@ -3,22 +3,22 @@
 import platform
 from importlib import metadata
 
-import jax
 import torch
 
+from lstm_parity.devices import jax_devices
 
-def environment() -> dict[str, str]:
-    """What a reader needs to repeat a run, as name -> text."""
-    versions = {
-        name: metadata.version(name)
-        for name in ("lstm-parity", "jax", "jaxlib", "optax", "torch", "lightning", "numpy")
-    }
+_PACKAGES = ("lstm-parity", "jax", "jaxlib", "optax", "torch", "lightning", "numpy")
+
+
+def environment(jax_device: str = "cpu", torch_device: str = "cpu") -> dict[str, str]:
+    """What a reader needs to repeat a run under ``full_precision()``, as name -> text."""
+    on_gpu = torch_device == "cuda"
     return {
-        **versions,
+        **{name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "jax device": jax.devices()[0].device_kind,
-        "torch device": "cpu",
+        "jax device": jax_devices()[jax_device].device_kind,
+        "torch device": torch.cuda.get_device_name() if on_gpu else torch_device,
         "torch threads": str(torch.get_num_threads()),
         "jax matmul precision": "highest",
         "torch float32 precision": "full (no TF32)",

@@ -11,14 +11,16 @@ import optax
 import jax_lstm
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
+from lstm_parity.devices import full_precision, jax_devices
 from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 Forward = Callable[[Any, Any, Any], dict[str, Any]]
 
 
-def observe(case: Case) -> Observation:
+def observe(case: Case, device: str = "cpu") -> Observation:
     """Run the case in its own dtype, under jit, at full precision. Float64 needs no setting by the caller."""
-    with jax.enable_x64(case.inputs.dtype == np.float64), jax.default_matmul_precision("highest"):
+    on_device = jax.default_device(jax_devices()[device])
+    with jax.enable_x64(case.inputs.dtype == np.float64), full_precision(), on_device:
         return _observe(_forward(case), case)
 
 

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
+from lstm_parity.devices import full_precision
 from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.tensors import to_array, to_tensor
@@ -19,11 +20,12 @@ from torch_lstm.explicit import run
 Forward = Callable[[Tensor, Mapping[str, Tensor]], dict[str, Tensor]]
 
 
-def observe(case: Case) -> Observation:
-    """Run the case in its own dtype with the reference module of its kind."""
-    module = to_torch(case.weights, batch_first=case.batch_first)
+def observe(case: Case, device: str = "cpu") -> Observation:
+    """Run the case in its own dtype, at full precision, with the reference module of its kind."""
+    module = to_torch(case.weights, batch_first=case.batch_first).to(device)
     forward = {ByHandSpec: _by_hand, LSTMSpec: _lstm, CellSpec: _cell, ForecasterSpec: _forecaster}[type(case.spec)]
-    return _observe(module, forward(module, case), case)
+    with full_precision():
+        return _observe(module, forward(module, case), case, device)
 
 
 def _by_hand(module: Any, case: Case) -> Forward:
@@ -83,10 +85,10 @@ def observe_nn_lstm(case: Case) -> Observation:
     return _observe(module, forward, case)
 
 
-def _observe(module: nn.Module, forward: Forward, case: Case) -> Observation:
-    inputs = to_tensor(case.inputs).requires_grad_()
-    state = {name: to_tensor(array).requires_grad_() for name, array in case.state.items()}
-    cotangents = {name: to_tensor(array) for name, array in case.cotangents.items()}
+def _observe(module: nn.Module, forward: Forward, case: Case, device: str = "cpu") -> Observation:
+    inputs = to_tensor(case.inputs).to(device).requires_grad_()
+    state = {name: to_tensor(array).to(device).requires_grad_() for name, array in case.state.items()}
+    cotangents = {name: to_tensor(array).to(device) for name, array in case.cotangents.items()}
     parameters = dict(module.named_parameters())
 
     def loss_and_outputs() -> tuple[Tensor, dict[str, Tensor]]:

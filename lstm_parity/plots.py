@@ -83,11 +83,35 @@ def held_out_prices(
     return figure
 
 
+def error_picture(errors: Mapping[str, np.ndarray], tolerance: float, title: str) -> Figure:
+    """The largest difference at each step, a line for each gate and state, with the tolerance as a line above.
+
+    Args:
+        errors: name -> (time,).
+        tolerance: what is allowed.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    axes = figure.subplots()
+    floor = tolerance * 1e-4  # a log scale has no place for 0: exact agreement lies on this line
+    for name, error in errors.items():
+        axes.plot(np.arange(len(error)), np.maximum(error, floor), marker="o", markersize=3, label=name)
+    axes.axhline(tolerance, color="firebrick", linewidth=1.2, linestyle="--", label="tolerance")
+    axes.set_yscale("log")
+    _dress(axes, f"largest difference at each step: {title}", "step", "difference")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the picture whole or not at all; its kind follows from the file name."""
+    write_file(path, figure_bytes(figure, Path(path).suffix[1:].lower()))
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """The picture as a file of this kind: "png", "svg" or "pdf"."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=Path(path).suffix[1:].lower(), dpi=150)
-    write_file(path, buffer.getvalue())
+    figure.savefig(buffer, format=kind, dpi=150)
+    return buffer.getvalue()
 
 
 def _plot_loss(axes: Axes, results: Mapping[str, FitResult]) -> None:

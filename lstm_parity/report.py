@@ -21,12 +21,14 @@ class Report:
         environment: versions, devices and precision settings.
         seed: of whatever was drawn at random.
         seconds: time each backend took, compilation included.
+        command: what to type to repeat it; empty when it was called from Python.
     """
 
     rows: tuple[Row, ...]
     environment: dict[str, str]
     seed: int
     seconds: dict[str, float] = field(default_factory=dict)
+    command: str = ""
 
     @property
     def ok(self) -> bool:
@@ -74,8 +76,9 @@ class Report:
         return [_place(row) for row in self.rows if not row.ok]
 
     def settings(self) -> Text:
-        """One line: versions, devices, precision settings and the seed."""
-        named = (*self.environment.items(), ("seed", self.seed))
+        """One line: versions, devices, precision settings, the seed and the command."""
+        named = [*self.environment.items(), ("seed", self.seed)]
+        named += [("command:", self.command)] if self.command else []
         return Text("; ".join(f"{name} {value}" for name, value in named), style="dim")
 
     def __rich__(self) -> Group:
@@ -95,6 +98,7 @@ class Report:
             "ok": self.ok,
             "verdict": self.verdict(),
             "seed": self.seed,
+            "command": self.command,
             "seconds": self.seconds,
             "environment": self.environment,
             "rows": [asdict(row) | {"ok": row.ok} for row in self.rows],
@@ -121,14 +125,25 @@ def _table(dtype: str, sides: tuple[str, str], rows: list[Row]) -> Table:
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        numbers = [f"{row.difference:.1e}", *([] if exact else [f"{row.tolerance:.1e}"])]
-        numbers += [_percent(row.used), f"{row.relative:.1e}"]
+        cells = describe_row(row)
+        numbers = [cells[column] for column in columns if column in cells]
         numbers += [f"{error:.2f}" for error in row.errors or ()]
-        table.add_row(f"{_stage(row)} {row.name}", *numbers, style="" if row.ok else "bold red")
+        table.add_row(cells["array"], *numbers, style="" if row.ok else "bold red")
     if exact:
         table.caption = "off: distance of each side from the float64 result, in eps · scale"
         table.caption_justify = "left"
     return table
+
+
+def describe_row(row: Row) -> dict[str, str]:
+    """The cells of a row as text, by the titles of their columns."""
+    return {
+        "array": f"{_stage(row)} {row.name}",
+        "difference": f"{row.difference:.1e}",
+        "allowed": f"{row.tolerance:.1e}",
+        "used": _percent(row.used),
+        "relative": f"{row.relative:.1e}",
+    }
 
 
 def _stage(row: Row) -> str:

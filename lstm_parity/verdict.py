@@ -12,6 +12,7 @@ from lstm_parity.candidates import Candidate
 from lstm_parity.candidates import observe as observe_candidate
 from lstm_parity.cases import Case, Observation, make_case
 from lstm_parity.compare import Row, adam_growth, compare, eps, factor, group_scale, magnitude
+from lstm_parity.devices import has_float64, require_devices
 from lstm_parity.environment import environment
 from lstm_parity.report import Report
 from lstm_shared.describe import ByHandSpec
@@ -32,6 +33,8 @@ def check(
     dtypes: Sequence[str] = (VERDICT_DTYPE, "float32"),
     steps: int = 10,
     seed: int = 0,
+    jax_device: str = "cpu",
+    torch_device: str = "cpu",
 ) -> Report:
     """Compare the two backends on one weight dictionary, or a stranger's port with PyTorch.
 
@@ -54,6 +57,9 @@ def check(
         dtypes: precisions to compare in; the weights are rounded to each.
         steps: Adam steps (learning rate 1e-3).
         seed: of the cotangents, and of the inputs when they are drawn.
+        jax_device: "cpu", "gpu" or "tpu".
+        torch_device: "cpu", "cuda" or "mps". Both sides run at full precision (no TF32). The float64 result that lower
+            precisions are judged by is computed on the CPU; where a device has no float64, that is the only judge.
 
     Returns:
         A Report: ``ok``, ``rows``, ``first_divergence``, ``str()``, ``to_json()``.
@@ -74,21 +80,27 @@ def check(
     if candidate is not None:
         candidate = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
         return _check_candidate(case, candidate, dtypes)
+    require_devices(jax_device, torch_device)
+    if not has_float64(jax_device, torch_device):
+        dtypes = [dtype for dtype in dtypes if dtype != VERDICT_DTYPE] or ["float32"]
     rows: list[Row] = []
     seconds = {"jax": 0.0, "torch": 0.0}
     for dtype in dtypes:
         # Adam's epsilon, 1e-8, is 0 in float16: there a vanishing gradient is divided by zero, by both sides.
         rounded = replace(case.astype(dtype), steps=0 if dtype == "float16" else case.steps)
         observed: dict[str, Observation] = {}
-        for side, observe in (("jax", observe_jax.observe), ("torch", observe_torch.observe)):
+        for side, observe, device in (
+            ("jax", observe_jax.observe, jax_device),
+            ("torch", observe_torch.observe, torch_device),
+        ):
             began = time.perf_counter()
-            observed[side] = observe(rounded)
+            observed[side] = observe(rounded, device)
             seconds[side] += time.perf_counter() - began
         truth = None if dtype == VERDICT_DTYPE else observe_torch.observe(rounded.astype(VERDICT_DTYPE))
         rows += compare_observations(rounded, observed["jax"], observed["torch"], ("jax", "torch"), dtype, truth)
         if isinstance(case.spec, ByHandSpec):
             rows += _against_nn_lstm(rounded, dtype)
-    return Report(tuple(rows), environment(), case.seed, seconds)
+    return Report(tuple(rows), environment(jax_device, torch_device), case.seed, seconds)
 
 
 def _check_candidate(case: Case, candidate: Candidate, dtypes: Sequence[str]) -> Report:

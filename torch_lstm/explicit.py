@@ -55,7 +55,7 @@ def run(
     )
     if isinstance(state, tuple | list):
         state = tuple(x if isinstance(x, Tensor) else to_tensor(x) for x in state)  # pyright: ignore[reportAssignmentType]
-    known = None if lengths is None else lengths.numpy()
+    known = None if lengths is None else lengths.cpu().numpy()
     require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=known, reset=reset)
     batched = inputs.dim() == 3
 
@@ -80,11 +80,11 @@ def run(
     else:
         h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in state)
         h_0, c_0 = h_0.to(inputs.dtype), c_0.to(accumulate)
-    valid = torch.ones((time, batch), dtype=torch.bool)
+    valid = features.new_ones((time, batch), dtype=torch.bool)
     if lengths is not None:
-        valid = torch.arange(time)[:, None] < lengths.reshape(1, -1)
+        valid = torch.arange(time, device=lengths.device)[:, None] < lengths.reshape(1, -1)
         features = torch.where(valid[..., None], features, 0.0)
-    resets = torch.zeros((time, batch), dtype=torch.bool) if reset is None else time_major(reset)
+    resets = features.new_zeros((time, batch), dtype=torch.bool) if reset is None else time_major(reset)
     tensors = {name: value if isinstance(value, Tensor) else to_tensor(value) for name, value in weights.items()}
 
     collected: dict[str, list[Tensor]] = {field: [] for field in _FIELDS}
@@ -156,7 +156,7 @@ def _step(weights: Mapping[str, Tensor], x: Tensor, h: Tensor, c: Tensor) -> dic
 
     W_ii, W_if, W_ig, W_io = weights["weight_ih"].chunk(4)
     W_hi, W_hf, W_hg, W_ho = weights["weight_hh"].chunk(4)
-    b_i, b_f, b_g, b_o = torch.zeros(4)
+    b_i, b_f, b_g, b_o = c.new_zeros(4)
     if "bias_ih" in weights:
         b_i, b_f, b_g, b_o = (weights["bias_ih"] + weights["bias_hh"]).chunk(4)
     input_gate = torch.sigmoid(product(x, W_ii) + product(h, W_hi) + b_i)

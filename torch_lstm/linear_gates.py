@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class LinearGatesCell(nn.Module):
     """One step with explicit gates; equal to ``torch.nn.LSTMCell`` with one bias instead of two.
 
-    The weights in that cell's form: ``lstm_shared.from_layout(cell.state_dict(), "linear-gates")``.
+    The weights as a one-layer LSTM's: ``lstm_shared.from_layout(cell.state_dict(), "linear-gates")``.
 
     Args:
         input_size: features of the input.

@@ -7,20 +7,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from lstm_parity.cli.options import write_json
+from lstm_parity.cli.options import command_line, write_json
 from lstm_parity.golden import QUICK_EPOCHS, golden_run
 from lstm_parity.plots import save_figure, training_curves
 from lstm_parity.verdict import check
 from lstm_shared.by_hand import COMPANY_LABELS, PUBLISHED_INIT, PUBLISHED_PREDICTIONS
 
 
-def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot: Path | None) -> int:
+def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot: Path | None, **devices: str) -> int:
     """Print the parity report, the golden table and the verdict; 0 when the backends agree, else 1."""
     console.print("[bold]The LSTM by hand[/bold], two companies, four days of prices, twelve weights\n")
-    report = check({name: float(value) for name, value in PUBLISHED_INIT.items()})
+    report = check(PUBLISHED_INIT, **devices)
     stages = (0, QUICK_EPOCHS) if quick else tuple(PUBLISHED_PREDICTIONS)
     run = golden_run("float64", stages=stages, progress=True)
-    report = replace(report, rows=(*report.rows, *run.trajectory_rows()))
+    report = replace(report, rows=(*report.rows, *run.trajectory_rows()), command=command_line())
     departures = run.departures()
     for table in report.tables():
         console.print(table)

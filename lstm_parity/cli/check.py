@@ -1,14 +1,28 @@
 """``lstm-parity check``: the verdict."""
 
-import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstm_parity.cli.options import JsonFile, PlotFile, load_model, refuse_options, require_outputs
+from lstm_parity.cli.options import (
+    INPUT_ARRAYS,
+    JsonFile,
+    PlotFile,
+    command_line,
+    load_model,
+    read_inputs,
+    refuse_options,
+    require_outputs,
+    whole_numbers,
+    write_json,
+)
 
-_ARRAYS = ("inputs", "h", "c", "lengths", "reset")
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def check(
@@ -22,15 +36,32 @@ def check(
     prefix: Annotated[str | None, typer.Option(help="Which model in FILE; needed when there are several.")] = None,
     inputs: Annotated[
         Path | None,
-        typer.Option(help=f"Inputs: an .npy array, or an .npz with any of {', '.join(_ARRAYS)}; drawn by default."),
+        typer.Option(
+            help=f"Inputs: an .npy array, or an .npz with any of {', '.join(INPUT_ARRAYS)}; drawn by default."
+        ),
     ] = None,
     batch_first: Annotated[bool, typer.Option("--batch-first", help="The inputs are (batch, time, features).")] = False,
     lengths: Annotated[str | None, typer.Option(metavar="5,3,…", help="The sequences' own lengths.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Judge a port: module:function or file.py:function taking (params, inputs), or a model.onnx.",
+        ),
+    ] = None,
+    layout: Annotated[str, typer.Option(help="How the port takes params: torch, or another framework's.")] = "torch",
+    framework: Annotated[str, typer.Option(help="Arrays that the port takes: numpy, jax or torch.")] = "numpy",
     dtypes: Annotated[str, typer.Option(help="Precisions to compare in, with commas between.")] = "float64,float32",
     steps: Annotated[int, typer.Option(help="Adam steps to compare.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the random cotangents, and of inputs that are drawn.")] = 0,
+    jax_device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
+    torch_device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    all_devices: Annotated[
+        bool, typer.Option("--all-devices", help="Every pair of devices that is here, in one table.")
+    ] = False,
     json_file: JsonFile = None,
     plot: PlotFile = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page with everything.")] = None,
 ) -> None:
     """Compare both backends: outputs, gradients, training. Exit code 0 when they agree, 1 when they differ.
 
@@ -39,11 +70,15 @@ def check(
     """
     from lstm_shared.errors import InputError
 
-    require_outputs(plot=plot, files=[json_file])
+    require_outputs(plot=plot, files=[json_file, html])
     if file is None:
-        refuse_options(context, "needs a FILE", "prefix", "inputs", "batch_first", "lengths", "dtypes", "steps", "seed")
+        refuse_options(context, "needs a FILE", "prefix", "inputs", "batch_first", "lengths", "against", "html")
+        if not all_devices:
+            refuse_options(context, "needs a FILE", "dtypes", "steps", "seed")
     else:
-        refuse_options(context, "is for the embedded example: leave FILE out", "quick", "plot")
+        refuse_options(context, "is for the embedded example: leave FILE out", "quick")
+    if against is None:
+        refuse_options(context, "is for a port: add --against", "layout", "framework")
     problems = []
     dtype_names = [dtype.strip() for dtype in dtypes.split(",")]
     known = ("float64", "float32", "bfloat16", "float16")
@@ -51,75 +86,89 @@ def check(
     if steps < 0:
         problems.append(f"--steps is {steps}, expected 0 or more")
     InputError.raise_any(problems)
-    arrays = {} if inputs is None else _read_inputs(inputs)
+    arrays = {} if inputs is None else read_inputs(inputs)
     if lengths is not None:
-        arrays["lengths"] = _whole_numbers(lengths)
+        arrays["lengths"] = whole_numbers(lengths)
 
     from rich.console import Console
 
-    if file is None:
+    console = Console()
+    devices: dict[str, Any] = {"jax_device": jax_device, "torch_device": torch_device}
+    if all_devices:
+        refuse_options(context, "--all-devices takes them all", "jax_device", "torch_device", "against", "plot", "html")
+    if file is None and not all_devices:
         from lstm_parity.cli.by_hand_check import check_by_hand
 
-        raise typer.Exit(check_by_hand(Console(), quick=quick, json_file=json_file, plot=plot))
+        raise typer.Exit(check_by_hand(console, quick=quick, json_file=json_file, plot=plot, **devices))
 
     from lstm_parity.verdict import check as compare
-    from lstm_shared.describe import in_words
+    from lstm_shared.by_hand import PUBLISHED_INIT
+    from lstm_shared.describe import CellSpec, describe, in_words
     from lstm_shared.files import write_file
 
-    prefix, weights, spec = load_model(file, prefix)
-    console = Console()
-    typer.echo(f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}\n")
-    state = (arrays.pop("h"), arrays.pop("c")) if "h" in arrays else None
-    report = compare(
-        weights,
-        arrays.get("inputs"),
-        state=state,
-        batch_first=batch_first,
-        lengths=arrays.get("lengths"),
-        reset=arrays.get("reset"),
-        dtypes=dtype_names,
-        steps=steps,
-        seed=seed,
-    )
+    weights: Mapping[str, Any] = PUBLISHED_INIT
+    if file is not None:
+        prefix, weights, spec = load_model(file, prefix)
+        typer.echo(f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}\n")
+    has_steps = not isinstance(describe(weights), CellSpec)
+    if plot and not has_steps:
+        raise InputError("--plot: an LSTM cell has one step, there is no error over time to draw")
+    options: dict[str, Any] = {
+        "inputs": arrays.get("inputs"),
+        "state": (arrays["h"], arrays["c"]) if "h" in arrays else None,
+        "batch_first": batch_first,
+        "lengths": arrays.get("lengths"),
+        "reset": arrays.get("reset"),
+        "dtypes": dtype_names,
+        "steps": steps,
+        "seed": seed,
+    }
+    if all_devices:
+        raise typer.Exit(_check_all_devices(console, weights, options, json_file))
+    candidate = None
+    if against is not None:
+        from lstm_parity.candidates import load_candidate
+
+        candidate = load_candidate(against, layout=layout, framework=framework)
+    report = compare(weights, candidate=candidate, **options, **devices)
+    report = replace(report, command=command_line())
     console.print(report)
     if json_file:
         write_file(json_file, (report.to_json() + "\n").encode())
+    if plot or html:
+        from lstm_parity.errors_over_time import errors_over_time
+        from lstm_parity.html import html_page
+        from lstm_parity.plots import error_picture, save_figure
+
+        pictures = {}
+        if has_steps:
+            pictures["error over time"] = error_picture(*errors_over_time(weights, candidate, options))
+        if plot:
+            save_figure(pictures["error over time"], plot)
+        if html:
+            write_file(html, html_page(report, in_words(describe(weights)), pictures).encode())
     raise typer.Exit(0 if report.ok else 1)
 
 
-def _read_inputs(path: Path) -> dict[str, Any]:
-    """The arrays of an .npy or .npz file by name, checked for what no model accepts."""
-    import numpy as np
+def _check_all_devices(
+    console: "Console", weights: "Mapping[str, Any]", options: dict[str, Any], json_file: Path | None
+) -> int:
+    """Check every pair of devices that is here and print one line for each; 0 when all agree, else 1."""
+    from rich.table import Table
 
-    from lstm_shared.errors import InputError
-    from lstm_shared.files import read_arrays
+    from lstm_parity.devices import jax_devices, torch_devices
+    from lstm_parity.verdict import check as compare
 
-    if path.suffix == ".npy":
-        try:
-            arrays = {"inputs": np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)}
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: damaged, or not an .npy of plain numbers") from error
-    elif path.suffix == ".npz":
-        arrays = read_arrays(path)
-    else:
-        raise InputError(f"{path}: inputs are read from .npy or .npz")
-    problems = [
-        f"{path}: unknown array {name!r}, expected {', '.join(_ARRAYS)}" for name in arrays if name not in _ARRAYS
-    ]
-    if ("h" in arrays) != ("c" in arrays):
-        problems.append(f"{path}: h and c go together")
-    # With lengths, anything may stand in the padding.
-    if "inputs" in arrays and "lengths" not in arrays and np.isnan(arrays["inputs"]).any():
-        problems.append(f"{path}: inputs holds NaN")
-    InputError.raise_any(problems)
-    return arrays
-
-
-def _whole_numbers(text: str) -> Any:
-    import numpy as np
-
-    from lstm_shared.errors import InputError
-
-    wrong = [part for part in text.split(",") if not part.strip().lstrip("-").isdigit()]
-    InputError.raise_any([f"--lengths: {part.strip()!r} is not a whole number" for part in wrong])
-    return np.array([int(part) for part in text.split(",")])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("jax", "torch", "verdict"):
+        table.add_column(title)
+    reports = {}
+    for jax_device in jax_devices():
+        for torch_device in torch_devices():
+            report = compare(weights, jax_device=jax_device, torch_device=torch_device, **options)
+            reports[f"{jax_device} {torch_device}"] = report
+            table.add_row(jax_device, torch_device, report.verdict(), style="" if report.ok else "bold red")
+    console.print(table)
+    if json_file:
+        write_json(json_file, {pair: json.loads(report.to_json()) for pair, report in reports.items()})
+    return 0 if all(report.ok for report in reports.values()) else 1

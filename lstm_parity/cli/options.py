@@ -1,7 +1,10 @@
 """Options that several commands take, and how outputs are checked before and written after the work."""
 
 import enum
+import io
 import json
+import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +17,9 @@ from lstm_shared.files import load, read_arrays, require_weights_name, require_w
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file as JSON.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture into this .png, .svg or .pdf.")]
+
+# What an .npz of inputs may hold.
+INPUT_ARRAYS = ("inputs", "h", "c", "lengths", "reset")
 
 
 class BackendName(enum.StrEnum):
@@ -90,6 +96,54 @@ def load_model(path: Path, prefix: str | None) -> tuple[str, dict[str, Any], Spe
         return prefix, weights, describe(weights)
     except WeightsError as error:
         raise WeightsError(f"{path}: {prefix}{problem}" for problem in error.problems) from error
+
+
+def read_inputs(path: Path) -> dict[str, Any]:
+    """The arrays of an .npy or .npz file by name, checked for what no model accepts."""
+    import numpy as np
+
+    arrays = read_named(path, "inputs")
+    problems = unknown_names(path, arrays, INPUT_ARRAYS)
+    if ("h" in arrays) != ("c" in arrays):
+        problems.append(f"{path}: h and c go together")
+    # With lengths, anything may stand in the padding.
+    if "inputs" in arrays and "lengths" not in arrays and np.isnan(arrays["inputs"]).any():
+        problems.append(f"{path}: inputs holds NaN")
+    InputError.raise_any(problems)
+    return arrays
+
+
+def read_named(path: Path, name: str) -> dict[str, Any]:
+    """An .npy array under this name, or the arrays of an .npz."""
+    import numpy as np
+
+    if path.suffix == ".npy":
+        try:
+            return {name: np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)}
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: damaged, or not an .npy of plain numbers") from error
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: {name} are read from .npy or .npz")
+    return read_arrays(path)
+
+
+def unknown_names(path: Path, arrays: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A line for each array that nobody asked for."""
+    return [f"{path}: unknown array {name!r}, expected {', '.join(known)}" for name in arrays if name not in known]
+
+
+def whole_numbers(text: str) -> Any:
+    """The lengths in the option of that name."""
+    import numpy as np
+
+    wrong = [part for part in text.split(",") if not part.strip().lstrip("-").isdigit()]
+    InputError.raise_any([f"--lengths: {part.strip()!r} is not a whole number" for part in wrong])
+    return np.array([int(part) for part in text.split(",")])
+
+
+def command_line() -> str:
+    """The command as it was typed, for a reader who wants to repeat it."""
+    return shlex.join(["lstm-parity", *sys.argv[1:]])
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,0 +1,81 @@
+"""A report as one self-contained HTML page: verdict, pictures, every row, versions, and the command to repeat it."""
+
+import base64
+from collections.abc import Mapping
+from html import escape
+
+from matplotlib.figure import Figure
+
+from lstm_parity.compare import Row
+from lstm_parity.plots import figure_bytes
+from lstm_parity.report import Report, describe_row
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; margin-bottom: .2rem; }
+.verdict { padding: .7rem 1rem; border-radius: .4rem; color: #fff; background: #22683a; }
+.verdict.differ { background: #9b1c1c; }
+.failures { color: #b42318; }
+img { max-width: 100%; background: #fff; border-radius: .4rem; }
+table { border-collapse: collapse; font-size: .85rem; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .15rem .6rem .15rem 0; text-align: right; border-bottom: 1px solid #8883; }
+th:first-child, td:first-child { text-align: left; }
+tr.failed td { color: #b42318; font-weight: 600; }
+.bar { display: inline-block; height: .6rem; background: #3b82c4; border-radius: .15rem; vertical-align: middle; }
+tr.failed .bar { background: #b42318; }
+dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; font-size: .85rem; }
+dd { margin: 0; }
+code { font-size: .9rem; overflow-wrap: anywhere; }
+"""
+
+
+def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> str:
+    """The page as text.
+
+    Args:
+        subject: what was checked, in words.
+        pictures: title -> figure; they are put into the page.
+    """
+    failures = "".join(f"<li>{escape(line)}</li>" for line in report.failures())
+    images = "".join(
+        f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="data:image/png;base64,'
+        f'{base64.b64encode(figure_bytes(figure, "png")).decode()}">'
+        for title, figure in pictures.items()
+    )
+    settings = {**report.environment, "seed": str(report.seed)}
+    settings |= {f"seconds, {side}": f"{seconds:.2f}" for side, seconds in report.seconds.items()}
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in settings.items())
+    command = f"<h2>To repeat it</h2><code>{escape(report.command)}</code>" if report.command else ""
+    return f"""<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>lstm-parity: {"agree" if report.ok else "differ"}</title>
+<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
+<body>
+<h1>lstm-parity</h1>
+<p>{escape(subject)}</p>
+<p class="verdict{"" if report.ok else " differ"}">{escape(report.verdict())}</p>
+{f'<ul class="failures">{failures}</ul>' if failures else ""}
+{images}
+<h2>Every comparison, worst first</h2>
+<table>
+<tr><th>array</th><th>dtype</th><th>sides</th><th>difference</th><th>allowed</th><th>used</th><th></th><th>relative</th></tr>
+{"".join(map(_table_row, report.worst_first))}
+</table>
+<h2>Where it ran</h2>
+<dl>{facts}</dl>
+{command}
+</body>
+</html>
+"""
+
+
+def _table_row(row: Row) -> str:
+    cells = describe_row(row)
+    width = 100 * min(row.used, 1.0) if row.used == row.used else 100
+    return (
+        f"<tr{'' if row.ok else ' class=failed'}><td>{escape(cells['array'])}</td><td>{row.dtype}</td>"
+        f"<td>{escape(' / '.join(row.sides))}</td><td>{cells['difference']}</td><td>{cells['allowed']}</td>"
+        f"<td>{cells['used']}</td><td><span class=bar style='width:{width * 0.05:.2f}rem'></span></td>"
+        f"<td>{cells['relative']}</td></tr>\n"
+    )

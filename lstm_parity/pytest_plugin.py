@@ -1,0 +1,32 @@
+"""For other people's test suites: ``from lstm_parity.pytest_plugin import assert_parity``."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lstm_parity.candidates import Candidate
+from lstm_parity.report import Report
+from lstm_parity.verdict import check
+
+
+def assert_parity(
+    weights: Mapping[str, Any], candidate: Callable[..., Any] | Candidate | None = None, **options: Any
+) -> Report:
+    """Fail, with the whole report as the message, unless a port agrees with PyTorch.
+
+    Args:
+        weights: the dictionary that the port is of.
+        candidate: the port, as for ``lstm_parity.check``; our JAX backend when left out.
+        options: further arguments of ``lstm_parity.check``: inputs, state, lengths, dtypes, …
+
+    Returns:
+        The report, for tests that want to ask more of it.
+
+    Raises:
+        AssertionError: they differ.
+        WeightsError, InputError: the arguments are not what they should be.
+    """
+    __tracebackhide__ = True  # pytest then shows the caller's line, not this one
+    report = check(weights, candidate=candidate, **options)
+    if not report.ok:
+        raise AssertionError(f"\n{report}")
+    return report

@@ -1,0 +1,82 @@
+"""The check cannot compare a thing with itself: faults planted in a copy of the packages make it fail and say where."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lstm_shared import init_lstm, save
+
+ROOT = Path(__file__).parent.parent
+RECURRENCE, STACK = "jax_lstm/recurrence.py", "jax_lstm/stack.py"
+
+# name -> (file, what stands there, what is planted, what the verdict must say)
+FAULTS = {
+    "two gates exchanged": (
+        RECURRENCE,
+        "input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=-1)",
+        "input_gate, candidate, forget_gate, output_gate = jnp.split(gates, 4, axis=-1)",
+        "first in forward, outputs at [0, 0, 0]",
+    ),
+    "bias_hh dropped in the reverse direction of layer 1": (
+        STACK,
+        'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"]',
+        'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"] * (place != "l1_reverse")',
+        "first in forward, outputs at [0, 0, 4]",  # the reverse direction's first feature
+    ),
+    "one gradient scaled by 1 + 1e-9": (
+        STACK,
+        'hidden=params[f"weight_hh_{place}"].T,',
+        'hidden=(params[f"weight_hh_{place}"] if place != "l0" else'
+        ' params[f"weight_hh_{place}"] * (1 + 1e-9) - jax.lax.stop_gradient(params[f"weight_hh_{place}"]) * 1e-9).T,',
+        "first in gradient, weight_hh_l0 at [",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "model.npz"
+    weights = init_lstm(5, 4, num_layers=2, bidirectional=True, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    save(path, {name: array + 0.4 * rng.standard_normal(array.shape) for name, array in weights.items()})
+    return path
+
+
+def check_with(packages: Path, weights_file: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lstm_parity", "check", str(weights_file), "--dtypes", "float64", "--steps", "0"],
+        capture_output=True,
+        text=True,
+        cwd=packages,
+        env={**os.environ, "PYTHONPATH": str(packages), "COLUMNS": "250"},
+    )
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    for package in ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_the_copy_as_it_is_agrees(copy, weights_file):
+    done = check_with(copy, weights_file)
+    assert done.returncode == 0, done.stderr
+    assert "verdict: agree" in done.stdout
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found_and_its_place_is_named(copy, weights_file, fault):
+    file, right, wrong, said = FAULTS[fault]
+    source = (copy / file).read_text()
+    assert source.count(right) == 1
+    (copy / file).write_text(source.replace(right, wrong))
+    done = check_with(copy, weights_file)
+    assert done.returncode == 1, done.stderr
+    assert "verdict: differ" in done.stdout
+    assert said in done.stdout.splitlines()[-1]
