@@ -28,7 +28,7 @@ class DirectionWeights(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Everything that one step computes; (batch, hidden) each, and h (batch, state) after the projection."""
+    """Everything that one step computes; (*batch, hidden) each, and h (*batch, state) after the projection."""
 
     input_gate: Array
     forget_gate: Array
@@ -41,9 +41,9 @@ class Step(NamedTuple):
 
 def lstm_step(
     weights: DirectionWeights,
-    inputs: Float[Array, "batch inputs"],
-    h: Float[Array, "batch state"],
-    c: Float[Array, "batch hidden"],
+    inputs: Float[Array, "*batch inputs"],
+    h: Float[Array, "*batch state"],
+    c: Float[Array, "*batch hidden"],
     precision: Any = None,
 ) -> Step:
     """One step, as documented for ``torch.nn.LSTM`` (Hochreiter & Schmidhuber 1997; projection: Sak et al. 2014)::

@@ -7,10 +7,18 @@ from typing import NamedTuple
 
 import jax
 import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# The private module states its shapes; in the tests they are checked on every call. Before anything imports it.
+with install_import_hook("jax_lstm.recurrence", "beartype.beartype"):
+    import jax_lstm.recurrence  # noqa: F401
 
 import lstm_parity.__main__
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Workers share the cores: torch's threads would wait for each other by spinning, which costs more than they gain.
+torch.set_num_threads(1)
 
 
 @pytest.fixture
