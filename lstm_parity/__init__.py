@@ -4,17 +4,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lstm_parity.compare import Row
+    from lstm_parity.diagnosis import Diagnosis, diagnose
+    from lstm_parity.location import locate
     from lstm_parity.report import Report
     from lstm_parity.verdict import check
 
-__all__ = ["Report", "Row", "check"]
+__all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate"]
 
 
 def __getattr__(name: str) -> Any:
     """Load both frameworks only when they are needed, so that ``lstm-parity --help`` and ``inspect`` answer at once."""
     import importlib
 
-    homes = {"check": "lstm_parity.verdict", "Row": "lstm_parity.compare", "Report": "lstm_parity.report"}
+    homes = {
+        "check": "lstm_parity.verdict",
+        "Row": "lstm_parity.compare",
+        "Report": "lstm_parity.report",
+        "diagnose": "lstm_parity.diagnosis",
+        "Diagnosis": "lstm_parity.diagnosis",
+        "locate": "lstm_parity.location",
+    }
     if name not in homes:
         raise AttributeError(f"module 'lstm_parity' has no attribute {name!r}")
     return getattr(importlib.import_module(homes[name]), name)

@@ -92,6 +92,24 @@ def observe(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
         raise InputError(f"the candidate failed: {type(error).__name__}: {str(error).splitlines()[0]}") from error
 
 
+def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
+    """The candidate's outputs alone, whatever their shape: for ``diagnose``.
+
+    Raises:
+        InputError: the candidate raised an exception.
+    """
+    try:
+        with full_precision(), jax.enable_x64(case.inputs.dtype == np.float64):
+            convert = {"numpy": np.asarray, "jax": jnp.asarray, "torch": to_tensor}[candidate.framework]
+            weights, state = ({name: convert(a) for name, a in group.items()} for group in (case.weights, case.state))
+            outputs = next(iter(_call(case, candidate, weights, convert(case.inputs), state).values()))
+            return to_array(outputs) if isinstance(outputs, torch.Tensor) else np.asarray(outputs)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the candidate failed: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+
 def _observe_numpy(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
     forward = _call(case, candidate, case.weights, case.inputs, case.state)
     arrays = {name: np.asarray(array) for name, array in forward.items()}

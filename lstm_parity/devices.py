@@ -44,10 +44,12 @@ def has_float64(*names: str) -> bool:
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Products in the precision of their inputs on both sides: by default JAX and cuDNN's LSTM use TF32 on a GPU."""
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    # flags() sets everything it has, and is the only way once torch's own test tools are loaded.
+    as_it_is = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
     try:
-        with jax.default_matmul_precision("highest"):
+        with cudnn.flags(**as_it_is, allow_tf32=False), jax.default_matmul_precision("highest"):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        torch.backends.cuda.matmul.allow_tf32 = matmul

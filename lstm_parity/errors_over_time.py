@@ -5,15 +5,12 @@ from typing import Any
 
 import numpy as np
 
-import jax_lstm
 from lstm_parity import observe_torch
 from lstm_parity.candidates import Candidate, observe
 from lstm_parity.cases import Case, make_case
 from lstm_parity.compare import eps, factor, group_scale
-from lstm_parity.devices import full_precision
+from lstm_parity.gate_traces import trace_both
 from lstm_shared.describe import ByHandSpec, ForecasterSpec
-from lstm_shared.tensors import to_array
-from torch_lstm import LSTMByHand, trace
 
 _DTYPE = "float32"  # in which something is to be seen: float64 differences are mostly zero
 
@@ -36,28 +33,14 @@ def errors_over_time(
         fields = {name: (mine[key], theirs[key]) for name, (mine, theirs) in fields.items() for key in list(mine)[:1]}
         leading = 0
     else:
-        fields, leading = _traces(case), 2 if not isinstance(case.spec, ByHandSpec) else 0
+        pairs = zip(*(trace._asdict().items() for trace in trace_both(case)), strict=True)
+        fields = {name: (ours, theirs) for (name, ours), (_, theirs) in pairs if ours is not None}
+        leading = 0 if isinstance(case.spec, ByHandSpec) else 2
     tolerance = (
         factor(case.spec, case.time) * eps(_DTYPE) * group_scale({n: theirs for n, (_, theirs) in fields.items()})
     )
     errors = {name: _by_step(case, np.abs(a - b), leading) for name, (a, b) in fields.items()}
     return errors, tolerance, f"{'jax' if candidate is None else 'candidate'} against torch, {_DTYPE}"
-
-
-def _traces(case: Case) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    with full_precision():
-        if isinstance(case.spec, ByHandSpec):
-            ours: Any = jax_lstm.by_hand.trace(case.weights, case.inputs, **case.state)
-            reference: Any = LSTMByHand(case.weights).trace(case.inputs, **case.state)
-        else:
-            prefix = "lstm." if isinstance(case.spec, ForecasterSpec) else ""
-            weights = {n.removeprefix(prefix): a for n, a in case.weights.items() if n.startswith(prefix)}
-            state = (case.state["h"], case.state["c"]) if case.state else None
-            given = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
-            ours = jax_lstm.lstm_trace(weights, case.inputs, state, **given)
-            reference = trace(weights, case.inputs, state, **given)
-    pairs = zip(ours._fields, ours, reference, strict=True)
-    return {name: (np.asarray(a), to_array(b)) for name, a, b in pairs if a is not None}
 
 
 def _by_step(case: Case, errors: np.ndarray, leading: int) -> np.ndarray:

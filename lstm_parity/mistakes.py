@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
 from typing import Any
 
@@ -36,7 +37,7 @@ class Mistake:
     touches: frozenset[str]
     place: str = ""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return re.split("[:@]", self.identifier)[0]
 
@@ -187,13 +188,12 @@ def _unturned(layers: frozenset[int]) -> Callable[[Port], Port]:
 
 def _in_places(change: Change, places: tuple[str, ...]) -> Callable[[Port], Port | None]:
     """A change of one place's parts, made in all of these places, or None if it fits none of them."""
+    named = {place: [(part, f"{part}_{place}") for part in PARTS] for place in places}
 
     def apply(port: Port) -> Port | None:
         changed: Parts = {}
         for place in places:
-            parts = {
-                name.removesuffix(f"_{place}"): x for name, x in port.weights.items() if name.endswith(f"_{place}")
-            }
+            parts = {part: port.weights[name] for part, name in named[place] if name in port.weights}
             # it is the reading of a matrix that goes wrong wherever its shape allows it
             changed |= {f"{part}_{place}": array for part, array in (change(parts) or {}).items()}
         return port.with_weights(changed) if changed else None

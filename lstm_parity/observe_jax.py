@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 import jax_lstm
+from lstm_parity.by_operation import by_operation
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
 from lstm_parity.devices import full_precision, jax_devices
@@ -17,11 +18,14 @@ from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 Forward = Callable[[Any, Any, Any], dict[str, Any]]
 
 
-def observe(case: Case, device: str = "cpu") -> Observation:
-    """Run the case in its own dtype, under jit, at full precision. Float64 needs no setting by the caller."""
+def observe(case: Case, device: str = "cpu", *, compiled: bool = True) -> Observation:
+    """Run the case in its own dtype, under jit, at full precision. Float64 needs no setting by the caller.
+
+    With ``compiled=False`` the same program runs operation by operation: see ``by_operation``.
+    """
     on_device = jax.default_device(jax_devices()[device])
     with jax.enable_x64(case.inputs.dtype == np.float64), full_precision(), on_device:
-        return _observe(_forward(case), case)
+        return _observe(_forward(case), case, jax.jit if compiled else by_operation)
 
 
 def _forward(case: Case) -> Forward:
@@ -46,7 +50,7 @@ def _forward(case: Case) -> Forward:
     return {ByHandSpec: by_hand, LSTMSpec: lstm, CellSpec: cell, ForecasterSpec: forecaster}[type(case.spec)]
 
 
-def _observe(forward: Forward, case: Case) -> Observation:
+def _observe(forward: Forward, case: Case, program: Callable[[Any], Any]) -> Observation:
     weights, inputs, state, cotangents = jax.tree.map(
         jnp.asarray, (case.weights, case.inputs, case.state, case.cotangents)
     )
@@ -55,7 +59,7 @@ def _observe(forward: Forward, case: Case) -> Observation:
         outputs = forward(weights, inputs, state)
         return sum(jnp.sum(outputs[name].astype(inputs.dtype) * cotangents[name]) for name in cotangents), outputs
 
-    @jax.jit
+    @program
     def gradients(weights: Any, inputs: Any, state: Any) -> Any:
         return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(weights, inputs, state)
 

@@ -125,50 +125,68 @@ def simulate(
     The first axis is 1 when nothing in the ports differs.
 
     Args:
-        steps: compute only so many steps; for causal ports.
+        steps: only so many steps, the first that the last layer computes in each direction: ``first_computed`` takes
+            them out of whole outputs.
         rows: compute only these batch rows.
         precision: round as this arithmetic does, a name in ``PRECISIONS``.
     """
     first = ports[0]
-    of_operands, elsewhere = PRECISIONS[precision] if precision else (None, None)
+    rounding = PRECISIONS[precision] if precision else None
     spec = first.spec
-    lengths_known = first.valid is not None
-    valid = first.valid[:steps, rows, None] if first.valid is not None else None
-    features = _stack(port.inputs for port in ports)[:, :steps, rows]
+    features = _stack([port.inputs for port in ports])[:, :, rows]
+    valid = None if first.valid is None else first.valid[:, rows, None]
     if valid is not None and not first.from_padding:
         features = np.where(valid, features, 0.0)  # NaN in the padding
-    h_0, c_0 = (_stack(getattr(port, name) for port in ports)[:, :, rows] for name in ("h_0", "c_0"))
+    h_0, c_0 = (_stack([getattr(port, name) for port in ports])[:, :, rows] for name in ("h_0", "c_0"))
     # A port that neither masks nor starts at the sequences' ends does not look at the lengths at all.
     blind = first.from_padding and not first.masked
     for layer in range(spec.num_layers):
+        last = layer == spec.num_layers - 1
         outputs = []
         for direction, suffix in enumerate(spec.directions):
             row = layer * len(spec.directions) + direction
+            needed = slice(None)
+            if steps is not None and (last or first.causal):
+                needed = slice(max(0, first.inputs.shape[0] - steps), None) if direction else slice(steps)
+            here = None if valid is None else valid[needed]
             kept = _recur(
                 {
-                    part: _stack(port.weights[f"{part}_l{layer}{suffix}"] for port in ports)
+                    part: _stack([port.weights[f"{part}_l{layer}{suffix}"] for port in ports])
                     for part in PARTS[: 5 if spec.proj_size else 4]
                 },
-                features,
+                features[:, needed],
                 h_0[:, row],
                 c_0[:, row],
-                None if blind or (direction and first.from_padding) else valid,
+                None if blind or (direction and first.from_padding) else here,
                 direction == 1,
                 SIGMOIDS[first.sigmoids[row]],
-                of_operands,
-                elsewhere,
+                rounding,
             )
+            if here is not None and not blind:
+                kept = np.where(here, kept, 0.0)
             outputs.append(kept[:, ::-1] if direction and layer in first.unturned else kept)
         if layer in first.joined_wrongly:
             outputs.reverse()
-        if layer == spec.num_layers - 1 and first.merge != "concatenate":
-            features = sum(outputs) / (2 if first.merge == "mean" else 1)
+        if last and first.merge != "concatenate":
+            features = np.add(*outputs) / (2 if first.merge == "mean" else 1)
         else:
             wide = max(map(len, outputs))
-            features = np.concatenate([np.broadcast_to(x, (wide, *x.shape[1:])) for x in outputs], axis=-1)
-        if lengths_known and not blind:
-            features = np.where(valid, features, 0.0)
-    return np.asarray(features)
+            outputs = [x if len(x) == wide else np.broadcast_to(x, (wide, *x.shape[1:])) for x in outputs]
+            features = np.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+    return features
+
+
+def first_computed(port: Port, outputs: np.ndarray, steps: int) -> np.ndarray:
+    """Of whole outputs as computed, (time, …, features), the steps that ``simulate(steps=…)`` gives."""
+    if port.causal:
+        return outputs[:steps]
+    last = port.spec.num_layers - 1
+    halves = np.split(outputs, 2, axis=-1)
+    at_the_end = 0 if last in port.joined_wrongly else 1
+    if last in port.unturned:
+        return outputs[:steps]
+    halves = [half[max(0, len(half) - steps) :] if k == at_the_end else half[:steps] for k, half in enumerate(halves)]
+    return np.concatenate(halves, axis=-1)
 
 
 def chunks(ports: Sequence[Port], steps: int | None = None, rows: int | None = None) -> Iterable[slice]:
@@ -182,10 +200,10 @@ def chunks(ports: Sequence[Port], steps: int | None = None, rows: int | None = N
     return (slice(start, start + size) for start in range(0, len(ports), size))
 
 
-def _stack(arrays: Iterable[np.ndarray]) -> np.ndarray:
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     """With a leading axis for the ports, of length 1 when all are the same object."""
-    arrays = list(arrays)
-    return arrays[0][None] if all(array is arrays[0] for array in arrays) else np.stack(arrays)
+    one = arrays[0]
+    return one[None] if all(array is one for array in arrays) else np.array(arrays)
 
 
 def _recur(
@@ -196,12 +214,10 @@ def _recur(
     valid: np.ndarray | None,
     backwards: bool,
     sigmoid: Callable[[np.ndarray], np.ndarray],
-    of_operands: Rounding | None,
-    elsewhere: Rounding | None,
+    rounding: tuple[Rounding, Rounding] | None,
 ) -> np.ndarray:
     """h of every step, (ports, time, batch, state), of one layer in one direction."""
-    operand = of_operands or (lambda x: x)
-    rounded = elsewhere or (lambda x: x)
+    operand, rounded = rounding or (_as_it_is, _as_it_is)
     _, time, batch, size = features.shape
     hidden_size = c.shape[-1]
     to_gates, to_next = (operand(weights[part]).swapaxes(1, 2) for part in PARTS[:2])
@@ -211,7 +227,8 @@ def _recur(
     from_inputs = from_inputs.reshape(len(from_inputs), time, batch, 4 * hidden_size)
     projection = operand(weights["weight_hr"]).swapaxes(1, 2) if "weight_hr" in weights else None
     h, c = rounded(h), rounded(c)
-    kept: list[Any] = [None] * time
+    wide = max(len(array) for array in (from_inputs, to_next, h, c, *([] if projection is None else [projection])))
+    kept = np.zeros((wide, time, batch, h.shape[-1]))
     for t in reversed(range(time)) if backwards else range(time):
         gates = rounded(from_inputs[:, t] + operand(h) @ to_next)
         i, f, g, o = (gates[..., k * hidden_size : (k + 1) * hidden_size] for k in range(4))
@@ -223,8 +240,9 @@ def _recur(
             h, c = new, cell
         else:
             h, c = np.where(valid[t], new, h), np.where(valid[t], cell, c)
-        kept[t] = h
-    if not time:
-        return np.zeros((len(from_inputs), 0, batch, h.shape[-1]))
-    wide = max(map(len, kept))
-    return np.stack([np.broadcast_to(x, (wide, *x.shape[1:])) for x in kept], axis=1)
+        kept[:, t] = h
+    return kept
+
+
+def _as_it_is(x: np.ndarray) -> np.ndarray:
+    return x

@@ -21,6 +21,8 @@ class Report:
         environment: versions, devices and precision settings.
         seed: of whatever was drawn at random.
         seconds: time each backend took, compilation included.
+        location: where the two traces part first: layer, direction, step, gate, row and unit, in words; empty when all
+            agree, or when there are no traces to look at.
         command: what to type to repeat it; empty when it was called from Python.
     """
 
@@ -28,6 +30,7 @@ class Report:
     environment: dict[str, str]
     seed: int
     seconds: dict[str, float] = field(default_factory=dict)
+    location: str = ""
     command: str = ""
 
     @property
@@ -72,8 +75,8 @@ class Report:
         return [_table(dtype, sides, groups[dtype, sides]) for dtype, sides in order]
 
     def failures(self) -> list[str]:
-        """A line for each failed row, in the order of computation: where, and both values."""
-        return [_place(row) for row in self.rows if not row.ok]
+        """A line for each failed row, in the order of computation, and one for the place in the model."""
+        return [_place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
 
     def settings(self) -> Text:
         """One line: versions, devices, precision settings, the seed and the command."""
@@ -98,6 +101,7 @@ class Report:
             "ok": self.ok,
             "verdict": self.verdict(),
             "seed": self.seed,
+            "location": self.location,
             "command": self.command,
             "seconds": self.seconds,
             "environment": self.environment,

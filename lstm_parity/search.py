@@ -1,4 +1,4 @@
-"""The search for the mistakes that explain outputs: singles, arithmetic, pairs; fewest first, then what is left over."""
+"""The search for the mistakes that explain outputs: singles, arithmetic, pairs; then by what they leave unexplained."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,14 +8,16 @@ import ml_dtypes
 import numpy as np
 
 from lstm_parity.mistakes import Mistake
-from lstm_parity.ports import PRECISIONS, Port, chunks, simulate
+from lstm_parity.ports import Port, chunks, first_computed, simulate
 from lstm_shared.progress import progress_bar
 
-# Pairs are first tried on one sequence, and, where the first outputs depend on the first inputs only, on so many steps:
-# one in which the initial state is read, one in which the first step's is, and one more.
+# Pairs are first tried on one sequence, and on so many steps of the last layer: one in which the initial state is read,
+# one in which the first step's is, and one more.
 _FIRST_STEPS = 3
 # Errors of this level are taken for those of an arithmetic when they are within this factor of the simulated ones.
 _LEVEL = 3.0
+# And when they point along the outputs with at most this cosine: outputs that are scaled are no matter of arithmetic.
+_ALONG = 0.8
 _STORED = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
@@ -81,7 +83,7 @@ def try_pairs(right: Port, singles: Candidates, observed: Observed, progress: bo
     lengths = None if right.valid is None else right.valid.sum(axis=0)
     row = 0 if lengths is None or not lengths.size else int(np.argmax(lengths))
     everything = observed.known is None or bool(observed.known.all())
-    steps = _FIRST_STEPS if right.causal and everything else None
+    steps = _FIRST_STEPS if everything else None
     mistakes, ports = singles.mistakes, singles.ports
     left: list[tuple[tuple[int, int], Port]] = []
     tried = 0
@@ -129,12 +131,15 @@ def differences_from(
         time, batch, _ = first.inputs.shape
         if target.shape != (time, batch, first.output_size):
             continue
-        target, compared = target[:steps, rows], compared_places(first, observed)[:steps, rows]
+        compared = np.broadcast_to(compared_places(first, observed), target.shape)[:, rows]
+        target, few = target[:, rows], steps if first.merge == "concatenate" else None
+        if few is not None:
+            target, compared = first_computed(first, target, few), first_computed(first, compared, few)
         narrow = None if rows == slice(None) else 1
         for part in chunks([ports[k] for k in members], steps, narrow):
             here = members[part]
             with np.errstate(invalid="ignore", over="ignore"):
-                outputs = simulate([ports[k] for k in here], steps=steps, rows=rows)
+                outputs = simulate([ports[k] for k in here], steps=few, rows=rows)
                 apart = np.where(compared, np.abs(outputs - target), 0.0)
             worst = apart.reshape(len(outputs), -1).max(axis=1, initial=0.0)
             result[here] = np.where(np.isnan(worst), np.inf, worst)
@@ -184,17 +189,19 @@ def precisions_that_fit(port: Port, observed: Observed, names: Sequence[str]) ->
     if target.shape != exact.shape:
         return []
     places = np.broadcast_to(compared_places(port, observed), exact.shape)
-    seen = (target - exact)[places]
+    seen, truth = (target - exact)[places], exact[places]
     stored = [name for name, dtype in _STORED.items() if _stored_in(target[places], dtype)]
     fits = []
     for name in [name for name in names if not stored or name in stored]:
         simulated = (simulate([port], precision=name)[0] - exact)[places]
-        level, expected = (float(np.sqrt(np.mean(x**2))) for x in (seen, simulated))
+        level, expected, size = (float(np.sqrt(np.mean(x**2))) for x in (seen, simulated, truth))
         if not expected or not np.isfinite(level):
             continue
         factor = max(level / expected, expected / max(level, np.finfo(float).tiny))
-        # Rounding errors have no outliers and no preferred sign; a mistake has.
-        if factor <= _LEVEL and np.max(np.abs(seen)) <= 2 * _LEVEL * np.max(np.abs(simulated)):
+        # Rounding errors have no outliers, and do not go along with the outputs.
+        outliers = np.max(np.abs(seen)) > 2 * _LEVEL * np.max(np.abs(simulated))
+        along = abs(float(np.mean(seen * truth))) > _ALONG * level * size
+        if factor <= _LEVEL and not outliers and not along:
             fits.append((name, factor))
     return sorted(fits, key=lambda fit: fit[1])
 
@@ -208,6 +215,3 @@ def precision_tolerance(port: Port, name: str) -> float:
 def _stored_in(values: np.ndarray, dtype: type) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.array_equal(values.astype(dtype).astype(np.float64), values))
-
-
-PRECISION_NAMES = tuple(PRECISIONS)

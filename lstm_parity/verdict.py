@@ -14,8 +14,10 @@ from lstm_parity.cases import Case, Observation, make_case
 from lstm_parity.compare import Row, adam_growth, compare, eps, factor, group_scale, magnitude
 from lstm_parity.devices import has_float64, require_devices
 from lstm_parity.environment import environment
+from lstm_parity.gate_traces import trace_both
+from lstm_parity.location import locate
 from lstm_parity.report import Report
-from lstm_shared.describe import ByHandSpec
+from lstm_shared.describe import ByHandSpec, CellSpec
 from lstm_shared.dictionaries import by_hand_to_lstm
 
 VERDICT_DTYPE = "float64"
@@ -100,7 +102,18 @@ def check(
         rows += compare_observations(rounded, observed["jax"], observed["torch"], ("jax", "torch"), dtype, truth)
         if isinstance(case.spec, ByHandSpec):
             rows += _against_nn_lstm(rounded, dtype)
-    return Report(tuple(rows), environment(jax_device, torch_device), case.seed, seconds)
+    location = _locate(case, rows)
+    return Report(tuple(rows), environment(jax_device, torch_device), case.seed, seconds, location)
+
+
+def _locate(case: Case, rows: Sequence[Row]) -> str:
+    """Where in the model the forward passes part first, in words; empty if they do not, or not in their traces."""
+    failed = next((row for row in rows if row.stage == "forward" and not row.ok), None)
+    if failed is None or isinstance(case.spec, CellSpec):
+        return ""
+    ours, reference = trace_both(case.astype(failed.dtype))
+    place = locate(reference, ours, dtype=failed.dtype, batch_first=case.batch_first)
+    return "" if place is None else str(place)
 
 
 def _check_candidate(case: Case, candidate: Candidate, dtypes: Sequence[str]) -> Report:

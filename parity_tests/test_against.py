@@ -225,3 +225,48 @@ def test_wrong_options_are_named_at_once():
     with pytest.raises(InputError) as caught:
         Candidate(numpy_lstm, "pytorch", "tensorflow")  # pyright: ignore
     assert len(caught.value.problems) == 2
+
+
+@pytest.fixture
+def port_file(tmp_path):
+    save(tmp_path / "weights.npz", model())
+    (tmp_path / "port.py").write_text(
+        "import jax_lstm, numpy as np\n"
+        "def right(params, inputs):\n    return jax_lstm.lstm(params, inputs)\n"
+        "def doubled(params, inputs):\n"
+        "    return jax_lstm.lstm({**params, 'bias_hh_l0': 2 * params['bias_hh_l0']}, inputs)\n"
+        "def noisy(params, inputs):\n"
+        "    outputs, _ = jax_lstm.lstm(params, inputs)\n"
+        "    return outputs * (np.random.default_rng().random(outputs.shape) < 0.5)\n"
+        "def broken(params, inputs):\n    raise RuntimeError('no such thing')\n"
+    )
+    return tmp_path / "port.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("right", 0, "nothing to explain"),
+        ("doubled", 1, "doubled-bias:bias_hh"),
+        ("noisy", 1, "from call to call"),
+    ],
+)
+def test_diagnose_runs_the_port_itself(cli, tmp_path, port_file, name, code, said):
+    weights = tmp_path / "weights.npz"
+    ran = cli("diagnose", "--weights", weights, "--against", f"{port_file}:{name}", "--framework", "jax")
+    assert ran.code == code
+    assert said in ran.out
+
+
+def test_diagnose_refuses_what_does_not_go_together(cli, tmp_path, port_file):
+    weights = tmp_path / "weights.npz"
+    assert cli("diagnose", "--weights", weights).problems == [
+        "--inputs is needed, or --against",
+        "--outputs is needed, or --against",
+    ]
+    ran = cli("diagnose", "--weights", weights, "--against", f"{port_file}:right", "--outputs", "outputs.npy")
+    assert ran.problems == ["--outputs: --against runs the port for them"]
+    ran = cli("diagnose", "--weights", weights, "--inputs", "x.npy", "--outputs", "y.npy", "--layout", "keras")
+    assert ran.problems == ["--layout: is for a port that is run: add --against"]
+    ran = cli("diagnose", "--weights", weights, "--against", f"{port_file}:broken")
+    assert ran.problems == ["the candidate failed: RuntimeError: no such thing"]

@@ -3,7 +3,9 @@
 import typer
 
 from lstm_parity.cli.check import check
+from lstm_parity.cli.diagnose import diagnose
 from lstm_parity.cli.files import convert, inspect
+from lstm_parity.cli.fuzz import fuzz
 from lstm_parity.cli.trace import trace
 from lstm_parity.cli.train import train
 
@@ -14,5 +16,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, train, trace, inspect, convert):
+for command in (check, diagnose, fuzz, train, trace, inspect, convert):
     app.command()(command)

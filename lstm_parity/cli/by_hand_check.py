@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +15,7 @@ from lstm_parity.verdict import check
 from lstm_shared.by_hand import COMPANY_LABELS, PUBLISHED_INIT, PUBLISHED_PREDICTIONS
 
 
-def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot: Path | None, **devices: str) -> int:
+def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot: Path | None, **devices: Any) -> int:
     """Print the parity report, the golden table and the verdict; 0 when the backends agree, else 1."""
     console.print("[bold]The LSTM by hand[/bold], two companies, four days of prices, twelve weights\n")
     report = check(PUBLISHED_INIT, **devices)

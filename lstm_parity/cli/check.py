@@ -59,6 +59,7 @@ def check(
     all_devices: Annotated[
         bool, typer.Option("--all-devices", help="Every pair of devices that is here, in one table.")
     ] = False,
+    case: Annotated[Path | None, typer.Option(help="Replay a case that `lstm-parity fuzz` has written.")] = None,
     json_file: JsonFile = None,
     plot: PlotFile = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page with everything.")] = None,
@@ -71,6 +72,10 @@ def check(
     from lstm_shared.errors import InputError
 
     require_outputs(plot=plot, files=[json_file, html])
+    if case is not None:
+        from lstm_parity.cli.fuzz import replay_case
+
+        raise typer.Exit(replay_case(context, case, json_file))
     if file is None:
         refuse_options(context, "needs a FILE", "prefix", "inputs", "batch_first", "lengths", "against", "html")
         if not all_devices:

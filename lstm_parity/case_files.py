@@ -1,0 +1,145 @@
+"""A case in one file and back, exactly: what ``lstm-parity fuzz`` leaves and ``lstm-parity check --case`` replays."""
+
+import io
+import os
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from lstm_parity.cases import Case, make_case
+from lstm_shared.describe import ByHandSpec, ForecasterSpec, in_words
+from lstm_shared.errors import InputError, ReportedError
+from lstm_shared.files import read_arrays, write_file
+
+_DTYPES = ("float64", "float32", "bfloat16", "float16")
+_GROUPS = ("weights", "state", "cotangents")
+_SCALARS = ("batch_first", "steps", "seed", "compiled")
+_OPTIONAL = ("lengths", "reset")
+
+
+class CaseFile(NamedTuple):
+    """What a file holds: a case, and whether JAX is to compile it or to run it operation by operation."""
+
+    case: Case
+    compiled: bool
+
+
+def write_case(path: str | os.PathLike[str], case: Case, *, compiled: bool = True) -> None:
+    """Write a case as an ``.npz`` of plain numbers, whole or not at all.
+
+    Its arrays are ``weights/NAME``, ``inputs``, ``state/NAME``, ``cotangents/NAME``, ``lengths`` and ``reset`` where
+    there are any, the scalars ``batch_first``, ``steps``, ``seed`` and ``compiled``, and ``dtype``, a name in ASCII.
+    NumPy cannot keep bfloat16 in an ``.npz``: such arrays are float32 there, to be rounded to ``dtype`` again.
+
+    Raises:
+        InputError: a name that does not end in .npz, or floating-point arrays of several dtypes.
+        OSError: the place cannot be written.
+    """
+    require_case_name(path)
+    floats = {"inputs": case.inputs}
+    floats |= {f"{group}/{name}": array for group in _GROUPS for name, array in getattr(case, group).items()}
+    dtypes = sorted({array.dtype.name for array in floats.values()})
+    if len(dtypes) > 1:
+        raise InputError(f"{path}: the case mixes {', '.join(dtypes)}; give it one with case.astype")
+    arrays: dict[str, Any] = {name: _plain(array) for name, array in floats.items()}
+    arrays |= {name: value for name in _OPTIONAL if (value := getattr(case, name)) is not None}
+    arrays |= {"batch_first": case.batch_first, "steps": case.steps, "seed": case.seed, "compiled": compiled}
+    arrays["dtype"] = np.frombuffer(dtypes[0].encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_file(path, buffer.getvalue())
+
+
+def read_case(path: str | os.PathLike[str]) -> CaseFile:
+    """Read what ``write_case`` wrote; every shape, length and option is checked as ``make_case`` checks it.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        WeightsError: the file is damaged, or the weights in it are those of no model.
+        InputError: it is another kind of ``.npz``, or something in it does not fit the rest.
+    """
+    require_case_name(path)
+    arrays = read_arrays(path)
+    needed = ("inputs", "dtype", *_SCALARS)
+    missing = [name for name in needed if name not in arrays]
+    missing += [f"{group}/…" for group in ("weights", "cotangents") if not _group(arrays, group)]
+    if missing:
+        raise InputError(f"{path}: not a case, or not a whole one: it has no {', '.join(missing)}")
+    known = (*needed, *_OPTIONAL)
+    others = [name for name in arrays if name not in known and name.partition("/")[0] not in _GROUPS]
+    if others:
+        raise InputError(f"{path}: not a case: it holds {', '.join(others[:5])}")
+    dtype = bytes(arrays["dtype"].astype(np.uint8)).decode("ascii", "replace")
+    if dtype not in _DTYPES:
+        raise InputError(f"{path}: its dtype is {dtype!r}, expected one of {', '.join(_DTYPES)}")
+    scalars = {name: arrays[name] for name in _SCALARS}
+    if wrong := [name for name, value in scalars.items() if value.shape != () or value.dtype.kind == "f" or value < 0]:
+        raise InputError(f"{path}: {', '.join(wrong)}: expected one whole number, 0 or larger")
+    try:
+        case = _case(arrays, scalars)
+    except ReportedError as error:
+        raise type(error)(f"{path}: {problem}" for problem in error.problems) from error
+    return CaseFile(case.astype(dtype), bool(scalars["compiled"]))
+
+
+def require_case_name(path: str | os.PathLike[str]) -> None:
+    """Raise an InputError unless this is the name of an ``.npz``."""
+    if os.path.splitext(path)[1].lower() != ".npz":
+        raise InputError(f"{path}: a case is kept in a file whose name ends in .npz")
+
+
+def case_in_words(case: Case) -> str:
+    """The configuration and the sizes of a case, for people."""
+    spec = case.spec
+    lstm = spec.lstm if isinstance(spec, ForecasterSpec) else spec
+    words = [in_words(spec)]
+    if not getattr(lstm, "bias", True):
+        words.append("without bias")
+    words.append(f"inputs {case.inputs.shape}" + (" (batch first)" if case.batch_first else ""))
+    if case.lengths is not None:
+        words.append(f"lengths {case.lengths.tolist()}")
+    if case.reset is not None:
+        words.append(f"{int(case.reset.sum())} of {case.reset.size} steps reset")
+    if any(np.any(array) for array in case.state.values()):
+        words.append("an initial state")
+    for what, arrays in (("weights", list(case.weights.values())), ("inputs", [case.inputs])):
+        values = np.concatenate([array.astype(np.float64).ravel() for array in arrays])
+        largest = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
+        words.append(f"{what} up to {largest:.3g}")
+        if unfit := int(np.sum(~np.isfinite(values))):
+            words[-1] += f" and {unfit} NaN or infinite"
+    return ", ".join([*words, case.inputs.dtype.name])
+
+
+def _case(arrays: dict[str, np.ndarray], scalars: dict[str, np.ndarray]) -> Case:
+    """The case of a file, in the dtypes of the file."""
+    weights, state, cotangents = (_group(arrays, group) for group in _GROUPS)
+    by_hand = any(name in ByHandSpec().shapes for name in weights)
+    states = ("long_memory", "short_memory") if by_hand else ("h", "c")
+    if state and set(state) != set(states):
+        raise InputError(f"its states are {', '.join(state)}, expected {' and '.join(states)}")
+    case = make_case(
+        weights,
+        arrays["inputs"],
+        state=tuple(state[name] for name in states) if state else None,
+        batch_first=bool(scalars["batch_first"]),
+        lengths=arrays.get("lengths"),
+        reset=arrays.get("reset"),
+        steps=int(scalars["steps"]),
+        seed=int(scalars["seed"]),
+    )
+    shapes, expected = ({name: array.shape for name, array in c.items()} for c in (cotangents, case.cotangents))
+    if shapes != expected:
+        raise InputError(f"its cotangents have the shapes {shapes}, expected {expected}")
+    return replace(case, cotangents=cotangents)
+
+
+def _group(arrays: dict[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
+    prefix = f"{group}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array

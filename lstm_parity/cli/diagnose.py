@@ -1,0 +1,119 @@
+"""``lstm-parity diagnose``: the mistake in a port, from what it produced."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lstm_parity.cli.options import (
+    INPUT_ARRAYS,
+    JsonFile,
+    load_model,
+    read_inputs,
+    read_named,
+    refuse_options,
+    require_outputs,
+    unknown_names,
+    whole_numbers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lstm_parity.candidates import Candidate
+
+_READABLE = tuple(name for name in INPUT_ARRAYS if name != "reset")
+
+
+def diagnose(
+    context: typer.Context,
+    weights_file: Annotated[Path, typer.Option("--weights", help="The right weights.")],
+    inputs: Annotated[
+        Path | None, typer.Option(help=f"What went in: an .npy array, or an .npz with any of {', '.join(_READABLE)}.")
+    ] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(help="What the port gave: an .npy array, or an .npz with outputs.")
+    ] = None,
+    outputs_again: Annotated[
+        Path | None, typer.Option(help="What it gave when it was called again, to find dropout left on.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Run the port, as in check, instead of reading its outputs."),
+    ] = None,
+    layout: Annotated[str, typer.Option(help="How that port takes params: torch, or another framework's.")] = "torch",
+    framework: Annotated[str, typer.Option(help="Arrays that it takes: numpy, jax or torch.")] = "numpy",
+    prefix: Annotated[str | None, typer.Option(help="Which model in the weight file, if there are several.")] = None,
+    batch_first: Annotated[
+        bool, typer.Option("--batch-first", help="Inputs and outputs are (batch, time, features).")
+    ] = False,
+    lengths: Annotated[str | None, typer.Option(metavar="5,3,…", help="The sequences' own lengths.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Find the mistake in a port of an LSTM from its outputs, and say the repair.
+
+    Exit code 0 when the outputs are right, 1 when they are not, whether a known mistake explains them or none.
+    """
+    from lstm_shared.errors import InputError
+
+    require_outputs(files=[json_file])
+    problems = []
+    if against is None:
+        refuse_options(context, "is for a port that is run: add --against", "layout", "framework")
+        problems += [
+            f"{name} is needed, or --against"
+            for name, path in (("--inputs", inputs), ("--outputs", outputs))
+            if not path
+        ]
+    else:
+        refuse_options(context, "--against runs the port for them", "outputs", "outputs_again")
+    InputError.raise_any(problems)
+    arrays = {} if inputs is None else read_inputs(inputs)
+    if inputs is not None and "inputs" not in arrays:
+        problems.append(f"{inputs}: holds no inputs")
+    if "reset" in arrays:
+        problems.append(f"{inputs}: reset is not diagnosed; cut the sequences where they are reset")
+    InputError.raise_any(problems)
+    if lengths is not None:
+        arrays["lengths"] = whole_numbers(lengths)
+    from rich.console import Console
+    from rich.text import Text
+
+    from lstm_parity.candidates import load_candidate
+    from lstm_parity.diagnosis import diagnose as find
+    from lstm_shared.files import write_file
+
+    _, weights, _ = load_model(weights_file, prefix)
+    state = (arrays["h"], arrays["c"]) if "h" in arrays else None
+    given = {"state": state, "lengths": arrays.get("lengths"), "batch_first": batch_first}
+    if against is None:
+        calls = [_read_outputs(path) for path in (outputs, outputs_again) if path is not None]
+    else:
+        arrays["inputs"], calls = _run_twice(
+            load_candidate(against, layout=layout, framework=framework), weights, arrays.get("inputs"), given
+        )
+    found = find(weights, arrays["inputs"], tuple(calls) if len(calls) == 2 else calls[0], progress=True, **given)
+    Console().print(Text(str(found), style="green" if found.right else ""))
+    if json_file:
+        write_file(json_file, (found.to_json() + "\n").encode())
+    raise typer.Exit(0 if found.right else 1)
+
+
+def _run_twice(
+    candidate: "Candidate", weights: "Mapping[str, Any]", inputs: Any, given: "Mapping[str, Any]"
+) -> tuple[Any, list[Any]]:
+    """The inputs (drawn if none were given) and the port's outputs of two calls, which tell whether dropout is on."""
+    from lstm_parity.candidates import outputs_of
+    from lstm_parity.cases import make_case
+
+    case = make_case(weights, inputs, **given).astype((candidate.dtypes or ("float64",))[0])
+    return case.inputs, [outputs_of(case, candidate) for _ in range(2)]
+
+
+def _read_outputs(path: Path) -> Any:
+    from lstm_shared.errors import InputError
+
+    arrays = read_named(path, "outputs")
+    problems = unknown_names(path, arrays, ("outputs",))
+    InputError.raise_any(problems if "outputs" in arrays else [*problems, f"{path}: holds no outputs"])
+    return arrays["outputs"]

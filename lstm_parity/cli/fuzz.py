@@ -1,0 +1,87 @@
+"""``lstm-parity fuzz``: the search for a case on which the backends differ."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lstm_parity.cli.options import JsonFile, command_line, refuse_options, require_outputs, write_json
+
+_NAME = "failing-case.npz"
+
+
+def fuzz(
+    context: typer.Context,
+    cases: Annotated[int, typer.Option(help="How many cases to draw.")] = 200,
+    minutes: Annotated[float | None, typer.Option(help="Instead of --cases: as many as there is time for.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same cases.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where a failing case goes: an .npz, or a directory.")] = Path(_NAME),
+    json_file: JsonFile = None,
+) -> None:
+    """Draw models, data and options at random and compare both backends on each, outputs and gradients.
+
+    Exit code 0 when all agree. Else 1: the smallest case that differs is shown and written to a file, which
+    `lstm-parity check --case FILE` replays.
+    """
+    out = out / _NAME if out.is_dir() else out
+    if minutes is not None:
+        refuse_options(context, "one of --cases and --minutes is enough", "cases")
+
+    from lstm_parity.case_files import case_in_words, require_case_name, write_case
+
+    require_case_name(out)
+    require_outputs(files=[out, json_file])
+
+    from lstm_parity import fuzz as search
+
+    found = search.fuzz(cases=None if minutes is not None else cases, minutes=minutes, seed=seed, progress=True)
+    pace = (
+        f"{found.cases_run} cases in {found.seconds:.1f} s, {found.compiled} compiled and "
+        f"{found.cases_run - found.compiled} operation by operation, seed {seed}"
+    )
+    content = {
+        "ok": found.failure is None,
+        "cases_run": found.cases_run,
+        "compiled": found.compiled,
+        "closest": found.closest,
+        "seed": seed,
+        "seconds": found.seconds,
+        "failure": None,
+    }
+    if found.failure is None or found.report is None:
+        typer.echo(f"agree: {pace}; the closest to its limit uses {100 * found.closest:.1f} % of the tolerance")
+    else:
+        words = case_in_words(found.failure)
+        write_case(out, found.failure, compiled=found.failure_compiled)
+        typer.echo(f"differ: one of {pace}; made as small as it gets:")
+        typer.echo(words)
+        typer.echo(f"verdict: {found.report.verdict()}")
+        typer.echo(f"{out} holds it; to replay it: lstm-parity check --case {out}")
+        report = json.loads(found.report.to_json())
+        content["failure"] = {"case": words, "compiled": found.failure_compiled, "file": str(out), "report": report}
+    if json_file:
+        write_json(json_file, content)
+    raise typer.Exit(0 if found.failure is None else 1)
+
+
+def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> int:
+    """``check --case``: print the report of a case in a file; 0 when the backends agree on it, else 1."""
+    others = [option.name for option in context.command.params if option.name not in ("case", "json_file")]
+    refuse_options(context, "--case brings its own: leave this out", *(name for name in others if name))
+
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from lstm_parity.case_files import case_in_words, read_case
+    from lstm_parity.fuzz import replay
+    from lstm_shared.files import write_file
+
+    case, compiled = read_case(path)
+    typer.echo(f"{path}: {case_in_words(case)}{'' if compiled else '; run operation by operation'}\n")
+    report = replace(replay(case, compiled=compiled), command=command_line())
+    Console().print(report)
+    if json_file:
+        write_file(json_file, (report.to_json() + "\n").encode())
+    return 0 if report.ok else 1

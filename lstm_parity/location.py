@@ -1,0 +1,159 @@
+"""``locate``: the first place, in the order of computation, where two implementations of an LSTM part."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.compare import BY_HAND_FACTOR, LSTM_FACTOR, eps
+from lstm_shared.errors import InputError
+from lstm_shared.tensors import to_array
+from lstm_shared.traces import ByHandTrace, LSTMTrace
+
+_WORDS = {
+    "input_gate": "input gate",
+    "forget_gate": "forget gate",
+    "candidate": "candidate",
+    "output_gate": "output gate",
+    "cell": "cell state",
+    "hidden": "hidden state",
+    "projection": "projection",
+    "long_remember_percent": "long remember percent (forget gate)",
+    "potential_remember_percent": "potential remember percent (input gate)",
+    "potential_memory": "potential memory (candidate)",
+    "output_percent": "output percent (output gate)",
+    "long_memory": "long memory (cell state)",
+    "short_memory": "short memory (hidden state)",
+}
+
+
+@dataclass(frozen=True)
+class Location:
+    """The first value out of tolerance in a trace.
+
+    Attributes:
+        field: which gate or state, by its name in the trace: "input_gate", …, "cell", "hidden", "projection".
+        layer, direction: where it stands in the model; the direction is "forward" or "reverse".
+        step: where its inputs stand in the sequence (by hand, the day), from 0.
+        turn: the how manieth step of its direction this is, from 0; the reverse direction begins at the last step.
+        row: batch row (by hand, the series); None without a batch axis.
+        unit: None by hand.
+        values: (reference, candidate).
+        tolerance: what is allowed.
+    """
+
+    field: str
+    layer: int
+    direction: str
+    step: int
+    turn: int
+    row: int | None
+    unit: int | None
+    values: tuple[float, float]
+    tolerance: float
+
+    def __str__(self) -> str:
+        if self.unit is None:
+            series = "" if self.row is None else f", series {self.row}"
+            place = f"day {self.step + 1}{series}, {_WORDS[self.field]}"
+        else:
+            place = f"layer {self.layer}, {self.direction} direction, step {self.step}, {_WORDS[self.field]}"
+            place += f"{in_row(self.row)}, unit {self.unit}"
+        return f"first apart in {place}: {both(self.values, self.tolerance)}"
+
+
+def locate(
+    reference: LSTMTrace | ByHandTrace,
+    candidate: LSTMTrace | ByHandTrace,
+    *,
+    dtype: str,
+    batch_first: bool = False,
+    factor: float | None = None,
+) -> Location | None:
+    """The first place where two traces part: by layer, direction, step (in the direction's order), gate, row, unit.
+
+    Args:
+        reference, candidate: as ``jax_lstm.lstm_trace``, ``torch_lstm.trace`` or the by-hand models' ``trace`` give
+            them, both from the same inputs.
+        dtype: the precision they were computed in.
+        batch_first: whether the inputs, and so the traces, have the batch axis before the time axis.
+        factor: tolerance in eps(dtype) · max(1, largest magnitude in the reference); by default the policy's.
+
+    Returns:
+        A Location, whose ``str()`` is a sentence; None when all agree. NaN and infinity never agree.
+
+    Raises:
+        InputError: the traces are not of the same kind and shapes.
+    """
+    by_hand = isinstance(reference, ByHandTrace)
+    pairs = {
+        name: (as_double(getattr(reference, name)), as_double(getattr(candidate, name, None)))
+        for name in reference._fields
+        if getattr(reference, name) is not None
+    }
+    InputError.raise_any(
+        [
+            f"{name}: the reference has shape {a.shape}, the candidate {b.shape}"
+            for name, (a, b) in pairs.items()
+            if a.shape != b.shape
+        ]
+    )
+    # (layers, directions, time, batch, units), and the fields in the order in which a step computes them
+    batched = next(iter(pairs.values()))[0].ndim == (2 if by_hand else 5)
+    pairs = {name: tuple(_ordered(x, by_hand, batched, batch_first) for x in pair) for name, pair in pairs.items()}
+    allowed = (BY_HAND_FACTOR if by_hand else LSTM_FACTOR) if factor is None else factor
+    tolerance = allowed * eps(dtype) * scale_of([a for a, _ in pairs.values()])
+    names = list(pairs)
+    apart = [apart_by(a, b, tolerance) for a, b in pairs.values()]
+    turns = np.stack([field.any(axis=(3, 4)) for field in apart], axis=-1)  # (layers, directions, turns, fields)
+    if not turns.any():
+        return None
+    layer, direction, turn, number = map(int, np.unravel_index(np.argmax(turns), turns.shape))
+    row, unit = map(int, np.argwhere(apart[number][layer, direction, turn])[0])
+    place = (layer, direction, turn, row, unit)
+    a, b = (float(x[place]) for x in pairs[names[number]])
+    step = turns.shape[2] - 1 - turn if direction else turn
+    return Location(
+        names[number],
+        layer,
+        "reverse" if direction else "forward",
+        step,
+        turn,
+        row if batched else None,
+        None if by_hand else unit,
+        (a, b),
+        tolerance,
+    )
+
+
+def as_double(value: Any) -> np.ndarray:
+    array = to_array(value) if hasattr(value, "detach") else np.asarray(np.nan if value is None else value)
+    return array.astype(np.float64)
+
+
+def _ordered(array: np.ndarray, by_hand: bool, batched: bool, batch_first: bool) -> np.ndarray:
+    """(layers, directions, turns, batch, units): time in the order in which each direction computes."""
+    if by_hand:
+        return array.reshape(-1, array.shape[-1]).T[None, None, :, :, None]
+    if not batched:
+        array = array[:, :, :, None]
+    elif batch_first:
+        array = array.swapaxes(2, 3)
+    return np.concatenate([array[:, :1], array[:, 1:, ::-1]], axis=1)
+
+
+def apart_by(a: np.ndarray, b: np.ndarray, tolerance: float) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return ~(np.abs(a - b) <= tolerance)  # so that NaN is apart
+
+
+def scale_of(arrays: list[np.ndarray]) -> float:
+    return max(1.0, *(float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x))) for x in arrays))
+
+
+def in_row(row: int | None) -> str:
+    return "" if row is None else f", batch row {row}"
+
+
+def both(values: tuple[float, float], tolerance: float) -> str:
+    return f"{values[0]!r} (reference) against {values[1]!r} (candidate), {tolerance:.1e} allowed"

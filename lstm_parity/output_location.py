@@ -1,0 +1,165 @@
+"""Where outputs, or a gradient, part first: for ports of which no trace is known."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.compare import LSTM_FACTOR, eps
+from lstm_parity.location import apart_by, as_double, both, in_row, scale_of
+from lstm_parity.ports import GATES
+from lstm_shared.by_hand import BY_HAND
+from lstm_shared.errors import InputError
+
+_GATE_OF_BY_HAND = {"lr": "forget", "pr": "input", "p": "candidate", "o": "output"}
+
+
+@dataclass(frozen=True)
+class OutputLocation:
+    """The first output out of tolerance, and how the error goes on.
+
+    Attributes:
+        step, row, unit: in the outputs; the row is None without a batch axis.
+        direction: "forward", or "reverse" when the forward half agrees and the reverse half was looked at from its end.
+        errors: the largest error of each step, in the order in which the direction computes them.
+        growth: the factor by which that error grows a step from the first on, fitted; NaN when there are too few.
+    """
+
+    step: int
+    row: int | None
+    unit: int
+    direction: str
+    values: tuple[float, float]
+    tolerance: float
+    errors: tuple[float, ...]
+    growth: float
+
+    def __str__(self) -> str:
+        place = f"step {self.step}{in_row(self.row)}, unit {self.unit}"
+        if self.direction == "reverse":
+            place += " (of the reverse direction, which begins at the end; the forward half agrees)"
+        grows = "" if np.isnan(self.growth) else f"; the error changes by a factor of {self.growth:.3g} a step"
+        return f"first apart at {place}: {both(self.values, self.tolerance)}{grows}"
+
+
+@dataclass(frozen=True)
+class GradientLocation:
+    """The first element of a gradient out of tolerance, by the block of its gate.
+
+    Attributes:
+        name: of the weight, or "inputs", "h_0", "c_0".
+        gate: "input", "forget", "candidate" or "output"; empty where there are no gates (projection, inputs, states).
+        row: in the gate's block; None for a scalar.
+        column: None for a bias and a scalar.
+        index: in the whole array.
+    """
+
+    name: str
+    gate: str
+    row: int | None
+    column: int | None
+    index: tuple[int, ...]
+    values: tuple[float, float]
+    tolerance: float
+
+    def __str__(self) -> str:
+        parts = [f"{self.gate} gate" if self.gate else ""]
+        if self.gate:
+            parts += [f"{word} {k}" for word, k in (("row", self.row), ("column", self.column)) if k is not None]
+        elif self.index:
+            parts.append(f"element {list(self.index)}")
+        place = ", ".join(part for part in parts if part)
+        return f"first apart in the gradient of {self.name}, {place}: {both(self.values, self.tolerance)}"
+
+
+def locate_outputs(
+    reference: Any,
+    candidate: Any,
+    *,
+    dtype: str = "float32",
+    batch_first: bool = False,
+    bidirectional: bool = False,
+    factor: float = LSTM_FACTOR,
+    tolerance: float | None = None,
+) -> OutputLocation | None:
+    """The first step, row and unit in which outputs part, for a port of which only these are known.
+
+    Args:
+        reference, candidate: (time, batch, features), or (batch, time, features) with ``batch_first``, or, unbatched,
+            (time, features).
+        dtype, factor: as for ``locate``; or ``tolerance``, the largest difference allowed.
+        bidirectional: whether the second half of the features is a reverse direction, which computes from the end.
+
+    Raises:
+        InputError: the shapes differ, or have no time axis.
+    """
+    a, b = as_double(reference), as_double(candidate)
+    if a.shape != b.shape or a.ndim not in (2, 3):
+        raise InputError(
+            f"the reference has shape {a.shape}, the candidate {b.shape}, expected the same, with time and features"
+        )
+    batched = a.ndim == 3
+    a, b = (x[:, None] if not batched else x.swapaxes(0, 1) if batch_first else x for x in (a, b))
+    if tolerance is None:
+        tolerance = factor * eps(dtype) * scale_of([a])
+    half = a.shape[-1] // 2 if bidirectional else a.shape[-1]
+    apart = apart_by(a, b, tolerance)
+    backwards = not apart[..., :half].any()
+    if not apart.any():
+        return None
+    units = slice(half, None) if backwards else slice(0, half)
+    a, b, apart = (x[::-1, :, units] if backwards else x[:, :, units] for x in (a, b, apart))
+    turn, row, unit = map(int, np.argwhere(apart)[0])
+    errors = np.abs(np.where(np.isfinite(b), b, np.inf) - a).reshape(len(a), -1).max(axis=1)
+    return OutputLocation(
+        len(a) - 1 - turn if backwards else turn,
+        row if batched else None,
+        unit + (half if backwards else 0),
+        "reverse" if backwards else "forward",
+        (float(a[turn, row, unit]), float(b[turn, row, unit])),
+        tolerance,
+        tuple(map(float, errors)),
+        _growth(errors[turn:]),
+    )
+
+
+def locate_gradient(
+    name: str, reference: Any, candidate: Any, *, dtype: str, factor: float = LSTM_FACTOR, scale: float | None = None
+) -> GradientLocation | None:
+    """Which gate's block, row and column of a gradient parts first.
+
+    Args:
+        name: of the weight, torch's or the by-hand model's, with or without a prefix; or "inputs", "h_0", "c_0".
+        reference, candidate: the gradient, in the weight's shape.
+        dtype, factor: as for ``locate``.
+        scale: largest magnitude of all gradients together, at least 1; by default that of this reference.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    a, b = as_double(reference), as_double(candidate)
+    if a.shape != b.shape:
+        raise InputError(f"{name}: the reference has shape {a.shape}, the candidate {b.shape}")
+    tolerance = factor * eps(dtype) * (scale_of([a]) if scale is None else scale)
+    apart = apart_by(a, b, tolerance)
+    if not apart.any():
+        return None
+    index = tuple(map(int, np.argwhere(apart)[0]))
+    gate, row, column = "", None, None
+    last = name.rpartition(".")[2]
+    if last in BY_HAND:
+        gate = _GATE_OF_BY_HAND[last[1:-1]]
+    elif last.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh")) and a.shape[0] % 4 == 0:
+        block, row = divmod(index[0], a.shape[0] // 4)
+        gate, column = GATES[block], index[1] if len(index) > 1 else None
+    elif index:
+        row, column = index[0], index[1] if len(index) > 1 else None
+    return GradientLocation(name, gate, row, column, index, (float(a[index]), float(b[index])), tolerance)
+
+
+def _growth(errors: np.ndarray) -> float:
+    """exp of the slope of log(error) over the steps."""
+    turns = np.flatnonzero(np.isfinite(errors) & (errors > 0))
+    if len(turns) < 2:
+        return float("nan")
+    return float(np.exp(np.polyfit(turns, np.log(errors[turns]), 1)[0]))
