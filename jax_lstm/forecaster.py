@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.stack import lstm
-from lstm_shared.describe import ForecasterSpec, describe
+from lstm_shared.describe import ForecasterSpec, describe, in_words
 from lstm_shared.errors import WeightsError
 
 
@@ -29,7 +29,7 @@ def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options:
     """
     spec = describe(params)
     if not isinstance(spec, ForecasterSpec):
-        raise WeightsError(f"these are the weights of a {spec.kind}, expected those of a forecaster (lstm.…, fc.…)")
+        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of a forecaster (lstm.…, fc.…)")
     weights = {name.removeprefix("lstm."): params[name] for name in spec.shapes if name.startswith("lstm.")}
     outputs, _ = lstm(weights, inputs, **lstm_options)
     time_axis = 1 if outputs.ndim == 3 and lstm_options.get("batch_first") else 0

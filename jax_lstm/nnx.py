@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike
 
 from jax_lstm.linen import uniform_initializer
 from jax_lstm.stack import lstm
-from lstm_shared.describe import LSTMSpec, describe
+from lstm_shared.describe import LSTMSpec, describe, in_words
 from lstm_shared.errors import WeightsError
 
 
@@ -60,7 +60,9 @@ class LSTM(nnx.Module):
         """
         spec = describe(weights)
         if not isinstance(spec, LSTMSpec):
-            raise WeightsError(f"these are the weights of a {spec.kind}, expected those of an LSTM (weight_ih_l0, …)")
+            raise WeightsError(
+                f"these are the weights of {in_words(spec)}, expected those of an LSTM (weight_ih_l0, …)"
+            )
         module = cls(**vars(spec), **{"rngs": nnx.Rngs(0), **options})
         for name in spec.shapes:
             setattr(module, name, nnx.Param(jnp.asarray(weights[name])))

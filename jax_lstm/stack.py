@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.recurrence import DirectionWeights, Step, recur
-from lstm_shared.describe import LSTMSpec, describe
+from lstm_shared.describe import LSTMSpec, describe, in_words
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.inputs import require_sequence
 from lstm_shared.traces import LSTMTrace
@@ -135,16 +135,19 @@ def _prepare(
 ) -> _Call:
     spec = describe(params)
     if not isinstance(spec, LSTMSpec):
-        raise WeightsError(f"these are the weights of a {spec.kind}, expected those of an LSTM (weight_ih_l0, …)")
+        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of an LSTM (weight_ih_l0, …)")
     if implementation not in IMPLEMENTATIONS:
         raise InputError(f"implementation is {implementation!r}, expected one of {', '.join(IMPLEMENTATIONS)}")
     known_lengths = None if lengths is None or isinstance(lengths, Tracer) else np.asarray(lengths)
     if known_lengths is not None and known_lengths.dtype.kind in "iu":
         # int64 constants in a program that is traced with x64 and then run without make JAX warn.
         lengths = known_lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
-    inputs, lengths, reset = (x if x is None else jnp.asarray(x) for x in (inputs, lengths, reset))
+    # Checked as they are: moving them to a device may already compile something.
+    inputs, lengths, reset = (
+        x if x is None or hasattr(x, "dtype") else np.asarray(x) for x in (inputs, lengths, reset)
+    )
     if isinstance(state, tuple | list):
-        state = tuple(map(jnp.asarray, state))
+        state = tuple(part if hasattr(part, "dtype") else np.asarray(part) for part in state)
     require_sequence(
         spec,
         inputs,
@@ -156,6 +159,7 @@ def _prepare(
         dropout=dropout,
         has_key=key is not None,
     )
+    inputs, lengths, reset = (x if x is None else jnp.asarray(x) for x in (inputs, lengths, reset))
     batched = inputs.ndim == 3
 
     def time_major(array: Array) -> Array:
@@ -170,7 +174,7 @@ def _prepare(
         h_0 = jnp.zeros((*rows, spec.state_size), inputs.dtype)
         c_0 = jnp.zeros((*rows, spec.hidden_size), accumulate)
     else:
-        h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in state)
+        h_0, c_0 = (jnp.asarray(part).reshape(*rows, part.shape[-1]) for part in state)
         h_0, c_0 = h_0.astype(inputs.dtype), c_0.astype(accumulate)
     valid = None
     if lengths is not None:

@@ -15,7 +15,7 @@ import torch
 
 from lstm_parity.cases import Case, Observation
 from lstm_parity.devices import full_precision
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, in_words
 from lstm_shared.errors import InputError
 from lstm_shared.layouts import LAYOUTS, to_layout
 from lstm_shared.tensors import to_array, to_tensor
@@ -172,7 +172,7 @@ def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:
     if layout == "torch":
         return dict(weights)
     if not isinstance(case.spec, LSTMSpec):
-        raise InputError(f"layout {layout!r} is for LSTMs; these are the weights of a {case.spec.kind}: use 'torch'")
+        raise InputError(f"layout {layout!r} is for LSTMs; these are the weights of {in_words(case.spec)}: use 'torch'")
     return {
         f"l{layer}{suffix}": to_layout(case.weights, layout, layer=layer, reverse=bool(suffix))
         for layer in range(case.spec.num_layers)

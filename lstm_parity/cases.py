@@ -8,7 +8,7 @@ import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_shared.by_hand import COMPANY_PRICES
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec, describe
+from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec, describe, in_words
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
 
@@ -93,7 +93,7 @@ def make_case(
         case = _lstm_case(spec, arrays, inputs, state, batch_first, lengths, reset, rng)
     else:
         if lengths is not None or reset is not None:
-            raise InputError(f"lengths and reset are for an LSTM; these are the weights of a {spec.kind}")
+            raise InputError(f"lengths and reset are for an LSTM; these are the weights of {in_words(spec)}")
         make = {ByHandSpec: _by_hand_case, CellSpec: _cell_case, ForecasterSpec: _forecaster_case}[type(spec)]
         case = make(spec, arrays, inputs, state, rng)
     return replace(case, steps=steps, seed=seed)

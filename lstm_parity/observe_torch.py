@@ -38,7 +38,9 @@ def _by_hand(module: Any, case: Case) -> Forward:
 
 def _lstm(module: Any, case: Case) -> Forward:
     lengths = None if case.lengths is None else torch.tensor(case.lengths)
-    refused = case.reset is not None or not case.time or (lengths is not None and (not lengths.dim() or 0 in lengths))
+    # What pack_padded_sequence refuses: one length for an unbatched sequence, none at all, and length 0.
+    unpackable = lengths is not None and (not lengths.dim() or not lengths.numel() or 0 in lengths)
+    refused = case.reset is not None or not case.time or unpackable
 
     def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         initial = (state["h"], state["c"])

@@ -10,7 +10,7 @@ import numpy as np
 from lstm_parity.compare import eps, factor, magnitude
 from lstm_parity.ports import Port, simulate
 from lstm_parity.search import Observed, precision_tolerance
-from lstm_shared.describe import ByHandSpec, CellSpec, LSTMSpec, Spec, describe
+from lstm_shared.describe import ByHandSpec, CellSpec, LSTMSpec, Spec, describe, in_words
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import not_finite
@@ -46,7 +46,7 @@ def ask(
     lengths = None if lengths is None else _array(lengths)
     calls = _calls(outputs)
     if not isinstance(spec, LSTMSpec) and lengths is not None:
-        raise InputError(f"lengths are for an LSTM; these are the weights of a {spec.kind}")
+        raise InputError(f"lengths are for an LSTM; these are the weights of {in_words(spec)}")
     if isinstance(spec, ByHandSpec):
         port, seen, known = _by_hand(arrays, inputs, calls, state)
     elif isinstance(spec, CellSpec):

@@ -48,6 +48,7 @@ RIGHT = {
     "unbatched, ragged": (model(**TWO_LAYERS), {"inputs": INPUTS[:, 0], "lengths": 5}),
     "initial state": (model(**TWO_LAYERS), {"inputs": INPUTS, "state": STATE}),
     "a sequence of length 0": (model(**TWO_LAYERS), {"lengths": [0, 6]}),
+    "an empty ragged batch": (model(), {"inputs": INPUTS[:, :0], "lengths": np.zeros(0, np.int64)}),
     "no steps": (model(), {"inputs": INPUTS[:0]}),
     "resets": (model(num_layers=2), {"reset": np.arange(14).reshape(7, 2) % 3 == 0}),
     "resets and lengths": (model(), {"reset": np.arange(14).reshape(7, 2) % 3 == 0, "lengths": [4, 7]}),
@@ -179,7 +180,7 @@ def test_inputs_are_drawn_from_the_stated_seed():
         (
             RIGHT["a cell"][0],
             {"lengths": [1]},
-            "lengths and reset are for an LSTM; these are the weights of a LSTM cell",
+            "lengths and reset are for an LSTM; these are the weights of an LSTM cell",
         ),
         (RIGHT["a forecaster"][0], {"state": STATE}, "a forecaster starts from zero states"),
         (RIGHT["a forecaster"][0], {"inputs": INPUTS[0]}, r"expected \(batch, time, features\)"),

@@ -282,7 +282,8 @@ def test_wrong_weights_are_named_while_tracing(wrong: str):
 )
 def test_another_kind_of_model_is_named(door: Any, wrong: Any, kind: str, expected: str):
     (found,) = problems(WeightsError, door, wrong, INPUTS)
-    assert f"{kind}, {expected}" in found
+    assert f" {kind} of " in found
+    assert found.endswith(f", {expected}")
 
 
 def test_a_forecaster_with_a_wrong_head_is_named():

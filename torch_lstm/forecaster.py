@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from lstm_shared.describe import ForecasterSpec, describe
+from lstm_shared.describe import ForecasterSpec, describe, in_words
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.tensors import to_tensor
 
@@ -54,7 +54,7 @@ class Forecaster(L.LightningModule):
             spec = describe(weights)
             if not isinstance(spec, ForecasterSpec):
                 raise WeightsError(
-                    f"these are the weights of a {spec.kind}, expected those of a forecaster (lstm.…, fc.…)"
+                    f"these are the weights of {in_words(spec)}, expected those of a forecaster (lstm.…, fc.…)"
                 )
             sizes, output_size = vars(spec.lstm), spec.output_size
         elif input_size is None or hidden_size is None:
