@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.recurrence import DirectionWeights, lstm_step
-from lstm_shared.describe import CellSpec, describe, in_words
-from lstm_shared.errors import WeightsError
+from lstm_shared.describe import CellSpec, describe_as
 from lstm_shared.inputs import require_cell_inputs
 
 
@@ -34,9 +33,7 @@ def lstm_cell(
     Raises:
         WeightsError, InputError: everything that is wrong.
     """
-    spec = describe(params)
-    if not isinstance(spec, CellSpec):
-        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of an LSTM cell (weight_ih, …)")
+    spec = describe_as(params, CellSpec)
     inputs = jnp.asarray(inputs)
     if isinstance(state, tuple | list):
         state = tuple(map(jnp.asarray, state))  # pyright: ignore[reportAssignmentType]

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.stack import lstm
-from lstm_shared.describe import ForecasterSpec, describe, in_words
-from lstm_shared.errors import WeightsError
+from lstm_shared.describe import ForecasterSpec, describe_as
 
 
 def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options: Any) -> Float[Array, "*batch output"]:
@@ -27,9 +26,7 @@ def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options:
     Raises:
         WeightsError, InputError: everything that is wrong.
     """
-    spec = describe(params)
-    if not isinstance(spec, ForecasterSpec):
-        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of a forecaster (lstm.…, fc.…)")
+    spec = describe_as(params, ForecasterSpec)
     weights = {name.removeprefix("lstm."): params[name] for name in spec.shapes if name.startswith("lstm.")}
     outputs, _ = lstm(weights, inputs, **lstm_options)
     time_axis = 1 if outputs.ndim == 3 and lstm_options.get("batch_first") else 0

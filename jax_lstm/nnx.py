@@ -9,8 +9,7 @@ from jaxtyping import Array, ArrayLike
 
 from jax_lstm.linen import uniform_initializer
 from jax_lstm.stack import lstm
-from lstm_shared.describe import LSTMSpec, describe, in_words
-from lstm_shared.errors import WeightsError
+from lstm_shared.describe import LSTMSpec, describe_as
 
 
 class LSTM(nnx.Module):
@@ -58,11 +57,7 @@ class LSTM(nnx.Module):
         Raises:
             WeightsError: the dictionary is not an LSTM's.
         """
-        spec = describe(weights)
-        if not isinstance(spec, LSTMSpec):
-            raise WeightsError(
-                f"these are the weights of {in_words(spec)}, expected those of an LSTM (weight_ih_l0, …)"
-            )
+        spec = describe_as(weights, LSTMSpec)
         module = cls(**vars(spec), **{"rngs": nnx.Rngs(0), **options})
         for name in spec.shapes:
             setattr(module, name, nnx.Param(jnp.asarray(weights[name])))

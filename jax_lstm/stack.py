@@ -10,8 +10,8 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.recurrence import DirectionWeights, Step, recur
-from lstm_shared.describe import LSTMSpec, describe, in_words
-from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.describe import LSTMSpec, describe_as
+from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_sequence
 from lstm_shared.traces import LSTMTrace
 
@@ -133,9 +133,7 @@ def _prepare(
     key: Array | None,
     implementation: str,
 ) -> _Call:
-    spec = describe(params)
-    if not isinstance(spec, LSTMSpec):
-        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of an LSTM (weight_ih_l0, …)")
+    spec = describe_as(params, LSTMSpec)
     if implementation not in IMPLEMENTATIONS:
         raise InputError(f"implementation is {implementation!r}, expected one of {', '.join(IMPLEMENTATIONS)}")
     known_lengths = None if lengths is None or isinstance(lengths, Tracer) else np.asarray(lengths)

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -106,6 +106,13 @@ class ForecasterSpec:
 
 
 Spec = ByHandSpec | LSTMSpec | CellSpec | ForecasterSpec
+Kind = TypeVar("Kind", LSTMSpec, CellSpec, ForecasterSpec)
+
+_EXPECTED: dict[type, str] = {
+    LSTMSpec: "an LSTM (weight_ih_l0, …)",
+    CellSpec: "an LSTM cell (weight_ih, …)",
+    ForecasterSpec: "a forecaster (lstm.…, fc.…)",
+}
 
 _LSTM_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(0|[1-9][0-9]{0,5})(_reverse)?")
 _CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -140,6 +147,18 @@ def describe(weights: Mapping[str, Any]) -> Spec:
     else:
         raise WeightsError(_nothing_known(weights))
     require_spec(weights, spec)
+    return spec
+
+
+def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """As ``describe``, for callers that take one kind of model.
+
+    Raises:
+        WeightsError: as ``describe``, or the dictionary is a sound one of another kind.
+    """
+    spec = describe(weights)
+    if not isinstance(spec, kind):
+        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of {_EXPECTED[kind]}")
     return spec
 
 

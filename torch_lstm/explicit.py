@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lstm_shared.describe import LSTMSpec, describe, in_words
-from lstm_shared.errors import WeightsError
+from lstm_shared.describe import LSTMSpec, describe_as
 from lstm_shared.inputs import require_sequence
 from lstm_shared.tensors import to_tensor
 from lstm_shared.traces import LSTMTrace
@@ -47,9 +46,7 @@ def run(
     reset: Any = None,
 ) -> tuple[Tensor, State, LSTMTrace]:
     """(outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it came about."""
-    spec = describe(weights)
-    if not isinstance(spec, LSTMSpec):
-        raise WeightsError(f"these are the weights of {in_words(spec)}, expected those of an LSTM (weight_ih_l0, …)")
+    spec = describe_as(weights, LSTMSpec)
     inputs, lengths, reset = (
         x if x is None or isinstance(x, Tensor) else to_tensor(x) for x in (inputs, lengths, reset)
     )

@@ -7,8 +7,8 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from lstm_shared.describe import ForecasterSpec, describe, in_words
-from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.describe import ForecasterSpec, describe_as
+from lstm_shared.errors import InputError
 from lstm_shared.tensors import to_tensor
 
 
@@ -51,11 +51,7 @@ class Forecaster(L.LightningModule):
         if weights is not None:
             if input_size is not None or hidden_size is not None:
                 raise InputError("weights give all the sizes: leave out input_size and hidden_size")
-            spec = describe(weights)
-            if not isinstance(spec, ForecasterSpec):
-                raise WeightsError(
-                    f"these are the weights of {in_words(spec)}, expected those of a forecaster (lstm.…, fc.…)"
-                )
+            spec = describe_as(weights, ForecasterSpec)
             sizes, output_size = vars(spec.lstm), spec.output_size
         elif input_size is None or hidden_size is None:
             raise InputError("a forecaster needs weights, or input_size and hidden_size")
