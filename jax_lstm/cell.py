@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jax_lstm.recurrence import DirectionWeights, lstm_step
+from jax_lstm.recurrence import DirectionWeights, Product, lstm_step
 from lstm_shared.describe import CellSpec, describe_as
 from lstm_shared.inputs import require_cell_inputs
 
@@ -54,6 +54,6 @@ def lstm_cell(
         inputs,
         jnp.asarray(h, inputs.dtype),
         jnp.asarray(c, accumulate),
-        precision,
+        Product(inputs.dtype, accumulate, precision),
     )
     return step.h, step.cell

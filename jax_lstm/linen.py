@@ -20,7 +20,7 @@ class LSTM(nn.Module):
 
     Args are torch's, with its meanings and defaults, and:
         param_dtype: dtype of new weights.
-        precision, implementation: as in ``jax_lstm.lstm``.
+        precision, implementation, recompute: as in ``jax_lstm.lstm``.
     """
 
     input_size: int
@@ -34,6 +34,7 @@ class LSTM(nn.Module):
     param_dtype: Any = jnp.float32
     precision: Any = None
     implementation: str = "auto"
+    recompute: int | None = None
 
     @nn.compact
     def __call__(
@@ -71,6 +72,7 @@ class LSTM(nn.Module):
             key=self.make_rng("dropout") if dropout else None,
             precision=self.precision,
             implementation=self.implementation,
+            recompute=self.recompute,
         )
 
 

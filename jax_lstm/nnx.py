@@ -17,7 +17,7 @@ class LSTM(nnx.Module):
 
     Args are torch's, with its meanings and defaults, and:
         param_dtype: dtype of new weights.
-        precision, implementation: as in ``jax_lstm.lstm``.
+        precision, implementation, recompute: as in ``jax_lstm.lstm``.
         rngs: draws the weights (its ``params`` stream) and, when training, dropout (its ``dropout`` stream).
 
     Dropout acts while ``deterministic`` is False: ``model.train()`` and ``model.eval()`` set it.
@@ -37,6 +37,7 @@ class LSTM(nnx.Module):
         param_dtype: Any = jnp.float32,
         precision: Any = None,
         implementation: str = "auto",
+        recompute: int | None = None,
         rngs: nnx.Rngs,
     ):
         self.spec = LSTMSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
@@ -44,6 +45,7 @@ class LSTM(nnx.Module):
         self.dropout = dropout
         self.precision = precision
         self.implementation = implementation
+        self.recompute = recompute
         self.deterministic = False
         self.rngs = rngs.fork() if dropout else None
         initializer = uniform_initializer(hidden_size)
@@ -89,4 +91,5 @@ class LSTM(nnx.Module):
             key=self.rngs.dropout() if dropout and self.rngs else None,
             precision=self.precision,
             implementation=self.implementation,
+            recompute=self.recompute,
         )

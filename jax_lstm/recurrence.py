@@ -1,5 +1,6 @@
-"""The recurrence of one layer in one direction: a step, and the loop over time.
+"""The recurrence of one layer in one direction, stated plainly: a step, and the loop over time.
 
+This is the reference that the fast implementations are tested against, and the derivative of their derivatives.
 ``stack.py`` puts layers and directions together and knows about shapes and options; this file knows only equations.
 """
 
@@ -27,6 +28,22 @@ class DirectionWeights(NamedTuple):
     projection: Float[Array, "hidden state"] | None
 
 
+class Product(NamedTuple):
+    """A matrix product that takes both sides in ``operands``' dtype and accumulates in ``accumulate``."""
+
+    operands: Any
+    accumulate: Any
+    precision: Any = None
+
+    def __call__(self, left: Array, right: Array) -> Array:
+        return jnp.matmul(
+            left.astype(self.operands),
+            right.astype(self.operands),
+            precision=self.precision,
+            preferred_element_type=self.accumulate,
+        )
+
+
 class Step(NamedTuple):
     """Everything that one step computes; (*batch, hidden) each, and h (*batch, state) after the projection."""
 
@@ -44,7 +61,7 @@ def lstm_step(
     inputs: Float[Array, "*batch inputs"],
     h: Float[Array, "*batch state"],
     c: Float[Array, "*batch hidden"],
-    precision: Any = None,
+    product: Product,
 ) -> Step:
     """One step, as documented for ``torch.nn.LSTM`` (Hochreiter & Schmidhuber 1997; projection: Sak et al. 2014)::
 
@@ -52,13 +69,8 @@ def lstm_step(
         c' = f * c + i * g
         h' = o * tanh(c'), or W_hr (o * tanh(c')) with a projection
 
-    Products take both sides in the inputs' dtype and accumulate in that of ``c``; so do the gates.
+    The gates are computed in the dtype that ``product`` accumulates in.
     """
-    accumulate = c.dtype
-
-    def product(left: Array, right: Array) -> Array:
-        return jnp.matmul(left, right.astype(inputs.dtype), precision=precision, preferred_element_type=accumulate)
-
     gates = product(inputs, weights.inputs) + product(h, weights.hidden)
     if weights.bias is not None:
         gates = gates + jnp.expand_dims(weights.bias, range(gates.ndim - 1))
@@ -82,7 +94,7 @@ def recur(
     valid: Bool[Array, "time batch"] | None,
     reset: Bool[Array, "time batch"] | None,
     reverse: bool,
-    precision: Any,
+    product: Product,
     keep: Callable[[Step], Kept],
 ) -> tuple[Kept, tuple[Array, Array]]:
     """Roll the step over time.
@@ -103,7 +115,7 @@ def recur(
         h, c = state
         if is_reset is not None:
             h, c = (jnp.where(is_reset[:, None], jnp.zeros_like(part), part) for part in (h, c))
-        now = lstm_step(weights, features, h, c, precision)
+        now = lstm_step(weights, features, h, c, product)
         kept = keep(now)
         if is_valid is None:
             return (now.h, now.cell), kept

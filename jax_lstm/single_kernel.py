@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jax.core import ShapedArray
 from jax.extend import core as jex_core
+from jax.interpreters import batching, mlir
 
 try:
     from jax.experimental.xla_metadata import set_xla_metadata
@@ -72,3 +74,57 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
                     yield from _equations(inner.jaxpr)
                 elif isinstance(inner, jex_core.Jaxpr):
                     yield from _equations(inner)
+
+
+def one_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option, outside ``vmap``.
+
+    For functions whose derivative is defined elsewhere (``jax.custom_jvp``): the call itself has none. A caller's
+    ``vmap`` turns the products of a matrix and a vector into library calls, which one kernel cannot hold; there the
+    function runs as it would without.
+    """
+
+    def call(*args: Any) -> Any:
+        flat, tree = jax.tree.flatten(args)
+        results = jax.tree.structure(jax.eval_shape(function, *args))
+
+        def flat_function(*flat: Any) -> list[Any]:
+            return jax.tree.leaves(function(*tree.unflatten(flat)))
+
+        return results.unflatten(_one_kernel.bind(*flat, function=flat_function))
+
+    return call
+
+
+_one_kernel = jex_core.Primitive("one_kernel")
+_one_kernel.multiple_results = True
+
+
+@_one_kernel.def_impl
+def _run(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
+    return jax.jit(function)(*flat)
+
+
+@_one_kernel.def_abstract_eval
+def _result_types(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
+    return [ShapedArray(result.shape, result.dtype) for result in jax.eval_shape(function, *flat)]
+
+
+def _batched(flat: Any, axes: Any, *, function: Callable[..., list[Any]]) -> tuple[list[Any], list[int]]:
+    results = jax.vmap(function, axes)(*flat)
+    return results, [0] * len(results)
+
+
+batching.primitive_batchers[_one_kernel] = _batched
+
+
+def _ordinary(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
+    return function(*flat)
+
+
+def _marked(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
+    return function(*flat) if set_xla_metadata is None else single_kernel(function)(*flat)
+
+
+mlir.register_lowering(_one_kernel, mlir.lower_fun(_ordinary, multiple_results=True))
+mlir.register_lowering(_one_kernel, mlir.lower_fun(_marked, multiple_results=True), platform="cpu")

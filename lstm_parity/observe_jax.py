@@ -51,32 +51,34 @@ def _forward(case: Case) -> Forward:
 
 
 def _observe(forward: Forward, case: Case, program: Callable[[Any], Any]) -> Observation:
-    weights, inputs, state, cotangents = jax.tree.map(
-        jnp.asarray, (case.weights, case.inputs, case.state, case.cotangents)
-    )
+    # jnp.asarray would compile a copy for each shape.
+    weights, inputs, state, cotangents = jax.device_put((case.weights, case.inputs, case.state, case.cotangents))
 
-    def loss(weights: Any, inputs: Any, state: Any) -> tuple[Any, dict[str, Any]]:
+    def loss(weights: Any, inputs: Any, state: Any) -> Any:
         outputs = forward(weights, inputs, state)
-        return sum(jnp.sum(outputs[name].astype(inputs.dtype) * cotangents[name]) for name in cotangents), outputs
+        return sum(jnp.sum(outputs[name].astype(inputs.dtype) * cotangents[name]) for name in cotangents)
 
     @program
     def gradients(weights: Any, inputs: Any, state: Any) -> Any:
-        return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(weights, inputs, state)
+        return jax.value_and_grad(loss, argnums=(0, 1, 2))(weights, inputs, state)
 
-    (value, outputs), (by_weight, by_inputs, by_state) = gradients(weights, inputs, state)
+    # By itself, as where nothing is differentiated: a fast implementation may run another loop there. What the loss
+    # sees of the differentiated one is compared by its value.
+    outputs = program(forward)(weights, inputs, state)
+    value, (by_weight, by_inputs, by_state) = gradients(weights, inputs, state)
     observation: dict[str, dict[str, Any]] = {
         "forward": outputs,
         "loss": {"loss": value},
         "gradient": {**by_weight, "inputs": by_inputs, **{f"{name}_0": by_state[name] for name in by_state}},
     }
-    adam = optax.adam(LEARNING_RATE)
-    optimizer_state = adam.init(weights)
-    steps = []
-    for _ in range(case.steps):
-        updates, optimizer_state = jax.jit(adam.update)(by_weight, optimizer_state, weights)
-        weights = optax.apply_updates(weights, updates)
-        steps.append(weights)
-        _, (by_weight, _, _) = gradients(weights, inputs, state)
-    if steps:
+    if case.steps:
+        adam = optax.adam(LEARNING_RATE)
+        optimizer_state = adam.init(weights)
+        steps = []
+        for _ in range(case.steps):
+            updates, optimizer_state = jax.jit(adam.update)(by_weight, optimizer_state, weights)
+            weights = optax.apply_updates(weights, updates)
+            steps.append(weights)
+            _, (by_weight, _, _) = gradients(weights, inputs, state)
         observation["adam"] = jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
     return jax.tree.map(np.asarray, observation)

@@ -182,7 +182,7 @@ def test_nothing_is_compiled_before_an_error(caplog: pytest.LogCaptureFixture):
         ({"dropout": -0.1, "key": jax.random.key(0)}, "dropout is -0.1, expected a probability, 0 to 1"),
         ({"dropout": 1.5}, "dropout is 1.5, expected a probability, 0 to 1"),
         ({"dropout": float("nan")}, "dropout is nan, expected a probability, 0 to 1"),
-        ({"implementation": "cudnn"}, "implementation is 'cudnn', expected "),
+        ({"implementation": "fastest"}, "implementation is 'fastest', expected "),
     ],
 )
 @pytest.mark.parametrize("door", ["lstm", "forecast"])

@@ -1,0 +1,93 @@
+"""``implementation="cudnn"``: all layers and directions in one call of NVIDIA's library, through jax.experimental.rnn.
+
+It has reverse mode only (no ``jvp``, no ``hessian``) and float32 only, so "auto" never chooses it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax.experimental import rnn
+from jaxtyping import Array, Float, Int
+
+from lstm_shared.describe import LSTMSpec
+from lstm_shared.errors import InputError
+
+
+def require_cudnn(
+    spec: LSTMSpec, inputs: Array, *, has_reset: bool, dropout: float, recompute: int | None, platform: str
+) -> None:
+    """Refuse what the library cannot do.
+
+    Raises:
+        InputError: one line for each limit that is passed.
+    """
+    problems = []
+    if platform not in ("gpu", "cuda"):
+        problems.append(f"needs an NVIDIA GPU, JAX's default backend is {platform}")
+    if inputs.dtype != jnp.float32:
+        problems.append(f"computes in float32 only, the inputs are {inputs.dtype}")
+    if spec.proj_size:
+        problems.append(f"has no projections, the weights have one (proj_size {spec.proj_size})")
+    if has_reset:
+        problems.append("has no resets")
+    if dropout:
+        problems.append("draws no dropout that JAX could repeat")
+    if recompute is not None:
+        problems.append("keeps what it wants: recompute has no effect on it")
+    if not inputs.shape[0] or not inputs.shape[1]:
+        problems.append(f"needs at least one step and one sequence, the inputs have {inputs.shape[:2]}")
+    InputError.raise_any([f'implementation="cudnn" {problem}: use "auto"' for problem in problems])
+
+
+def pack(spec: LSTMSpec, params: Mapping[str, Array]) -> Float[Array, " parameters"]:
+    """The library's one flat array: the matrices of every layer and direction, then their biases."""
+    places = [f"l{layer}{suffix}" for layer in range(spec.num_layers) for suffix in spec.directions]
+    matrices = [params[f"weight_{kind}_{place}"] for place in places for kind in ("ih", "hh")]
+    biases = [
+        params[f"bias_{kind}_{place}"] if spec.bias else jnp.zeros(4 * spec.hidden_size, jnp.float32)
+        for place in places
+        for kind in ("ih", "hh")
+    ]
+    return jnp.concatenate([array.ravel() for array in (*matrices, *biases)])
+
+
+def run_cudnn(
+    spec: LSTMSpec,
+    params: Mapping[str, Array],
+    inputs: Float[Array, "time batch inputs"],
+    h_0: Float[Array, "layers batch hidden"],
+    c_0: Float[Array, "layers batch hidden"],
+    lengths: Int[Array, " batch"] | None,
+    precision: Any,
+    lstm: Any = rnn.lstm,
+) -> tuple[Float[Array, "time batch output"], tuple[Array, Array]]:
+    """All layers and directions.
+
+    Args:
+        precision: None and "high" allow TF32 as they do in JAX's matrix products, "highest" does not.
+        lstm: the library's function; tests on a CPU put another in its place.
+    """
+    steps, batch = inputs.shape[:2]
+    # The library wants lengths of one at least: a sequence of none is run for a step, and its answer thrown away.
+    known = jnp.full(batch, steps, jnp.int32) if lengths is None else jnp.clip(lengths, 1, steps).astype(jnp.int32)
+    outputs, h_n, c_n = lstm(
+        jnp.swapaxes(inputs, 0, 1),
+        h_0,
+        c_0,
+        pack(spec, params),
+        known,
+        spec.input_size,
+        spec.hidden_size,
+        spec.num_layers,
+        0.0,
+        len(spec.directions) == 2,
+        precision,
+    )
+    outputs = jnp.swapaxes(outputs, 0, 1)
+    if lengths is not None:
+        valid = jnp.arange(steps)[:, None] < lengths[None, :]
+        outputs = jnp.where(valid[..., None], outputs, jnp.zeros_like(outputs))
+        some = (lengths > 0)[None, :, None]
+        h_n, c_n = jnp.where(some, h_n, h_0), jnp.where(some, c_n, c_0)
+    return outputs, (h_n, c_n)

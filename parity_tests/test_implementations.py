@@ -1,0 +1,262 @@
+"""Every way to run the recurrence: against torch at every remainder of the chunk, and which one "auto" takes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from lstm_cases import (
+    UNOPTIMIZED,
+    Case,
+    Result,
+    assert_group_equal,
+    compile_and_run,
+    draw_weights,
+    value_and_gradient,
+)
+
+import jax_lstm
+from jax_lstm.chunked import chunk_steps, features_first
+from lstm_shared import InputError, LSTMSpec
+from lstm_shared.tensors import to_array, to_tensor
+from torch_lstm import explicit
+
+BATCH = 64  # so that a chunk has few steps
+CHUNK = chunk_steps(BATCH)
+PLAIN, DEEP = LSTMSpec(5, 4), LSTMSpec(5, 4, num_layers=2, bidirectional=True, proj_size=3, bias=False)
+
+# kind -> the model and what else the call has
+KINDS = {
+    "plain": (PLAIN, False, False),
+    "ragged": (PLAIN, True, False),
+    "reset": (PLAIN, False, True),
+    "ragged-reset-projected": (LSTMSpec(5, 4, proj_size=3), True, True),
+    "bidirectional-projected-2-layer": (DEEP, False, False),
+    "bidirectional-projected-2-layer-ragged": (DEEP, True, False),
+}
+
+
+def draw(spec: LSTMSpec, time: int, batch: int, ragged: bool, resetting: bool) -> tuple[Case, np.ndarray | None]:
+    rng = np.random.default_rng(3)
+    rows = (spec.num_layers * len(spec.directions), batch)
+    shapes = {
+        "outputs": (time, batch, spec.output_size),
+        "h_n": (*rows, spec.state_size),
+        "c_n": (*rows, spec.hidden_size),
+    }
+    case = Case(
+        draw_weights(spec),
+        rng.standard_normal((time, batch, spec.input_size)),
+        (rng.standard_normal(shapes["h_n"]), rng.standard_normal(shapes["c_n"])),
+        rng.integers(0, time + 1, batch) if ragged else None,
+        {name: rng.standard_normal(shape) for name, shape in shapes.items()},
+    )
+    return case, rng.random((time, batch)) < 0.2 if resetting else None
+
+
+def by_torch(case: Case, reset: np.ndarray | None) -> Result:
+    """The reference that is written out gate by gate, with autograd's gradients."""
+    leaves = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
+    inputs = to_tensor(case.inputs).requires_grad_()
+    assert case.state is not None
+    state = tuple(to_tensor(array).requires_grad_() for array in case.state)
+    outputs, (h_n, c_n), _ = explicit.run(leaves, inputs, state, lengths=case.lengths, reset=reset)
+    forward = {"outputs": outputs, "h_n": h_n, "c_n": c_n}
+    sum((forward[name] * to_tensor(x)).sum() for name, x in case.cotangents.items()).backward()
+    leaves |= {"inputs": inputs, "h_0": state[0], "c_0": state[1]}
+    gradient = {name: leaf.grad for name, leaf in leaves.items()}
+    return Result(*({name: to_array(tensor) for name, tensor in group.items()} for group in (forward, gradient)))
+
+
+def by_jax(case: Case, reset: np.ndarray | None, **options: Any) -> Result:
+    """The forward pass by itself, as where nothing is differentiated; the gradient with the forward pass it needs."""
+
+    def call(params: Any, inputs: Any, state: Any, lengths: Any) -> Any:
+        return jax_lstm.lstm(params, inputs, state, lengths=lengths, reset=reset, **options)
+
+    def both(*arguments: Any) -> Any:
+        outputs, (h_n, c_n) = call(*arguments[:4])
+        alone = {"outputs": outputs, "h_n": h_n, "c_n": c_n}
+        return alone, *value_and_gradient(call)(*arguments)
+
+    alone, forward, gradient = compile_and_run(both, case, **UNOPTIMIZED)
+    assert_group_equal("forward", alone, forward, "float64")
+    return Result(forward, gradient)
+
+
+def assert_like_torch(case: Case, reset: np.ndarray | None, **options: Any) -> None:
+    ours, theirs = by_jax(case, reset, **options), by_torch(case, reset)
+    for group in Result._fields:
+        assert_group_equal(group, getattr(ours, group), getattr(theirs, group), "float64")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("remainder", [0, 1, CHUNK - 1])
+def test_chunked_at_every_remainder_of_the_chunk(remainder: int, kind: str):
+    spec, ragged, resetting = KINDS[kind]
+    case, reset = draw(spec, 2 * CHUNK + remainder, BATCH, ragged, resetting)
+    assert_like_torch(case, reset, implementation="chunked")
+
+
+@pytest.mark.parametrize("time", [1, CHUNK - 1])
+def test_chunked_in_less_than_a_chunk(time: int):
+    case, _ = draw(PLAIN, time, BATCH, False, False)
+    assert_like_torch(case, None, implementation="chunked")
+
+
+@pytest.mark.parametrize("kind", ["ragged-reset-projected", "bidirectional-projected-2-layer-ragged"])
+def test_the_plain_loop(kind: str):
+    spec, ragged, resetting = KINDS[kind]
+    case, reset = draw(spec, 2 * CHUNK + 1, BATCH, ragged, resetting)
+    assert_like_torch(case, reset, implementation="scan")
+
+
+@pytest.mark.parametrize("kind", ["plain", "ragged-reset-projected", "bidirectional-projected-2-layer"])
+def test_a_single_kernel(kind: str):
+    spec, ragged, resetting = KINDS[kind]
+    case, reset = draw(spec, 5, 1, ragged, resetting)
+    assert_like_torch(case, reset, implementation="single-kernel")
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_features_first_where_nothing_is_differentiated(bidirectional: bool):
+    spec = LSTMSpec(3, 64, bidirectional=bidirectional)
+    assert features_first(32, spec.hidden_size)
+    assert not features_first(BATCH, PLAIN.hidden_size)
+    case, _ = draw(spec, 5, 32, True, False)
+    assert_like_torch(case, None)
+
+
+@pytest.mark.parametrize(
+    ("recompute", "kind"),
+    [(1, "plain"), (3, "ragged"), (3, "bidirectional-projected-2-layer-ragged"), (4, "reset"), (100, "plain")],
+)
+def test_recomputed_in_the_backward_pass(recompute: int, kind: str):
+    spec, ragged, resetting = KINDS[kind]
+    case, reset = draw(spec, 8, BATCH, ragged, resetting)
+    assert_like_torch(case, reset, recompute=recompute)
+
+
+# Which path runs, read from the program that is handed to XLA.
+
+WEIGHTS = {"weight_ih_l0": (256, 32), "weight_hh_l0": (256, 64), "bias_ih_l0": (256,), "bias_hh_l0": (256,)}
+
+
+def lowered(time: int, batch: int, dtype: Any = jnp.float32, *, gradient: bool = True, **options: Any) -> str:
+    params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in WEIGHTS.items()}
+    inputs = jax.ShapeDtypeStruct((time, batch, 32), dtype)
+
+    def loss(params: Any, inputs: Any) -> Any:
+        return jax_lstm.lstm(params, inputs, **options)[0].astype(jnp.float32).sum()
+
+    program = jax.jit(jax.grad(loss) if gradient else loss).lower(params, inputs)
+    return program.as_text(debug_info=True)
+
+
+def paths(program: str) -> set[str]:
+    """By what only that path has: the attribute of a single kernel, the barrier of the chunks, a plain loop."""
+    assert "stablehlo.while" in program
+    if "xla_cpu_small_call" in program:
+        return {"single-kernel"} | ({"chunked"} if "optimization_barrier" in program else set())
+    return {"chunked"} if "optimization_barrier" in program else {"scan"}
+
+
+on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason='"auto" is the plain loop elsewhere')
+
+
+@on_cpu
+@pytest.mark.parametrize("remainder", [0, 1, CHUNK - 1])
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("implementation", ["auto", "chunked", "scan"])
+def test_which_path_runs(implementation: str, ragged: bool, remainder: int):
+    lengths = jnp.arange(BATCH) % 5 if ragged else None
+    program = lowered(2 * CHUNK + remainder, BATCH, lengths=lengths, implementation=implementation)
+    assert paths(program) == {"scan" if implementation == "scan" else "chunked"}
+    assert f"lstm_{'scan' if implementation == 'scan' else 'chunked'}" in program
+
+
+@on_cpu
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ((8, 1), "single-kernel"),
+        ((8, 2), "chunked"),
+        ((8, 64), "chunked"),
+        ((8, 64, jnp.bfloat16), "scan"),
+        ((8, 1, jnp.float16), "scan"),
+    ],
+)
+def test_what_auto_chooses(arguments: Any, path: str):
+    assert paths(lowered(*arguments)) == {path}
+
+
+@on_cpu
+def test_a_single_kernel_is_given_up_under_vmap():
+    params = {name: jnp.ones(shape) * 0.1 for name, shape in WEIGHTS.items()}
+    inputs = jnp.ones((3, 8, 1, 32))
+
+    def loss(params: Any, inputs: Any) -> Any:
+        return (jax_lstm.lstm(params, inputs, implementation="single-kernel")[0] ** 2).sum()
+
+    each = jax.vmap(jax.jit(jax.grad(loss)), (None, 0))
+    assert "xla_cpu_small_call" not in jax.jit(each).lower(params, inputs).as_text()
+    together, alone = each(params, inputs), jax.grad(loss)(params, inputs[0])
+    np.testing.assert_allclose(together["weight_hh_l0"][0], alone["weight_hh_l0"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_jax_without_the_option_runs_the_loop_as_it_always_did(monkeypatch):
+    monkeypatch.setattr("jax_lstm.single_kernel.set_xla_metadata", None)
+    case, _ = draw(PLAIN, 5, 1, False, False)
+    assert_like_torch(case, None, implementation="single-kernel")
+
+
+# What cannot run is refused before anything is compiled.
+
+
+@pytest.mark.parametrize(
+    ("options", "batch", "message"),
+    [
+        ({"implementation": "single-kernel"}, 2, 'implementation="single-kernel" runs a batch of 1, the inputs have 2'),
+        ({"recompute": 0}, 2, "recompute is 0, expected a number of steps, 1 or more, or None"),
+        ({"recompute": 2.5}, 2, "recompute is 2.5, expected a number of steps"),
+    ],
+)
+def test_what_cannot_run_is_refused(options: Any, batch: int, message: str):
+    weights = draw_weights(PLAIN)
+    with pytest.raises(InputError) as refused:
+        jax_lstm.lstm(weights, np.zeros((4, batch, 5)), **options)
+    assert message in str(refused.value)
+
+
+# Memory: what the backward pass keeps, in elements for a step, a row and a hidden unit.
+
+
+def temporaries(time: int, batch: int, **options: Any) -> float:
+    """Bytes of temporaries of forward and backward pass, for weights' gradients alone."""
+    params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in WEIGHTS.items()}
+    inputs = jax.ShapeDtypeStruct((time, batch, 32), jnp.float32)
+
+    def loss(params: Any, inputs: Any) -> Any:
+        _, (h_n, _) = jax_lstm.lstm(params, inputs, **options)
+        return (h_n**2).sum()
+
+    return jax.jit(jax.grad(loss)).lower(params, inputs).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_memory_of_the_backward_pass():
+    """Five saved arrays, the outputs and their gradient: 7 numbers for each step, row and unit, and little besides."""
+    batch, hidden = 32, 64
+    growth = (temporaries(600, batch) - temporaries(200, batch)) / (400 * batch * hidden * 4)
+    assert 6 <= growth <= 7.1, growth
+    plain = (temporaries(600, batch, implementation="scan") - temporaries(200, batch, implementation="scan")) / (
+        400 * batch * hidden * 4
+    )
+    assert plain > growth + 1, plain
+
+
+def test_recomputing_makes_memory_small():
+    """10,000 steps in segments of 100: the states of 100 segments and the saved arrays of one."""
+    segments = temporaries(10_000, 8, recompute=100)
+    whole = temporaries(10_000, 8)
+    assert segments < whole / 25, (segments, whole)
