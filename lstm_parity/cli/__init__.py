@@ -2,6 +2,7 @@
 
 import typer
 
+from lstm_parity.cli.bench import bench
 from lstm_parity.cli.check import check
 from lstm_parity.cli.diagnose import diagnose
 from lstm_parity.cli.files import convert, inspect
@@ -16,5 +17,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (check, diagnose, fuzz, train, trace, inspect, convert):
+for command in (check, diagnose, fuzz, bench, train, trace, inspect, convert):
     app.command()(command)

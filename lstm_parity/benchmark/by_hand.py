@@ -1,0 +1,132 @@
+"""Training the twelve-weight LSTM, Adam step by Adam step, in the five ways that it is done.
+
+All start from the published weights and alternate between the two companies. A call trains from the start; the losses
+and predictions of its first steps are compared.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.benchmark.cases import BenchCase
+from lstm_parity.benchmark.programs import COMPARED_STEPS, Program
+from lstm_parity.compare import LEARNING_RATE
+
+# Adam steps in a call, so that a call takes long enough to be measured and not much longer.
+_PUBLISHED_EPOCHS = 5000  # of two steps, in one compiled loop
+_LOOP_STEPS = 200
+_EAGER_STEPS = 10
+
+
+def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
+    """``torch_lstm.fit``: the Lightning Trainer."""
+    import torch_lstm
+    from lstm_parity.benchmark.torch_device import DEVICE
+
+    def call() -> Any:
+        module = torch_lstm.LSTMByHand(case.weights(dtype)).to(DEVICE)
+        return torch_lstm.fit(module, case.companies(dtype), epochs=_LOOP_STEPS // 2)
+
+    return _of_fit(call, dtype, _LOOP_STEPS)
+
+
+def jax_fit(case: BenchCase, mode: str, dtype: str) -> Program:
+    """``jax_lstm.fit``: the published run, whole, in one compiled loop."""
+    import jax_lstm
+    from lstm_parity.benchmark.contenders_jax import settings
+
+    weights, data = case.weights(dtype), case.companies(dtype)
+
+    def call() -> Any:
+        return jax_lstm.fit(jax_lstm.by_hand.loss, weights, data, epochs=_PUBLISHED_EPOCHS)
+
+    return _of_fit(call, dtype, 2 * _PUBLISHED_EPOCHS, within=partial(settings, dtype))
+
+
+def torch_loop(case: BenchCase, mode: str, dtype: str) -> Program:
+    """The training loop that people write in PyTorch."""
+    import torch
+
+    import torch_lstm
+    from lstm_parity.benchmark.torch_device import DEVICE, finished
+    from lstm_shared.tensors import to_tensor
+
+    weights = case.weights(dtype)
+    prices, labels = (to_tensor(array).to(DEVICE) for array in case.companies(dtype))
+
+    def call() -> Any:
+        module = torch_lstm.LSTMByHand(weights).to(DEVICE)
+        optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+        history = []
+        for step in range(_LOOP_STEPS):
+            company = step % len(labels)
+            optimizer.zero_grad()
+            prediction = module(prices[company])
+            loss = (prediction - labels[company]) ** 2
+            loss.backward()
+            optimizer.step()
+            history.append((loss.detach(), prediction.detach()))
+        return finished(history)
+
+    return Program(call, partial(_show, dtype), steps=_LOOP_STEPS)
+
+
+def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Program:
+    """The training loop that people write in JAX: one jitted step, called from Python."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    import jax_lstm
+    from lstm_parity.benchmark.contenders_jax import settings
+
+    within = partial(settings, dtype, jit)
+    adam = optax.adam(LEARNING_RATE)
+    with within():
+        weights, (prices, labels) = jax.tree.map(jnp.asarray, (case.weights(dtype), case.companies(dtype)))
+        batches = [(prices[company : company + 1], labels[company : company + 1]) for company in range(len(labels))]
+
+    @partial(jax.jit, donate_argnums=0)
+    def train(state: Any, batch: Any) -> Any:
+        params, optimizer = state
+        (loss, predictions), gradient = jax.value_and_grad(jax_lstm.by_hand.loss, has_aux=True)(params, batch)
+        updates, optimizer = adam.update(gradient, optimizer, params)
+        return (optax.apply_updates(params, updates), optimizer), (loss, predictions[0])
+
+    steps = _LOOP_STEPS if jit else _EAGER_STEPS
+
+    def call() -> Any:
+        state = jax.tree.map(jnp.copy, (weights, adam.init(weights)))
+        history = []
+        for step in range(steps):
+            state, shown = train(state, batches[step % len(batches)])
+            history.append(shown)
+        jax.block_until_ready(state)
+        return history
+
+    return Program(call, partial(_show, dtype), within=within, steps=steps)
+
+
+# The same loop without jit: operation by operation.
+jax_eager: Callable[..., Program] = partial(jax_step, jit=False)
+
+
+def _of_fit(call: Callable[[], Any], dtype: str, steps: int, **options: Any) -> Program:
+    """A call of either backend's ``fit``, which tells its own steps' time, set-up and compilation apart."""
+
+    def show(result: Any) -> Any:
+        return _show(dtype, list(zip(result.losses, result.predictions[:, 0], strict=True)))
+
+    return Program(call, show, steps=steps, seconds=lambda result: result.seconds, **options)
+
+
+def _show(dtype: str, history: list[tuple[Any, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    compared = np.array([[float(loss), float(prediction)] for loss, prediction in history[: _shown(dtype)]])
+    return {"losses": {"losses": compared[:, 0], "predictions": compared[:, 1]}}
+
+
+def _shown(dtype: str) -> int:
+    """How many steps are compared. Over the loop's 200 float32 parts by half of what float64 is allowed over 400."""
+    return _LOOP_STEPS if dtype == "float64" else COMPARED_STEPS

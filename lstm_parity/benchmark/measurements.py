@@ -1,0 +1,82 @@
+"""One contender on one case in one mode, timed in rounds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lstm_parity.benchmark.cases import TRAINING
+
+TIMED, DIFFERS, FAILED, LEFT_OUT = "timed", "differs", "failed", "left out"
+
+
+@dataclass(frozen=True)
+class Round:
+    """The calls of one round, in seconds."""
+
+    samples: int
+    minimum: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> "Round":
+        quartiles = (float(value) for value in np.quantile(samples, (0.25, 0.5, 0.75)))
+        return cls(len(samples), float(min(samples)), *quartiles)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One contender on one case in one mode.
+
+    Attributes:
+        outcome: "timed"; "differs", its numbers are not the reference's; "failed", it could not run; "left out", it
+            does not do this.
+        reason: why it was not timed.
+        tolerance_used: the largest share of the tolerance that any compared number used.
+        first_call: seconds of the first call: tracing, compiling and running.
+        steps: by how many a call's time is divided for the time of a step: time steps, or Adam steps in training.
+        rounds: the steady state, a round after each of the other contenders' rounds.
+    """
+
+    case: str
+    mode: str
+    contender: str
+    outcome: str
+    reason: str = ""
+    tolerance_used: float | None = None
+    first_call: float | None = None
+    steps: int = 1
+    rounds: tuple[Round, ...] = ()
+
+    @property
+    def steady(self) -> Round | None:
+        """Median over the rounds of each figure; the minimum and the number of samples over all of them."""
+        if not self.rounds:
+            return None
+        middle = {
+            name: float(np.median([getattr(one, name) for one in self.rounds]))
+            for name in ("lower_quartile", "median", "upper_quartile")
+        }
+        return Round(sum(one.samples for one in self.rounds), min(one.minimum for one in self.rounds), **middle)
+
+    @property
+    def medians(self) -> list[float]:
+        """Seconds of each round's median call."""
+        return [one.median for one in self.rounds]
+
+    @property
+    def a_step(self) -> list[float]:
+        """Seconds of each round's median step, for comparisons: contenders may take different numbers in training."""
+        return [median / self.steps for median in self.medians]
+
+    @property
+    def first_and_next(self) -> tuple[float, float] | None:
+        """Seconds of the first call and of every later one; in training, of the first and every later Adam step."""
+        if self.steady is None or self.first_call is None:
+            return None
+        steady = self.steady.median
+        if self.mode != TRAINING:
+            return self.first_call, steady
+        return self.first_call - steady + steady / self.steps, steady / self.steps

@@ -1,0 +1,46 @@
+"""Same numbers first: a contender is timed only when it computes what the reference computes."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lstm_parity.benchmark.cases import BenchCase
+from lstm_parity.compare import TRAJECTORY_FACTOR, Row, adam_growth, compare, factor, group_scale
+
+Shown = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def judge(case: BenchCase, dtype: str, contender: str, shown: Shown, reference: Shown) -> list[Row]:
+    """Compare what a contender showed with what the reference showed for the same case and mode.
+
+    Args:
+        shown, reference: stage -> name -> array, as ``programs.Program.show`` returns them. Stages and names that the
+            contender does not show fail, but for weights after an Adam step that its layout has no place for; of
+            losses, as many steps are compared as both have.
+    """
+    k = TRAJECTORY_FACTOR if case.kind == "by hand" else factor(case.spec, case.time)
+    rows: list[Row] = []
+    for stage, expected in reference.items():
+        arrays = shown.get(stage, {})
+        allowed: float | dict[str, np.ndarray] = k
+        if stage == "losses":
+            steps = min(len(array) for array in (*arrays.values(), *expected.values()))
+            arrays, expected = ({name: a[:steps] for name, a in side.items()} for side in (arrays, expected))
+        elif stage == "adam" and arrays:
+            expected = {name: array for name, array in expected.items() if name in arrays}
+            gradient = reference["gradient"]
+            scale = group_scale(gradient)
+            allowed = {name: k * (1 + adam_growth(gradient[name], scale, 1)[0]) for name in expected}
+        rows += compare(stage, arrays, expected, dtype=dtype, sides=(contender, "torch"), allowed=allowed)
+    return rows
+
+
+def in_words(row: Row) -> str:
+    """Where and by how much a row is out of its tolerance."""
+    where = f" at {list(row.where)}" if row.where else ""
+    if row.problem:
+        return f"{row.stage}, {row.name}, {row.dtype}: {row.problem}"
+    return (
+        f"{row.stage}, {row.name}{where}, {row.dtype}: {row.values[0]:.6g} ({row.sides[0]}) against "
+        f"{row.values[1]:.6g} ({row.sides[1]}), {row.tolerance:.1e} allowed"
+    )

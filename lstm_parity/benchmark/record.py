@@ -1,0 +1,96 @@
+"""The record of a benchmark: what was measured, on what, under which settings. JSON on disk."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lstm_parity.benchmark.cases import BenchCase
+from lstm_parity.benchmark.contenders import OURS, REFERENCE
+from lstm_parity.benchmark.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
+from lstm_parity.benchmark.summary import summarize
+from lstm_shared.errors import InputError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """A benchmark's record.
+
+    Attributes:
+        date: when it began, ISO 8601, UTC.
+        command: what to type to repeat it.
+        device: the processor, its cores, the GPU if one was used.
+        versions: distribution -> version.
+        environment: variables that change the speed, as they were set (XLA_FLAGS, MALLOC_…, …).
+        settings: threads, device, precision, rounds, seconds, and the machine's load before it began.
+        missing: contenders that were left out of everything -> why.
+        cases: the cases that were timed, by name, with all their sizes and their dtype.
+        measurements: in the order in which they were made.
+    """
+
+    date: str
+    command: str
+    device: Mapping[str, Any]
+    versions: Mapping[str, str]
+    environment: Mapping[str, str]
+    settings: Mapping[str, Any]
+    missing: Mapping[str, str]
+    cases: Mapping[str, BenchCase]
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was timed, all that ran computed the reference's numbers, and torch and ours did run."""
+        return any(one.outcome == TIMED for one in self.measurements) and not any(
+            one.outcome == DIFFERS or (one.outcome == FAILED and one.contender in (OURS, REFERENCE))
+            for one in self.measurements
+        )
+
+    def groups(self) -> dict[tuple[str, str], dict[str, Measurement]]:
+        """(case, mode) -> contender -> measurement, without those that were left out."""
+        groups: dict[tuple[str, str], dict[str, Measurement]] = {}
+        for one in self.measurements:
+            if one.outcome != LEFT_OUT:
+                groups.setdefault((one.case, one.mode), {})[one.contender] = one
+        return groups
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON has it: each measurement with the figures that follow from it as "summary"."""
+        groups = self.groups()
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content["cases"] = {name: case.to_dict() for name, case in self.cases.items()}
+        content["measurements"] = [
+            asdict(one) | {"summary": summarize(one, groups.get((one.case, one.mode), {}))} for one in self.measurements
+        ]
+        return {"format": FORMAT, **content}
+
+
+def read_record(path: Path) -> Record:
+    """The record in a file that ``lstm-parity bench --json`` has written.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        InputError: it is not such a record, or of another format version.
+    """
+    try:
+        content = json.loads(path.read_text())
+        version = content.pop("format")
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{path}: not a record of lstm-parity bench") from error
+    if version != FORMAT:
+        raise InputError(f"{path}: a record of format {version!r}, expected format {FORMAT}: measure again")
+    try:
+        content["cases"] = {name: BenchCase(**case) for name, case in content["cases"].items()}
+        content["measurements"] = tuple(map(_read_measurement, content["measurements"]))
+        return Record(**content)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{path}: damaged, or not a whole record of lstm-parity bench") from error
+
+
+def _read_measurement(content: dict[str, Any]) -> Measurement:
+    own: dict[str, Any] = {name: value for name, value in content.items() if name != "summary"}
+    own["rounds"] = tuple(Round(**one) for one in content["rounds"])
+    return Measurement(**own)

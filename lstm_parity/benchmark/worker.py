@@ -1,0 +1,139 @@
+"""The process of one contender: it waits for a request, a line of JSON, and answers it with another.
+
+Started by ``processes.py`` as ``python -m lstm_parity.benchmark.worker FRAMEWORK PROGRAMS THREADS DEVICE``. Nothing
+heavy is imported above: the process is pinned first, so that the thread pools of the libraries are made for its cores.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+# A round of a call that takes longer than its share of time still has three samples: a median and its neighbours.
+_FEWEST_SAMPLES = 3
+_MOST_SAMPLES = 2000
+
+
+def main() -> None:
+    framework, programs, threads, device = sys.argv[1:]
+    answers = _keep_stdout()
+    pin(int(threads))
+    worker: Worker | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if worker is None:
+                worker = Worker(framework, programs, int(threads), device)
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # whatever a library raises; the runner decides what it means
+            answer = {"failed": f"{type(error).__name__}: {_first_line(error)}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def pin(threads: int) -> None:
+    """Stay on the last cores there are, where the system allows it: the first ones serve everybody else."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+class Worker:
+    """Answers requests; each method is one."""
+
+    def __init__(self, framework: str, programs: str, threads: int, device: str):
+        self._device = _prepare_framework(framework, threads, device)
+        module, function = programs.split(":")
+        self._make = getattr(importlib.import_module(module), function)
+        self._program: Any = None
+        self._last = 0.0
+
+    def about(self) -> dict[str, Any]:
+        """The name of the device that it computes on; None if the one that was asked for is not here."""
+        return {"device": self._device}
+
+    def prepare(self, case: dict[str, Any], mode: str, dtype: str, file: str) -> dict[str, Any]:
+        """Make the program, time its first call, and write what it computed to a .safetensors file."""
+        from lstm_parity.benchmark.cases import BenchCase
+        from lstm_shared.files import save
+
+        self.forget()
+        self._program = program = self._make(BenchCase(**case), mode, dtype)
+        with program.within():
+            program.reset()
+            began = time.perf_counter()
+            result = program.call()
+            self._last = time.perf_counter() - began
+            shown = program.show(result)
+        save(file, {f"{stage}/{name}": array for stage, arrays in shown.items() for name, array in arrays.items()})
+        return {"first_call": self._last, "steps": program.steps}
+
+    def sample(self, seconds: float) -> dict[str, Any]:
+        """Call the program again and again for about this long; the time of each call in seconds."""
+        program = self._program
+        samples: list[float] = []
+        gc.collect()
+        gc.disable()  # as timeit does: a collection in the middle of a call is nobody's cost in particular
+        try:
+            with program.within():
+                program.reset()
+                # Others have used the caches since; a call that fills the time by itself does not notice.
+                for _ in range(2 if self._last < seconds / 4 else 0):
+                    program.call()
+                end = time.perf_counter() + seconds
+                while len(samples) < _FEWEST_SAMPLES or (time.perf_counter() < end and len(samples) < _MOST_SAMPLES):
+                    began = time.perf_counter()
+                    result = program.call()
+                    took = time.perf_counter() - began
+                    samples.append(program.seconds(result) if program.seconds else took)
+                    self._last = took
+        finally:
+            gc.enable()
+        return {"samples": samples}
+
+    def forget(self) -> dict[str, Any]:
+        """Drop the program and what it holds in memory."""
+        self._program = None
+        gc.collect()
+        return {}
+
+
+def _keep_stdout() -> TextIO:
+    """The real stdout, for answers alone: what the libraries print goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def _prepare_framework(framework: str, threads: int, device: str) -> str | None:
+    """Set threads and precision; the name of the device, or None if it is not here."""
+    if framework == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+        with contextlib.suppress(RuntimeError):  # only before anything has run
+            torch.set_num_interop_threads(1)
+        if device == "cpu":
+            return "cpu"
+        if not torch.cuda.is_available():
+            return None
+        # Both sides in full float32: by default cuDNN's LSTM and JAX's products use TF32.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        return torch.cuda.get_device_name()
+    import jax
+
+    if device == "gpu":
+        if jax.default_backend() != "gpu":
+            return None
+        jax.config.update("jax_default_matmul_precision", "highest")
+    return jax.devices()[0].device_kind
+
+
+def _first_line(error: BaseException) -> str:
+    return next(filter(None, map(str.strip, str(error).splitlines())), "no message")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Same numbers first: what every contender of the benchmark computes, and what is found to differ."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"  # keras reads it once, when it is imported
+
+import importlib
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from lstm_parity.benchmark.cases import ADAM, FORWARD, GRADIENT, MODES, TRAINING, BenchCase
+from lstm_parity.benchmark.contenders import CONTENDERS, PEERS
+from lstm_parity.benchmark.parity import judge
+
+SMALL = BenchCase("shapes that differ", 5, 3, 2, 4, train_steps=12)
+SPECIAL = {
+    "plain": SMALL,
+    "two layers, two directions": replace(SMALL, num_layers=2, bidirectional=True),
+    "ragged": replace(SMALL, ragged=True),
+    "projected": replace(SMALL, proj_size=3),
+    "streaming": replace(SMALL, time=1, kind="streaming"),
+    "by hand": replace(SMALL, kind="by hand"),
+}
+TWO = "two layers, two directions"
+# torch.compile takes half a minute; what puts layers, directions and lengths together is the same for all peers.
+RUNNING = [
+    *(("jax", mode, "plain") for mode in MODES),
+    *(("jax", GRADIENT, kind) for kind in (TWO, "ragged", "projected")),
+    *((name, FORWARD, "streaming") for name in ("jax", "jax-eager")),
+    *((name, TRAINING, "by hand") for name in ("jax", "jax-step", "lightning")),
+    *((name, ADAM, "plain") for name in ("torch-cell", *PEERS)),
+    ("haiku", GRADIENT, TWO),
+    ("equinox", FORWARD, "ragged"),
+]
+
+
+def shown_by(name, case, mode, dtype="float32"):
+    module, function = CONTENDERS[name].programs.split(":")
+    with jax.numpy_rank_promotion("allow"):
+        program = getattr(importlib.import_module(module), function)(case, mode, dtype)
+        with program.within():
+            program.reset()
+            return program.show(program.call())
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize(("name", "mode", "kind"), RUNNING)
+def test_every_contender_shows_the_numbers_of_the_reference(name, mode, kind):
+    case = SPECIAL[kind]
+    rows = judge(case, "float32", name, shown_by(name, case, mode), shown_by("torch", case, mode))
+    assert rows
+    assert all(row.ok for row in rows), rows
+    if mode == GRADIENT:
+        assert {row.name for row in rows} == set(case.weights("float32"))
+
+
+def test_what_is_not_shown_is_not_the_same():
+    reference = {"gradient": {"a": np.ones(2), "b": np.ones(2)}, "adam": {"a": np.ones(2), "b": np.ones(2)}}
+    without = {"gradient": reference["gradient"], "adam": {"a": np.ones(2)}}
+    assert all(row.ok for row in judge(SMALL, "float32", "x", without, reference))  # a bias with no place of its own
+    for shown in ({}, {"gradient": reference["gradient"]}, {**reference, "gradient": {"a": np.ones(2)}}):
+        assert not all(row.ok for row in judge(SMALL, "float32", "x", shown, reference))
+
+
+@pytest.mark.parametrize("stage", ["forward", "gradient", "losses"])
+def test_a_number_off_by_a_thousandth_is_found(stage):
+    reference = {stage: {"a": np.linspace(0, 1, 20)}}
+    shown = {stage: {"a": np.linspace(0, 1, 20) + 1e-3 * (np.arange(20) == 7)}}
+    (row,) = judge(SMALL, "float32", "x", shown, reference)
+    assert (row.ok, row.where) == (False, (7,))

@@ -1,0 +1,134 @@
+"""The benchmark's record: back from its file with the same figures, and shown as tables and pictures."""
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from test_bench import measured
+
+from lstm_parity.benchmark import plots, table
+from lstm_parity.benchmark.cases import CASES, FORWARD, GRADIENT, TRAINING
+from lstm_parity.benchmark.measurements import DIFFERS, LEFT_OUT, Measurement
+from lstm_parity.benchmark.record import Record, read_record
+from lstm_parity.cli.options import write_json
+from lstm_shared import InputError
+
+
+@pytest.fixture
+def record() -> Record:
+    """Two cases with ratios that are known, one contender that differs, one that was left out, one point of a curve."""
+    measurements = (
+        measured("torch", 2e-3, 4e-3, first_call=3e-3, steps=64),
+        measured("jax", 1e-3, 1e-3, first_call=0.5, steps=64),
+        measured("flax", 4e-3, 4e-3, first_call=0.4, steps=64),
+        measured("haiku", 3e-3, 2e-3, first_call=0.4, steps=64),
+        Measurement("h64", FORWARD, "equinox", DIFFERS, "its numbers differ", tolerance_used=None),
+        Measurement("h64", FORWARD, "lightning", LEFT_OUT, "trains something else"),
+        measured("torch", 2e-2, 2e-2, mode=GRADIENT),
+        measured("jax", 4e-2, 4e-2, mode=GRADIENT),
+        measured("torch", 1.0, case="by-hand", mode=TRAINING, steps=200),
+        measured("jax", 5e-3, case="by-hand", mode=TRAINING, steps=10_000),
+        measured("torch", 8e-3, case="T128", steps=128),
+        measured("jax", 2e-3, case="T128", steps=128),
+    )
+    return Record(
+        date="2026-01-02T03:04:05+00:00",
+        command="lstm-parity bench --rounds 2",
+        device={"cpu": "a processor", "cores": 2},
+        versions={"python": "3.11", "torch": "2.13.0"},
+        environment={"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"},
+        settings={"threads": 1, "rounds": 2},
+        missing={"keras": "not installed"},
+        cases={name: CASES[name] for name in ("h64", "by-hand", "T128")},
+        measurements=measurements,
+    )
+
+
+def printed(record: Record) -> str:
+    text = StringIO()
+    Console(file=text, width=table.WIDTH).print(table.show(record))
+    return text.getvalue()
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_record_comes_back_from_its_file_with_the_same_tables(record, tmp_path):
+    write_json(tmp_path / "record.json", record.to_dict())
+    read = read_record(tmp_path / "record.json")
+    assert read == record
+    assert printed(read) == printed(record)
+    assert table.markdown(read) == table.markdown(record)
+
+
+def test_the_file_has_every_figure_of_every_measurement(record):
+    content = record.to_dict()
+    assert (content["format"], content["environment"]["XLA_FLAGS"]) == (1, "--xla_cpu_prefer_vector_width=512")
+    assert content["cases"]["h64"]["dtype"] == "float32"
+    jax_ = next(one for one in content["measurements"] if one["contender"] == "jax")
+    assert jax_["first_call"] == 0.5
+    assert [one["median"] for one in jax_["rounds"]] == [1e-3, 1e-3]
+    assert jax_["summary"] == {
+        "steady": pytest.approx(
+            {"samples": 20, "minimum": 9e-4, "lower_quartile": 9.5e-4, "median": 1e-3, "upper_quartile": 1.1e-3}
+        ),
+        "microseconds_per_step": pytest.approx(1e3 / 64),
+        "times_as_fast_as_torch": pytest.approx({"median": 3.0, "lowest": 2.0, "highest": 4.0}),
+        "pays_off_after": 250,
+        "strongest_peer": "haiku",
+        "times_as_fast_as_strongest_peer": pytest.approx({"median": 2.5, "lowest": 2.0, "highest": 3.0}),
+    }
+    differs = next(one for one in content["measurements"] if one["outcome"] == DIFFERS)
+    assert differs["summary"] is None
+
+
+def test_the_table_says_what_was_not_timed_and_why(record):
+    text = in_one_line(printed(record))
+    assert "equinox: its numbers differ" in text
+    assert "keras: left out: not installed" in text
+    assert "h64 (T 64, B 32, I 32, H 64), forward" in text
+    assert "jax is 2.50 (2.00–3.00) times as fast as haiku, the strongest other" in text
+    assert "unsteady, measure again on an idle machine: torch, haiku" in text
+    assert not record.ok
+
+
+def test_the_markdown_table_has_a_row_for_each_case(record):
+    lines = table.markdown(record).splitlines()
+    assert lines[2] == (
+        "| h64 (T 64, B 32, I 32, H 64) | 3 | 1 | **3.00** (2.00–4.00) | haiku: 2.50 (2.00–3.00) "
+        "| 20 | 40 | **0.50** (0.50–0.50) | – |"
+    )
+    assert lines[3].startswith("| T128 (T 128, B 32, I 32, H 64) | 8 | 2 | **4.00** (4.00–4.00) | – | – | – | – | – |")
+    assert lines[4] == ""
+    assert lines[-2:] == [
+        "| by-hand | torch: a loop in PyTorch | 5,000 | 1.00 (1.00–1.00) |",
+        "| by-hand | jax: jax_lstm.fit, one compiled loop | 0.5 | 10,000 (10,000–10,000) |",
+    ]
+    assert len({line.count("|") for line in lines[:4]}) == 1
+
+
+def test_both_pictures_are_drawn_where_there_is_something_to_draw(record):
+    assert plots.ratio_bars(record) is not None
+    assert plots.scaling_curves(record) is not None
+    named = replace(record, cases={name: case for name, case in record.cases.items() if not case.curve})
+    named = replace(named, measurements=tuple(one for one in record.measurements if one.case in named.cases))
+    assert plots.scaling_curves(named) is None
+    assert plots.ratio_bars(replace(record, measurements=())) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("no JSON", "not a record"),
+        ("[]", "not a record"),
+        ('{"rows": []}', "not a record"),
+        ('{"format": 7}', "a record of format 7, expected format 1"),
+        ('{"format": 1, "cases": {}}', "damaged, or not a whole record"),
+        ('{"format": 1, "cases": {"a": {}}, "measurements": []}', "damaged, or not a whole record"),
+    ],
+)
+def test_another_file_is_refused(write, content, said):
+    with pytest.raises(InputError, match=said):
+        read_record(write(content, "record.json"))
