@@ -6,10 +6,11 @@ if TYPE_CHECKING:
     from lstm_parity.compare import Row
     from lstm_parity.diagnosis import Diagnosis, diagnose
     from lstm_parity.location import locate
+    from lstm_parity.output_location import locate_gradient, locate_outputs
     from lstm_parity.report import Report
     from lstm_parity.verdict import check
 
-__all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate"]
+__all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate", "locate_gradient", "locate_outputs"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +24,8 @@ def __getattr__(name: str) -> Any:
         "diagnose": "lstm_parity.diagnosis",
         "Diagnosis": "lstm_parity.diagnosis",
         "locate": "lstm_parity.location",
+        "locate_gradient": "lstm_parity.output_location",
+        "locate_outputs": "lstm_parity.output_location",
     }
     if name not in homes:
         raise AttributeError(f"module 'lstm_parity' has no attribute {name!r}")

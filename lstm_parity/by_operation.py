@@ -16,6 +16,32 @@ import numpy as np
 # Operations that call another program, and the parameter that holds it; derivatives are taken already.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 
+
+def _pad(x: np.ndarray, value: np.ndarray, padding_config: Any) -> np.ndarray:
+    """``lax.pad``: room before, after and between the elements of each axis; negative room cuts them off."""
+    sizes, inside, kept = [], [], []
+    for n, (low, high, between) in zip(x.shape, padding_config, strict=True):
+        end = max(low, 0) + max(0, n + (n - 1) * between)
+        sizes.append(end + max(high, 0))
+        inside.append(slice(max(low, 0), end, between + 1))
+        kept.append(slice(max(-low, 0), sizes[-1] - max(-high, 0)))
+    padded = np.full(sizes, value, x.dtype)
+    padded[tuple(inside)] = x
+    return padded[tuple(kept)]
+
+
+def _window(x: np.ndarray, starts: tuple[Any, ...], sizes: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where so large a window lies in x; as JAX has it, one that would stick out is moved inside."""
+    places = [min(max(int(start), 0), n - size) for start, n, size in zip(starts, x.shape, sizes, strict=True)]
+    return tuple(slice(place, place + size) for place, size in zip(places, sizes, strict=True))
+
+
+def _dynamic_update_slice(x: np.ndarray, update: np.ndarray, *starts: Any) -> np.ndarray:
+    updated = x.copy()
+    updated[_window(x, starts, update.shape)] = update
+    return updated
+
+
 # Operations that only put numbers elsewhere: NumPy does them without compiling anything. All arithmetic is JAX's.
 _MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": lambda x, shape, broadcast_dimensions, **_: np.broadcast_to(
@@ -25,7 +51,19 @@ _MOVES: dict[str, Callable[..., Any]] = {
         shape,
     ),
     "concatenate": lambda *xs, dimension, **_: np.concatenate(xs, dimension),
+    # Most of them leave the dtype as it is; those that do not round.
+    "convert_element_type": lambda x, new_dtype, **_: (
+        x if x.dtype == new_dtype else jax.lax.convert_element_type(x, new_dtype)
+    ),
+    "dynamic_slice": lambda x, *starts, slice_sizes: x[_window(x, starts, slice_sizes)],
+    "dynamic_update_slice": _dynamic_update_slice,
+    "optimization_barrier": lambda *xs: xs,
+    "pad": _pad,
     "reshape": lambda x, new_sizes, **_: x.reshape(new_sizes),
+    "select_n": lambda which, *cases: np.choose(which, cases),
+    "slice": lambda x, start_indices, limit_indices, strides: x[
+        tuple(map(slice, start_indices, limit_indices, strides or (1,) * x.ndim))
+    ],
     "split": lambda x, sizes, axis, **_: np.split(x, np.cumsum(sizes)[:-1], axis),
     "squeeze": lambda x, dimensions, **_: x.squeeze(dimensions),
     "stack": lambda *xs, axis, **_: np.stack(xs, axis),
@@ -56,6 +94,8 @@ def _run(program: jex_core.ClosedJaxpr, args: list[Any]) -> list[Any]:
         inputs = [value(variable) for variable in equation.invars]
         if equation.primitive.name in _CALLS:
             outputs = _run(equation.params[_CALLS[equation.primitive.name]], inputs)
+        elif equation.primitive.name == "one_kernel":  # of jax_lstm: what it compiles as one is run like the rest
+            outputs = _run(jax.make_jaxpr(equation.params["function"])(*inputs), inputs)
         elif equation.primitive.name == "scan":
             outputs = _scan(equation, inputs)
         elif move := _MOVES.get(equation.primitive.name):

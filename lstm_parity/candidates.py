@@ -3,7 +3,8 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -83,13 +84,8 @@ def observe(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
     if isinstance(case.spec, ByHandSpec):
         raise InputError("a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary")
     run = {"numpy": _observe_numpy, "jax": _observe_jax, "torch": _observe_torch}[candidate.framework]
-    try:
-        with full_precision():
-            return run(case, candidate)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"the candidate failed: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    with _strangers_code():
+        return run(case, candidate)
 
 
 def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
@@ -98,16 +94,24 @@ def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
     Raises:
         InputError: the candidate raised an exception.
     """
+    with _strangers_code(), jax.enable_x64(case.inputs.dtype == np.float64):
+        convert = {"numpy": np.asarray, "jax": jnp.asarray, "torch": to_tensor}[candidate.framework]
+        weights, state = ({name: convert(a) for name, a in group.items()} for group in (case.weights, case.state))
+        outputs = next(iter(_call(case, candidate, weights, convert(case.inputs), state).values()))
+        return to_array(outputs) if isinstance(outputs, torch.Tensor) else np.asarray(outputs)
+
+
+@contextmanager
+def _strangers_code() -> Iterator[None]:
+    """Run a candidate at full precision; whatever it raises becomes an InputError that names it."""
     try:
-        with full_precision(), jax.enable_x64(case.inputs.dtype == np.float64):
-            convert = {"numpy": np.asarray, "jax": jnp.asarray, "torch": to_tensor}[candidate.framework]
-            weights, state = ({name: convert(a) for name, a in group.items()} for group in (case.weights, case.state))
-            outputs = next(iter(_call(case, candidate, weights, convert(case.inputs), state).values()))
-            return to_array(outputs) if isinstance(outputs, torch.Tensor) else np.asarray(outputs)
-    except InputError:
+        with full_precision():
+            yield
+    except InputError:  # ours: what it returned is not what it should be
         raise
     except Exception as error:
-        raise InputError(f"the candidate failed: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+        said = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+        raise InputError(f"the candidate failed: {said}") from error
 
 
 def _observe_numpy(case: Case, candidate: Candidate) -> tuple[Observation, Case]:

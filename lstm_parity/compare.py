@@ -7,11 +7,16 @@ correct code is off by a thousand eps relative to what is left.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 
 from lstm_shared.describe import ByHandSpec, Spec
+
+if TYPE_CHECKING:
+    from lstm_parity.location import Location
+    from lstm_parity.output_location import GradientLocation, OutputLocation
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -45,6 +50,9 @@ class Row:
         values: (candidate, reference) at that index.
         errors: (candidate, reference) distance of each side from the float64 result, in eps(dtype) · scale; None
             where there is no such result.
+        problem: what is wrong besides differing numbers: NaN, another shape, a missing array; empty if nothing is.
+        location: of a report's first failed row, where that is: the layer, gate, step, row and unit when the gates of
+            both are known, else the step, row and unit of the outputs, or the gate, row and column of the gradient.
     """
 
     stage: str
@@ -59,6 +67,7 @@ class Row:
     values: tuple[float, float] = (0.0, 0.0)
     errors: tuple[float, float] | None = None
     problem: str = ""
+    location: "Location | OutputLocation | GradientLocation | None" = None
 
     @property
     def ok(self) -> bool:

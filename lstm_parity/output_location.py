@@ -22,7 +22,8 @@ class OutputLocation:
         step, row, unit: in the outputs; the row is None without a batch axis.
         direction: "forward", or "reverse" when the forward half agrees and the reverse half was looked at from its end.
         errors: the largest error of each step, in the order in which the direction computes them.
-        growth: the factor by which that error grows a step from the first on, fitted; NaN when there are too few.
+        growth: the factor by which that error grows a step, fitted to the steps out of tolerance; NaN when there are
+            too few.
     """
 
     step: int
@@ -38,8 +39,12 @@ class OutputLocation:
         place = f"step {self.step}{in_row(self.row)}, unit {self.unit}"
         if self.direction == "reverse":
             place += " (of the reverse direction, which begins at the end; the forward half agrees)"
-        grows = "" if np.isnan(self.growth) else f"; the error changes by a factor of {self.growth:.3g} a step"
-        return f"first apart at {place}: {both(self.values, self.tolerance)}{grows}"
+        goes_on = ""
+        if not np.isnan(self.growth):
+            goes_on = f"; the error changes by a factor of {self.growth:.3g} a step"
+        elif len(self.errors) > 1 and sum(not error <= self.tolerance for error in self.errors) == 1:
+            goes_on = "; no other step is out of tolerance"
+        return f"first apart at {place}: {both(self.values, self.tolerance)}{goes_on}"
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,13 @@ class GradientLocation:
     tolerance: float
 
     def __str__(self) -> str:
-        parts = [f"{self.gate} gate" if self.gate else ""]
+        parts = [self.name]
         if self.gate:
+            parts.append(f"{self.gate} gate")
             parts += [f"{word} {k}" for word, k in (("row", self.row), ("column", self.column)) if k is not None]
         elif self.index:
             parts.append(f"element {list(self.index)}")
-        place = ", ".join(part for part in parts if part)
-        return f"first apart in the gradient of {self.name}, {place}: {both(self.values, self.tolerance)}"
+        return f"first apart in the gradient of {', '.join(parts)}: {both(self.values, self.tolerance)}"
 
 
 def locate_outputs(
@@ -86,9 +91,15 @@ def locate_outputs(
 
     Args:
         reference, candidate: (time, batch, features), or (batch, time, features) with ``batch_first``, or, unbatched,
-            (time, features).
-        dtype, factor: as for ``locate``; or ``tolerance``, the largest difference allowed.
+            (time, features); arrays of NumPy, JAX or torch.
+        dtype: the precision they were computed in.
+        batch_first: whether the batch axis stands before the time axis.
         bidirectional: whether the second half of the features is a reverse direction, which computes from the end.
+        factor: tolerance in eps(dtype) · max(1, largest magnitude in the reference).
+        tolerance: the largest difference allowed, in the place of ``dtype`` and ``factor``.
+
+    Returns:
+        An OutputLocation, whose ``str()`` is a sentence; None when all agree. NaN and infinity never agree.
 
     Raises:
         InputError: the shapes differ, or have no time axis.
@@ -119,20 +130,32 @@ def locate_outputs(
         (float(a[turn, row, unit]), float(b[turn, row, unit])),
         tolerance,
         tuple(map(float, errors)),
-        _growth(errors[turn:]),
+        _growth(errors, tolerance),
     )
 
 
 def locate_gradient(
-    name: str, reference: Any, candidate: Any, *, dtype: str, factor: float = LSTM_FACTOR, scale: float | None = None
+    name: str,
+    reference: Any,
+    candidate: Any,
+    *,
+    dtype: str = "float32",
+    factor: float = LSTM_FACTOR,
+    scale: float | None = None,
+    tolerance: float | None = None,
 ) -> GradientLocation | None:
-    """Which gate's block, row and column of a gradient parts first.
+    """Which gate's block, row and column of a gradient parts first, in the order of the array.
 
     Args:
         name: of the weight, torch's or the by-hand model's, with or without a prefix; or "inputs", "h_0", "c_0".
-        reference, candidate: the gradient, in the weight's shape.
-        dtype, factor: as for ``locate``.
+        reference, candidate: the gradient, in the weight's shape; arrays of NumPy, JAX or torch.
+        dtype: the precision they were computed in.
+        factor: tolerance in eps(dtype) · scale.
         scale: largest magnitude of all gradients together, at least 1; by default that of this reference.
+        tolerance: the largest difference allowed, in the place of ``dtype``, ``factor`` and ``scale``.
+
+    Returns:
+        A GradientLocation, whose ``str()`` is a sentence; None when all agree. NaN and infinity never agree.
 
     Raises:
         InputError: the shapes differ.
@@ -140,7 +163,8 @@ def locate_gradient(
     a, b = as_double(reference), as_double(candidate)
     if a.shape != b.shape:
         raise InputError(f"{name}: the reference has shape {a.shape}, the candidate {b.shape}")
-    tolerance = factor * eps(dtype) * (scale_of([a]) if scale is None else scale)
+    if tolerance is None:
+        tolerance = factor * eps(dtype) * (scale_of([a]) if scale is None else scale)
     apart = apart_by(a, b, tolerance)
     if not apart.any():
         return None
@@ -157,9 +181,9 @@ def locate_gradient(
     return GradientLocation(name, gate, row, column, index, (float(a[index]), float(b[index])), tolerance)
 
 
-def _growth(errors: np.ndarray) -> float:
-    """exp of the slope of log(error) over the steps."""
-    turns = np.flatnonzero(np.isfinite(errors) & (errors > 0))
+def _growth(errors: np.ndarray, tolerance: float) -> float:
+    """exp of the slope of log(error) over the steps; what is within tolerance is rounding, and has no slope."""
+    turns = np.flatnonzero(np.isfinite(errors) & (errors > tolerance))
     if len(turns) < 2:
         return float("nan")
     return float(np.exp(np.polyfit(turns, np.log(errors[turns]), 1)[0]))

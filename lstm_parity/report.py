@@ -21,8 +21,6 @@ class Report:
         environment: versions, devices and precision settings.
         seed: of whatever was drawn at random.
         seconds: time each backend took, compilation included.
-        location: where the two traces part first: layer, direction, step, gate, row and unit, in words; empty when all
-            agree, or when there are no traces to look at.
         command: what to type to repeat it; empty when it was called from Python.
     """
 
@@ -30,7 +28,6 @@ class Report:
     environment: dict[str, str]
     seed: int
     seconds: dict[str, float] = field(default_factory=dict)
-    location: str = ""
     command: str = ""
 
     @property
@@ -44,12 +41,20 @@ class Report:
 
     @property
     def first_divergence(self) -> Row | None:
-        """The first failed row in the order of computation: the place to look; None when all agree."""
+        """The first failed row in the order of computation: the place to look; None when all agree.
+
+        Its ``location`` says more than its index does, where more is known: see ``Row``.
+        """
         first = next((row for row in self.rows if not row.ok), None)
         if first is None or first.stage != "adam":
             return first
         steps = [row for row in self.rows if not row.ok and (row.stage, row.dtype) == (first.stage, first.dtype)]
         return min(steps, key=lambda row: row.where[:1])
+
+    @property
+    def location(self) -> str:
+        """Where in the model, in the outputs or in a gradient the two part first, as a sentence; empty if not known."""
+        return next((str(row.location) for row in self.rows if row.location is not None), "")
 
     def verdict(self) -> str:
         """One line: agree with how much room, or differ and where first."""
@@ -75,7 +80,7 @@ class Report:
         return [_table(dtype, sides, groups[dtype, sides]) for dtype, sides in order]
 
     def failures(self) -> list[str]:
-        """A line for each failed row, in the order of computation, and one for the place in the model."""
+        """A line for each failed row, in the order of computation, and one for the place of the first."""
         return [_place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
 
     def settings(self) -> Text:
@@ -97,11 +102,13 @@ class Report:
 
     def to_json(self) -> str:
         """Everything, as JSON text; NaN and infinity as null, with the row's ``problem`` saying so."""
+        first = self.first_divergence
         content = {
             "ok": self.ok,
             "verdict": self.verdict(),
             "seed": self.seed,
             "location": self.location,
+            "first_divergence": None if first is None else asdict(first),
             "command": self.command,
             "seconds": self.seconds,
             "environment": self.environment,

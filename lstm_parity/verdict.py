@@ -13,11 +13,10 @@ from lstm_parity.candidates import observe as observe_candidate
 from lstm_parity.cases import Case, Observation, make_case
 from lstm_parity.compare import Row, adam_growth, compare, eps, factor, group_scale, magnitude
 from lstm_parity.devices import has_float64, require_devices
+from lstm_parity.divergence import with_location
 from lstm_parity.environment import environment
-from lstm_parity.gate_traces import trace_both
-from lstm_parity.location import locate
 from lstm_parity.report import Report
-from lstm_shared.describe import ByHandSpec, CellSpec
+from lstm_shared.describe import ByHandSpec
 from lstm_shared.dictionaries import by_hand_to_lstm
 
 VERDICT_DTYPE = "float64"
@@ -64,7 +63,10 @@ def check(
             precisions are judged by is computed on the CPU; where a device has no float64, that is the only judge.
 
     Returns:
-        A Report: ``ok``, ``rows``, ``first_divergence``, ``str()``, ``to_json()``.
+        A Report: ``ok``, ``rows``, ``first_divergence``, ``str()``, ``to_json()``. The first divergence has a
+        ``location``: where our own forward passes part, the layer, direction, step, gate, row and unit; where those of
+        a candidate part, the step, row and unit of the outputs, and how the error goes on; and where only gradients
+        differ, the weight, gate, row and column.
 
     Raises:
         WeightsError, InputError: the dictionary or the inputs are not what they should be.
@@ -99,21 +101,12 @@ def check(
             observed[side] = observe(rounded, device)
             seconds[side] += time.perf_counter() - began
         truth = None if dtype == VERDICT_DTYPE else observe_torch.observe(rounded.astype(VERDICT_DTYPE))
-        rows += compare_observations(rounded, observed["jax"], observed["torch"], ("jax", "torch"), dtype, truth)
+        ours, reference = observed["jax"], observed["torch"]
+        compared = compare_observations(rounded, ours, reference, ("jax", "torch"), dtype, truth)
+        rows += with_location(rounded, compared, ours, reference, traces=True)
         if isinstance(case.spec, ByHandSpec):
             rows += _against_nn_lstm(rounded, dtype)
-    location = _locate(case, rows)
-    return Report(tuple(rows), environment(jax_device, torch_device), case.seed, seconds, location)
-
-
-def _locate(case: Case, rows: Sequence[Row]) -> str:
-    """Where in the model the forward passes part first, in words; empty if they do not, or not in their traces."""
-    failed = next((row for row in rows if row.stage == "forward" and not row.ok), None)
-    if failed is None or isinstance(case.spec, CellSpec):
-        return ""
-    ours, reference = trace_both(case.astype(failed.dtype))
-    place = locate(reference, ours, dtype=failed.dtype, batch_first=case.batch_first)
-    return "" if place is None else str(place)
+    return Report(tuple(rows), environment(jax_device, torch_device), case.seed, seconds)
 
 
 def _check_candidate(case: Case, candidate: Candidate, dtypes: Sequence[str]) -> Report:
@@ -132,8 +125,13 @@ def _check_candidate(case: Case, candidate: Candidate, dtypes: Sequence[str]) ->
         if any(row.dtype == dtype for row in rows):
             continue
         # What the candidate does not show is not compared: other arrays, and gradients of a NumPy function.
-        shown = {stage: {n: a for n, a in reference[stage].items() if n in observed[stage]} for stage in observed}
-        rows += compare_observations(returned, observed, shown, ("candidate", "torch"), dtype, exact)
+        shown = {
+            stage: {name: array for name, array in arrays.items() if name in observed[stage]}
+            for stage, arrays in reference.items()
+            if stage in observed
+        }
+        compared = compare_observations(returned, observed, shown, ("candidate", "torch"), dtype, exact)
+        rows += with_location(returned, compared, observed, shown)
     return Report(tuple(rows), environment(), case.seed, seconds)
 
 

@@ -348,10 +348,25 @@ def _nothing_known(weights: Mapping[str, Any]) -> str:
 
 
 def _models_there(weights: Mapping[str, Any]) -> str:
-    prefixes = [repr(prefix) for prefix in model_candidates(weights)]
-    if prefixes:
-        return f"there are models under the prefixes {', '.join(prefixes)}"
-    return f"no model is known by these names: {_some(weights)}"
+    candidates = model_candidates(weights)
+    if not candidates:
+        return f"no model is known by these names: {_some(weights)}"
+    prefixes = ", ".join(repr(prefix) for prefix in candidates if prefix)
+    if "" not in candidates:
+        return f"there are models under the prefixes {prefixes}"
+    others = f", and others under the prefixes {prefixes}" if prefixes else ""
+    return f"there is {_root_in_words(weights)} at the root (no prefix){others}"
+
+
+def _root_in_words(weights: Mapping[str, Any]) -> str:
+    """What kind of model stands at the root, as far as its form tells."""
+    kinds = {
+        ByHandSpec: "a by-hand model",
+        LSTMSpec: "an LSTM",
+        CellSpec: "an LSTM cell",
+        ForecasterSpec: "a forecaster",
+    }
+    return kinds.get(type(find_models(weights).get("")), "a model")
 
 
 def _some(names: Mapping[str, Any]) -> str:

@@ -1,15 +1,20 @@
 """Any port: a stranger's function in NumPy, JAX or torch, in any layout, or an ONNX model, judged against torch."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.candidates import Candidate, load_candidate
+from lstm_parity.candidates import FRAMEWORKS, Candidate, load_candidate, observe, outputs_of
+from lstm_parity.cases import make_case
+from lstm_parity.output_location import GradientLocation, OutputLocation
 from lstm_shared import InputError, init_forecaster, init_lstm, save, to_layout
 from torch_lstm.explicit import run
 
@@ -134,6 +139,147 @@ def test_a_wrong_gradient_behind_right_outputs_is_caught():
     assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("gradient", "weight_hh_l1")]
 
 
+# Where it parts: a port that is right up to one place, in each of the layouts
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_the_first_wrong_step_row_and_unit_of_outputs_are_named_and_how_the_error_grows(batch_first):
+    def port(params, inputs, batch_first=False):
+        outputs = numpy_lstm(params, inputs.swapaxes(0, 1) if batch_first else inputs)
+        outputs[5, 0, 0] += 1e-3  # comes first in the array when the batch does, and last in time
+        outputs[3:, 1, 2] += 1e-6 * 3.0 ** np.arange(3)
+        return outputs.swapaxes(0, 1) if batch_first else outputs
+
+    inputs = INPUTS.swapaxes(0, 1) if batch_first else INPUTS
+    report = lstm_parity.check(model(), inputs, batch_first=batch_first, candidate=port, dtypes=["float64"])
+    first = report.first_divergence
+    assert first is not None
+    place = first.location
+    assert isinstance(place, OutputLocation)
+    assert (place.step, place.row, place.unit, place.direction) == (3, 1, 2, "forward")
+    assert place.tolerance == first.tolerance
+    assert place.values[1] - place.values[0] == pytest.approx(1e-6, rel=1e-6)
+    assert place.growth == pytest.approx(1000**0.5, rel=0.5)
+    assert str(place).startswith("first apart at step 3, batch row 1, unit 2: ")
+    assert f"the error changes by a factor of {place.growth:.3g} a step" in str(place)
+    assert str(place) in report.failures()
+    assert " ".join(str(place).split()) in " ".join(str(report).split())
+    content = json.loads(report.to_json())
+    assert content["location"] == str(place)
+    assert content["first_divergence"]["location"]["errors"] == pytest.approx(list(place.errors))
+    assert [row["location"] is not None for row in content["rows"]] == [True]
+
+
+def test_a_wrong_reverse_half_is_named_from_its_end():
+    def port(params, inputs):
+        outputs = jax_lstm.lstm(params, inputs)[0]
+        return outputs.at[:4, 1, 6].add(1e-6)
+
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"), dtypes=["float64"])
+    assert report.location.startswith("first apart at step 3, batch row 1, unit 6 (of the reverse direction, ")
+
+
+def test_what_no_step_tells_has_no_place_beyond_its_index():
+    def port(params, inputs):
+        outputs, (h_n, c_n) = jax_lstm.lstm(params, inputs)
+        return outputs, (h_n, c_n.at[2, 1, 3].add(1e-6))
+
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"), dtypes=["float64"])
+    first = report.first_divergence
+    assert first is not None
+    assert (first.name, first.where, first.location, report.location) == ("c_n", (2, 1, 3), None, "")
+    assert json.loads(report.to_json())["first_divergence"]["where"] == [2, 1, 3]
+
+
+ENTRIES = {
+    "weight_hh_l1": ((6, 2), "forget gate, row 2, column 2"),
+    "weight_ih_l0": ((1, 4), "input gate, row 1, column 4"),
+    "weight_ih_l1_reverse": ((15, 7), "output gate, row 3, column 7"),
+    "bias_hh_l0_reverse": ((8,), "candidate gate, row 0"),
+    "inputs": ((5, 1, 3), "element [5, 1, 3]"),
+}
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_one_wrong_entry_of_a_gradient_is_named_by_its_gate_and_row(name, framework):
+    index, said = ENTRIES[name]
+
+    def in_torch(params, inputs):
+        def scaled(gradient):
+            gradient = gradient.clone()
+            gradient[index] *= 1.001
+            return gradient
+
+        leaves = {**params, "inputs": inputs}
+        leaves[name] = leaves[name].clone()
+        leaves[name].register_hook(scaled)
+        inputs = leaves.pop("inputs")
+        return run(leaves, inputs)[0]
+
+    def in_jax(params, inputs):
+        leaves = {**params, "inputs": inputs}
+        array = leaves[name]  # plus nothing, with a derivative at one place
+        leaves[name] = array + (array - jax.lax.stop_gradient(array)) * jnp.zeros_like(array).at[index].set(1e-3)
+        inputs = leaves.pop("inputs")
+        return jax_lstm.lstm(leaves, inputs)[0]
+
+    candidate = Candidate(in_jax if framework == "jax" else in_torch, framework=framework)
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=candidate, dtypes=["float64"])
+    assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("gradient", name)]
+    first = report.first_divergence
+    assert first is not None
+    place = first.location
+    assert isinstance(place, GradientLocation)
+    assert (place.name, place.index) == (name, index)
+    assert place.values[1] == pytest.approx(1.001 * place.values[0], rel=1e-6)
+    assert report.location.startswith(f"first apart in the gradient of {name}, {said}: ")
+    assert report.location in report.failures()
+
+
+def test_a_wrong_forward_pass_is_located_and_not_what_it_does_to_the_gradients():
+    def port(params, inputs):
+        return jax_lstm.lstm({**params, "weight_hh_l0": params["weight_hh_l0"] * (1 + 1e-6)}, inputs)
+
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"))
+    located = [(row.stage, row.name, row.dtype) for row in report.rows if row.location is not None]
+    assert located[0] == ("forward", "outputs", "float64")
+    assert {stage for stage, _, _ in located} == {"forward"}
+    assert any(row.stage == "gradient" and not row.ok for row in report.rows)
+
+
+def test_the_command_line_names_the_place_in_the_report_the_json_and_the_page(tmp_path, cli):
+    save(tmp_path / "weights.npz", WEIGHTS)
+    (tmp_path / "port.py").write_text(
+        "import jax, jax.numpy as jnp, jax_lstm\n"
+        "def outputs(params, inputs):\n"
+        "    return jax_lstm.lstm(params, inputs)[0].at[7:, 2, 1].add(1e-3)\n"
+        "def gradient(params, inputs):\n"
+        "    w = params['weight_hh_l1']\n"
+        "    w = w + (w - jax.lax.stop_gradient(w)) * jnp.zeros_like(w).at[6, 2].set(1e-3)\n"
+        "    return jax_lstm.lstm({**params, 'weight_hh_l1': w}, inputs)\n"
+    )
+    places = {
+        "outputs": "first apart at step 7, batch row 2, unit 1: ",
+        "gradient": "first apart in the gradient of weight_hh_l1, forget gate, row 2, column 2: ",
+    }
+    for port, said in places.items():
+        written = ["--json", tmp_path / "report.json", "--html", tmp_path / "report.html", "--dtypes", "float64"]
+        ran = cli(
+            "check",
+            tmp_path / "weights.npz",
+            "--against",
+            f"{tmp_path / 'port.py'}:{port}",
+            "--framework",
+            "jax",
+            *written,
+        )
+        assert ran.code == 1
+        assert f"\n{said}" in ran.out
+        assert json.loads((tmp_path / "report.json").read_text())["location"].startswith(said)
+        assert f"<li>{said}" in (tmp_path / "report.html").read_text()
+
+
 def test_a_port_in_float32_is_judged_as_float32():
     report = lstm_parity.check(
         model(), INPUTS, candidate=lambda p, x: numpy_lstm(p, x).astype(np.float32), dtypes=["float64"]
@@ -207,6 +353,10 @@ def test_a_candidate_that_is_not_there_is_named(source, message):
         load_candidate(source)
 
 
+def wordless(params, inputs):
+    raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("port", "message"),
     [
@@ -214,11 +364,24 @@ def test_a_candidate_that_is_not_there_is_named(source, message):
         (lambda params, inputs: inputs[0], r"outputs has shape \(2, 5\), expected \(6, 2, 4\)"),
         (lambda params, inputs: (1, 2, 3), "returned 3 things, expected outputs or"),
         (lambda params: 0, "the candidate failed: TypeError"),
+        (wordless, "the candidate failed: AssertionError: no message$"),
     ],
 )
 def test_a_candidate_that_breaks_is_an_input_error(port, message):
     with pytest.raises(InputError, match=message):
         lstm_parity.check(model(), INPUTS, candidate=port)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_candidate_that_fails_leaves_the_settings_as_they_were(framework):
+    before = torch.get_float32_matmul_precision(), jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64
+    case = make_case(model(), INPUTS)
+    for observing in (observe, outputs_of):
+        with pytest.raises(InputError, match=r"^the candidate failed: AssertionError: no message$") as caught:
+            observing(case, Candidate(wordless, framework=framework))
+        assert isinstance(caught.value.__cause__, AssertionError)
+    after = torch.get_float32_matmul_precision(), jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64
+    assert before == after
 
 
 def test_wrong_options_are_named_at_once():

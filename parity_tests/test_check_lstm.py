@@ -149,6 +149,18 @@ def test_wrong_calls_are_caught(monkeypatch, mistake):
     assert named(planted(monkeypatch, wrong_call=WRONG_CALLS[mistake]))[0] == "forward"
 
 
+def test_where_the_gates_agree_the_outputs_say_where(monkeypatch):
+    """``lstm_trace`` is right and ``lstm`` is not: a fault of what only ``lstm`` runs through."""
+
+    def late(inputs, **options):
+        return {"inputs": jnp.where(jnp.arange(TIME)[:, None, None] == 3, inputs + 1e-6, inputs), **options}
+
+    report = planted(monkeypatch, wrong_call=late)
+    assert named(report) == ("forward", "outputs")
+    # Of the layer below, the reverse direction carries it from step 3 to the first.
+    assert report.location.startswith("first apart at step 0, batch row 0, unit 0: ")
+
+
 @pytest.mark.parametrize("name", ["weight_hh_l1", "bias_hh_l0_reverse", "weight_ih_l1_reverse"])
 def test_one_gradient_off_by_a_billionth_is_named(monkeypatch, name):
     @jax.custom_vjp
@@ -158,6 +170,7 @@ def test_one_gradient_off_by_a_billionth_is_named(monkeypatch, name):
     bent.defvjp(lambda x: (x, None), lambda _, g: (g * (1 + 1e-9),))
     report = planted(monkeypatch, lambda weights: {**weights, name: bent(weights[name])})
     assert named(report) == ("gradient", name)
+    assert report.location.startswith(f"first apart in the gradient of {name}, ")
     assert [row.name for row in report.rows if not row.ok and row.stage == "gradient"] == [name]
 
 

@@ -219,6 +219,16 @@ def test_nothing_under_a_prefix_is_refused_with_the_prefixes_that_there_are(tmp_
     )
 
 
+def test_a_model_at_the_root_is_not_said_to_have_a_prefix(tmp_path):
+    weights = init_lstm(5, 4)
+    save(tmp_path / "weights.npz", weights)
+    said = "nothing under the prefix 'decoder.'; there is an LSTM at the root (no prefix)"
+    assert refused(tmp_path / "weights.npz", "decoder") == said
+    weights |= {f"encoder.{name}": array for name, array in init_lstm(3, 2).items()}
+    save(tmp_path / "weights.npz", weights)
+    assert refused(tmp_path / "weights.npz", "decoder") == f"{said}, and others under the prefixes 'encoder.'"
+
+
 @pytest.mark.parametrize("name", ["weights", "weights.txt", "weights.npz.bak", "weights.h5", ".npz"])
 def test_a_name_that_tells_no_kind_is_refused_both_ways(tmp_path, name):
     (tmp_path / name).write_bytes(b"")

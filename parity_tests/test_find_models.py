@@ -5,8 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from lstm_shared import CellSpec, ForecasterSpec, LSTMSpec, describe, find_models, init_by_hand, init_lstm
-from lstm_shared.describe import ByHandSpec, model_candidates
+from lstm_shared import (
+    CellSpec,
+    ForecasterSpec,
+    LSTMSpec,
+    WeightsError,
+    describe,
+    find_models,
+    init_by_hand,
+    init_forecaster,
+    init_lstm,
+)
+from lstm_shared.describe import ByHandSpec, model_candidates, under_prefix
 
 
 class Head(nn.Module):
@@ -63,6 +73,22 @@ def test_the_names_of_a_candidate_describe_its_model():
 def test_a_model_at_the_top_has_no_prefix(spec):
     weights = {name: np.ones(shape) for name, shape in spec.shapes.items()}
     assert find_models(weights) == {"": spec}
+
+
+ROOT_MODELS = {
+    "an LSTM": init_lstm(5, 4),
+    "an LSTM cell": {name: np.ones(shape, np.float32) for name, shape in CellSpec(5, 4).shapes.items()},
+    "a forecaster": init_forecaster(5, 4, 2),
+    "a by-hand model": init_by_hand(),
+    "a model": dict(nn.GRU(5, 4).state_dict()),  # by its form; what is wrong with it is said when it is read
+}
+
+
+@pytest.mark.parametrize("what", ROOT_MODELS)
+def test_a_prefix_where_the_model_is_at_the_root_is_answered_with_the_root(what):
+    with pytest.raises(WeightsError) as caught:
+        under_prefix(ROOT_MODELS[what], "encoder")
+    assert str(caught.value) == f"nothing under the prefix 'encoder.'; there is {what} at the root (no prefix)"
 
 
 def test_a_model_with_a_wrong_array_is_left_out_but_stays_a_candidate():

@@ -4,16 +4,20 @@ import os
 import time
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
 import jax_lstm
+from lstm_parity import drawn_cases
 from lstm_parity import fuzz as search
 from lstm_parity.case_files import case_in_words, read_case, write_case
 from lstm_parity.cases import Case, make_case
 from lstm_parity.fuzz import fuzz, replay
 from lstm_shared import (
     PUBLISHED_INIT,
+    CellSpec,
+    ForecasterSpec,
     InputError,
     LSTMSpec,
     WeightsError,
@@ -21,13 +25,16 @@ from lstm_shared import (
     init_forecaster,
     init_lstm,
 )
+from lstm_shared.describe import ByHandSpec
 
+KINDS = (ByHandSpec, LSTMSpec, CellSpec, ForecasterSpec)
 RNG = np.random.default_rng(0)
 WEIGHTS = init_lstm(5, 4, num_layers=2, bidirectional=True, proj_size=3, dtype=np.float64)
 CELL = {name.removesuffix("_l0"): array for name, array in init_lstm(5, 4, dtype=np.float64).items()}
 PADDED = np.where(np.arange(6)[:, None, None] > 3, np.nan, RNG.standard_normal((6, 2, 5)))
+BY_HAND = {name: np.asarray(value) for name, value in PUBLISHED_INIT.items()}
 CASES = {
-    "by hand": make_case({name: np.asarray(value) for name, value in PUBLISHED_INIT.items()}),
+    "by hand": make_case(BY_HAND),
     "cell": make_case(CELL, steps=3, seed=4),
     "forecaster": make_case(init_forecaster(5, 4, 2, dtype=np.float64)),
     "LSTM, ragged, NaN in the padding": make_case(WEIGHTS, PADDED, lengths=[4, 0], seed=7, steps=2),
@@ -41,6 +48,19 @@ CASES = {
         init_lstm(5, 4), RNG.standard_normal((6, 5)), reset=np.arange(6) % 3 == 0
     ),
     "LSTM, no steps": make_case(init_lstm(5, 4), np.zeros((0, 2, 5))),
+    "LSTM, no steps and no rows": make_case(WEIGHTS, np.zeros((0, 0, 5)), lengths=np.zeros(0, int)),
+    "LSTM, ragged without a row": make_case(
+        WEIGHTS,
+        np.zeros((0, 6, 5)),
+        batch_first=True,
+        lengths=np.zeros(0, int),
+        state=(np.zeros((4, 0, 3)), np.zeros((4, 0, 4))),
+    ),
+    "LSTM, reset without a row": make_case(init_lstm(5, 4), np.zeros((6, 0, 5)), reset=np.zeros((6, 0), bool)),
+    "cell without a row": make_case(CELL, np.zeros((0, 5))),
+    "forecaster without a row": make_case(init_forecaster(5, 4, 2, dtype=np.float64), np.zeros((0, 6, 5))),
+    "by hand without a series": make_case(BY_HAND, np.zeros((0, 4))),
+    "by hand without a day": make_case(BY_HAND, np.zeros((2, 0))),
 }
 
 
@@ -156,6 +176,28 @@ def test_the_same_seed_draws_the_same_cases(drawn):
     assert {type(case.spec).__name__ for case in one} == {"LSTMSpec", "CellSpec", "ForecasterSpec", "ByHandSpec"}
 
 
+def test_no_steps_and_no_rows_are_drawn_for_every_kind(drawn):
+    cases = [case for seed in range(12) for case in drawn(seed)]
+    by_kind = {kind: [case for case in cases if isinstance(case.spec, kind)] for kind in KINDS}
+    assert all(any(case.inputs.size == 0 and case.time for case in found) for found in by_kind.values())
+    without_steps = {kind for kind, found in by_kind.items() if any(case.time == 0 for case in found)}
+    assert without_steps == {ByHandSpec, LSTMSpec}  # a cell has one, and a forecaster needs one
+    ragged = [case for case in by_kind[LSTMSpec] if case.lengths is not None]
+    assert any(case.lengths.size == 0 for case in ragged)
+    assert sum(case.inputs.size == 0 for case in cases) < len(cases) / 3  # some, not most
+
+
+def test_what_jax_has_compiled_is_released(monkeypatch, smaller):
+    def kept_by(cases: int) -> int:
+        fuzz(cases=cases, seed=1)
+        return len(jax.devices()[0].client.live_executables())
+
+    monkeypatch.setattr(search, "_CASES_KEPT", 3)
+    at_the_end, after_one_more = kept_by(3), kept_by(4)
+    assert at_the_end < after_one_more
+    assert at_the_end < 5
+
+
 def test_minutes_end_the_search(drawn):
     began = time.perf_counter()
     result = fuzz(cases=None, minutes=0.02)
@@ -169,15 +211,18 @@ def test_minutes_end_the_search(drawn):
 
 @pytest.fixture
 def smaller(monkeypatch):
-    """Fewer sizes, for which JAX compiles fewer single operations: most of the time of a short search."""
-    monkeypatch.setattr(search, "_TIMES", (1, 2, 3))
-    monkeypatch.setattr(search, "_BATCHES", (1, 2))
-    monkeypatch.setattr(search, "_LARGEST_SIZE", 2)
+    """Fewer sizes, for which JAX compiles fewer single operations: most of the time of a short search.
+
+    Among them no steps and no rows, as among all.
+    """
+    monkeypatch.setattr(drawn_cases, "_TIMES", (1, 2, 3, 0))
+    monkeypatch.setattr(drawn_cases, "_BATCHES", (1, 2, 0))
+    monkeypatch.setattr(drawn_cases, "_LARGEST_SIZE", 2)
 
 
 @pytest.fixture
 def float64_only(monkeypatch, smaller):
-    monkeypatch.setattr(search, "_DTYPES", ("float64",))
+    monkeypatch.setattr(drawn_cases, "_DTYPES", ("float64",))
 
 
 true_lstm = jax_lstm.lstm
@@ -230,6 +275,7 @@ def test_a_bias_wrong_in_three_layers_is_found_made_small_written_and_replayed(
 
     again = cli("check", "--case", path)
     assert again.code == 1
+    assert "first apart at step 0, batch row 0, unit 0: " in again.out
     assert again.out.splitlines()[-1] == verdict
 
     monkeypatch.setattr(jax_lstm, "lstm", true_lstm)  # repaired

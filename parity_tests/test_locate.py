@@ -10,8 +10,7 @@ from planted_port import draw_plan, run
 
 import jax_lstm
 import torch_lstm
-from lstm_parity import locate
-from lstm_parity.output_location import locate_gradient, locate_outputs
+from lstm_parity import locate, locate_gradient, locate_outputs
 from lstm_shared import BY_HAND, InputError, LSTMTrace
 
 LAYOUTS = ("time-first", "batch-first", "unbatched")
@@ -159,6 +158,46 @@ def test_the_first_step_row_and_unit_of_outputs_are_named_and_how_the_error_grow
     assert "the error changes by a factor of 2 a step" in str(found)
 
 
+def test_rounding_within_the_tolerance_does_not_count_as_growth():
+    reference = run(draw_plan(1, False))[0]
+    candidate = reference + 1e-16
+    candidate[2:5, 0, 1] += 1e-3 * 0.1 ** np.arange(3)
+    found = locate_outputs(reference, candidate, dtype="float64")
+    assert found is not None
+    assert (found.step, found.growth) == (2, pytest.approx(0.1, rel=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("steps", "wrong", "said"),
+    [
+        (6, 1.0, "allowed; no other step is out of tolerance"),
+        (6, np.nan, "allowed; no other step is out of tolerance"),
+        (1, 1.0, "allowed"),
+    ],
+)
+def test_one_wrong_step_does_not_grow(steps, wrong, said):
+    reference = np.zeros((steps, 3, 2))
+    candidate = reference.copy()
+    candidate[steps // 2, 1, 0] = wrong
+    found = locate_outputs(reference, candidate)
+    assert found is not None
+    assert np.isnan(found.growth)
+    assert str(found).endswith(said)
+
+
+def test_a_tolerance_takes_the_place_of_dtype_and_factor():
+    reference, candidate = np.zeros((4, 3, 2)), np.zeros((4, 3, 2))
+    candidate[1:, 0, 0] = (0.5, 2, 3)
+    for tolerance, step in ((0.1, 1), (1, 2), (2.5, 3)):
+        found = locate_outputs(reference, candidate, tolerance=tolerance)
+        assert found is not None
+        assert (found.step, found.tolerance) == (step, tolerance)
+    assert locate_outputs(reference, candidate, tolerance=3) is None
+    in_a_gradient = locate_gradient("bias_hh_l0", np.zeros(4), np.arange(4), tolerance=1.5)
+    assert in_a_gradient is not None
+    assert (in_a_gradient.gate, in_a_gradient.tolerance) == ("candidate", 1.5)
+
+
 def test_the_reverse_half_of_outputs_is_read_from_its_end():
     reference = run(draw_plan(1, True))[0]
     candidate = reference.copy()
@@ -209,5 +248,21 @@ def test_a_wrong_gradient_is_located_by_gate_row_and_column(name, shape, index, 
     found = locate_gradient(name, torch.tensor(reference), candidate, dtype="float64")
     assert found is not None
     assert (found.gate, found.row, found.column, found.index) == (gate, row, column, index)
-    assert f"gradient of {name}, " in str(found)
+    words = [name]
+    words += [f"{gate} gate", *([] if row is None else [f"row {row}"])] if gate else [f"element {list(index)}"]
+    words += [f"column {column}"] if gate and column is not None else []
+    assert str(found).startswith(f"first apart in the gradient of {', '.join(words)}: ")
     assert locate_gradient(name, reference, reference, dtype="float64") is None
+
+
+def test_a_scalar_that_is_no_weight_has_no_place_in_it():
+    text = str(locate_gradient("long_memory_0", np.float64(1), np.float64(2), dtype="float64"))
+    assert text.startswith("first apart in the gradient of long_memory_0: 1.0 (reference) against 2.0 (candidate)")
+
+
+def test_the_scale_of_all_gradients_widens_the_tolerance_and_other_shapes_are_refused():
+    reference, candidate = np.ones(8), np.ones(8) + 1e-12
+    assert locate_gradient("bias_ih_l0", reference, candidate, dtype="float64") is not None
+    assert locate_gradient("bias_ih_l0", reference, candidate, dtype="float64", scale=1e3) is None
+    with pytest.raises(InputError, match=r"bias_ih_l0: the reference has shape \(8,\), the candidate \(4,\)"):
+        locate_gradient("bias_ih_l0", reference, candidate[:4], dtype="float64")

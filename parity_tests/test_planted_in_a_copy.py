@@ -12,7 +12,7 @@ import pytest
 from lstm_shared import init_lstm, save
 
 ROOT = Path(__file__).parent.parent
-RECURRENCE, STACK = "jax_lstm/recurrence.py", "jax_lstm/stack.py"
+RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrence.py", "jax_lstm/stack.py", "jax_lstm/chunked.py"
 
 # name -> (file, what stands there, what is planted, what the verdict must say)
 FAULTS = {
@@ -34,6 +34,25 @@ FAULTS = {
         'hidden=(params[f"weight_hh_{place}"] if place != "l0" else'
         ' params[f"weight_hh_{place}"] * (1 + 1e-9) - jax.lax.stop_gradient(params[f"weight_hh_{place}"]) * 1e-9).T,',
         "first in gradient, weight_hh_l0 at [",
+    ),
+    "one entry of a gradient scaled by 1 + 1e-9": (
+        STACK,
+        'hidden=params[f"weight_hh_{place}"].T,',
+        'hidden=((w := params[f"weight_hh_{place}"]) + (w - jax.lax.stop_gradient(w))'
+        ' * (1e-9 * (place == "l1_reverse")) * jnp.zeros_like(w).at[6, 2].set(1)).T,',
+        "first apart in the gradient of weight_hh_l1_reverse, forget gate, row 2, column 2: ",
+    ),
+    "the candidate's derivative in the fast backward pass": (
+        CHUNKED,
+        "d_cell * i * (1 - g * g),",
+        "d_cell * i * (1 - g * g * (1 + 1e-9)),",
+        "first in gradient, weight_ih_l0 at [",
+    ),
+    "a step's place among those that are gathered": (
+        CHUNKED,
+        "place = j if options.reverse else size - 1 - j",
+        "place = size - 1 - j",
+        "first apart in the gradient of weight_ih_l0_reverse, ",
     ),
 }
 

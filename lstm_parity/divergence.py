@@ -1,0 +1,67 @@
+"""Where the first failed comparison lies: in the model, in the sequences, or in the gates of a weight."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lstm_parity.cases import Case, Observation
+from lstm_parity.compare import Row
+from lstm_parity.gate_traces import trace_both
+from lstm_parity.location import Location, locate
+from lstm_parity.output_location import GradientLocation, OutputLocation, locate_gradient, locate_outputs
+from lstm_shared.describe import CellSpec, LSTMSpec
+
+_STAGES = ("forward", "gradient")  # a loss is one number, and what Adam does to a weight begins in its gradient
+
+
+def with_location(
+    case: Case, rows: Sequence[Row], candidate: Observation, reference: Observation, *, traces: bool = False
+) -> list[Row]:
+    """The rows of one comparison, the first failed one with its ``location``: gradients only if the forward agrees.
+
+    Args:
+        case: what both sides computed.
+        rows: in the order of computation, all of one dtype.
+        candidate, reference: the arrays that the rows compare.
+        traces: whether the candidate is our JAX backend, which shows its gates; else only the arrays are known.
+
+    Returns:
+        The same rows. None has a location when all agree, or when the row's own index says all that is known: states
+        at the end, a cell, a forecaster's predictions, a shape that is wrong.
+    """
+    found = list(rows)
+    number = next((k for k, row in enumerate(found) if not row.ok and row.stage in _STAGES), None)
+    if number is not None:
+        first = found[number]
+        place: Location | OutputLocation | GradientLocation | None = None
+        if first.stage == "forward" and traces:
+            place = _in_traces(case, first.dtype)
+        if place is None:  # no traces, or these agree: then it is in what only the outputs go through
+            place = _in_arrays(case, first, candidate, reference)
+        found[number] = replace(first, location=place)
+    return found
+
+
+def _in_traces(case: Case, dtype: str) -> Location | None:
+    if isinstance(case.spec, CellSpec):
+        return None
+    ours, reference = trace_both(case)
+    return locate(reference, ours, dtype=dtype, batch_first=case.batch_first)
+
+
+def _in_arrays(
+    case: Case, row: Row, candidate: Observation, reference: Observation
+) -> OutputLocation | GradientLocation | None:
+    ours, theirs = (side.get(row.stage, {}).get(row.name) for side in (candidate, reference))
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return None
+    if row.stage == "gradient":
+        return locate_gradient(row.name, theirs, ours, tolerance=row.tolerance)
+    if not isinstance(case.spec, LSTMSpec) or row.name != "outputs":
+        return None
+    return locate_outputs(
+        theirs,
+        ours,
+        batch_first=case.batch_first,
+        bidirectional=case.spec.bidirectional,
+        tolerance=row.tolerance,
+    )
