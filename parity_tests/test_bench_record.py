@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -132,3 +133,14 @@ def test_both_pictures_are_drawn_where_there_is_something_to_draw(record):
 def test_another_file_is_refused(write, content, said):
     with pytest.raises(InputError, match=said):
         read_record(write(content, "record.json"))
+
+
+def test_the_readme_shows_the_recorded_run():
+    """``lstm-parity bench --show benchmarks/cpu.json --markdown`` prints what stands there."""
+    root = Path(__file__).parent.parent
+    record = read_record(root / "benchmarks" / "cpu.json")
+    assert record.ok
+    _, _, after = (root / "README.md").read_text().partition("<!-- performance table: begin -->\n")
+    shown, end, _ = after.partition("\n<!-- performance table: end -->")
+    assert end
+    assert shown == table.markdown(record)
