@@ -11,6 +11,7 @@ import pytest
 import jax_lstm
 import lstm_parity
 from lstm_parity.compare import Row, compare, eps, factor, group_scale
+from lstm_parity.location import Location
 from lstm_parity.report import Report
 from lstm_shared import BY_HAND, InputError, WeightsError
 from lstm_shared.describe import ByHandSpec
@@ -56,6 +57,10 @@ def test_every_wrong_gate_order_is_caught_in_the_forward_pass(monkeypatch, order
     assert not report.ok
     assert report.first_divergence is not None
     assert report.first_divergence.stage == "forward"
+    place = report.first_divergence.location
+    assert isinstance(place, Location)  # both sides show their gates
+    assert (place.step, place.row) == (0, 0)
+    assert str(place) in report.failures()
     assert "differ" in report.verdict()
 
 
@@ -136,6 +141,10 @@ def test_one_gradient_off_by_a_hundred_tolerances_is_named(monkeypatch, name):
         row.name for row in report.rows if not row.ok and row.stage == "gradient" and row.sides[1] == "torch"
     ]
     assert against_torch == [name]
+    gate = {"lr": ", forget gate", "pr": ", input gate", "p": ", candidate gate", "o": ", output gate"}.get(
+        name[1:-1], ""
+    )
+    assert report.location.startswith(f"first apart in the gradient of {name}{gate}")
 
 
 def test_a_wrong_optimizer_is_named_with_its_first_step(monkeypatch):
