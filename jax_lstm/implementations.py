@@ -46,7 +46,7 @@ def choose(sizes: Sizes) -> str:
         return "scan"
     if not all(isinstance(size, int) for size in (sizes.steps, sizes.batch)):
         return "scan"  # exported for any number: the chunks are of a known size
-    if sizes.batch == 1 and sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL:
+    if sizes.steps and sizes.batch == 1 and sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL:
         return "single-kernel"
     return "chunked"
 
