@@ -9,7 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.implementations import IMPLEMENTATIONS, Sizes
-from jax_lstm.recurrence import Product
+from jax_lstm.recurrence import Masks, Product
 from lstm_shared.describe import LSTMSpec, describe_as
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole, require_sequence
@@ -24,8 +24,7 @@ class Call(NamedTuple):
     h_0: Array
     c_0: Array
     lengths: Array | None
-    valid: Array | None
-    reset: Array | None
+    masks: Masks
     batched: bool
     batch_first: bool
 
@@ -115,4 +114,4 @@ def prepare(
         valid = jnp.arange(inputs.shape[0])[:, None] < lengths[None, :]
         inputs = jnp.where(valid[..., None], inputs, jnp.zeros_like(inputs))  # NaN in the padding ends here
     params = {name: jnp.asarray(params[name]).astype(accumulate) for name in spec.shapes}
-    return Call(spec, params, inputs, h_0, c_0, lengths, valid, reset, batched, batch_first)
+    return Call(spec, params, inputs, h_0, c_0, lengths, Masks(valid, reset), batched, batch_first)

@@ -1,6 +1,6 @@
 """The fast recurrence of one layer in one direction, with a derivative written by hand.
 
-It computes what ``recurrence.recur`` computes, and differs in three ways, each measured (README, "Speed"):
+It computes what ``recurrence.recur_plain`` computes, and differs in three ways, each measured (README, "Speed"):
 
 - **Features first.** States and gates are (features, batch). XLA's CPU matrix product reads its left side as it lies
   and repacks its right side on each call, so the large weight stands left and the small state right: 150 to 165 GFLOP/s
@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jax_lstm.derivatives import with_backward
-from jax_lstm.recurrence import DirectionWeights, Product, recur
+from jax_lstm.recurrence import DirectionWeights, Masks, Operands, Product, activate, recur_plain
 
 # Steps whose weight gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
 # some hundreds, and so few that the gathered gradients stay in the second-level cache. Measured flat from 128 to 512.
@@ -48,49 +48,25 @@ def features_first(batch: int, hidden: int) -> bool:
 
 
 def recur_chunked(
-    weights: DirectionWeights,
-    inputs: Float[Array, "time batch inputs"],
-    h: Float[Array, "batch state"],
-    c: Float[Array, "batch hidden"],
-    *,
-    valid: Bool[Array, "time batch"] | None,
-    reset: Bool[Array, "time batch"] | None,
-    reverse: bool,
-    product: Product,
+    operands: Operands, masks: Masks, *, reverse: bool, product: Product
 ) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
-    """``recur(..., keep=h)``, faster; the arguments are explained there."""
+    """``recur_plain``, faster."""
+    plain = partial(recur_plain, reverse=reverse, product=product)
+    if operands.inputs.shape[0] == 0:
+        return plain(operands, masks)  # without a step there is nothing to trace a loop with
     options = _Options(reverse, product)
 
-    def plain(moving: _Moving, masks: _Masks) -> tuple[Array, tuple[Array, Array]]:
-        return recur(*moving, **masks._asdict(), reverse=reverse, product=product, keep=lambda step: step.h)
+    def forward(save: bool, operands: Operands, masks: Masks) -> Any:
+        if save or features_first(*operands.c.shape):
+            return _forward(options, save, operands, masks)
+        return plain(operands, masks), None
 
-    def forward(save: bool, moving: _Moving, masks: _Masks) -> Any:
-        if save or features_first(*c.shape):
-            return _forward(options, save, moving, masks)
-        return plain(moving, masks), None
-
-    # Without a step there is nothing to trace a loop with.
-    run = with_backward(plain, forward, partial(_backward, options)) if len(inputs) else plain
-    return run(_Moving(weights, inputs, h, c), _Masks(valid, reset))
+    return with_backward(plain, forward, partial(_backward, options))(operands, masks)
 
 
 class _Options(NamedTuple):
     reverse: bool
     product: Product
-
-
-class _Moving(NamedTuple):
-    """What has a derivative."""
-
-    weights: DirectionWeights
-    inputs: Array
-    h: Array
-    c: Array
-
-
-class _Masks(NamedTuple):
-    valid: Array | None
-    reset: Array | None
 
 
 class _Saved(NamedTuple):
@@ -105,9 +81,9 @@ class _Saved(NamedTuple):
 
 
 def _forward(
-    options: _Options, save: bool, moving: _Moving, masks: _Masks
+    options: _Options, save: bool, operands: Operands, masks: Masks
 ) -> tuple[tuple[Array, tuple[Array, Array]], _Saved | None]:
-    weights, inputs, h_0, c_0 = moving
+    weights, inputs, h_0, c_0 = operands
     product = options.product
     steps, batch = inputs.shape[:2]
     w_inputs, w_hidden = weights.inputs.T, weights.hidden.T
@@ -124,9 +100,7 @@ def _forward(
         gates = product(w_inputs, _at(inputs, t).T) + product(w_hidden, h)
         if bias is not None:
             gates = gates + bias
-        input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4)
-        input_gate, forget_gate, output_gate = map(jax.nn.sigmoid, (input_gate, forget_gate, output_gate))
-        candidate = jnp.tanh(candidate)
+        input_gate, forget_gate, candidate, output_gate = activate(gates, axis=0)
         if save:
             # The barrier makes XLA read the gates back from where they are saved; without it, it writes them twice.
             parts = (input_gate, forget_gate, candidate, output_gate)
@@ -154,7 +128,7 @@ def _forward(
     return (outputs, (h.T, c.T)), _Saved(*saved, outputs=outputs) if save else None
 
 
-def _backward(options: _Options, moving: _Moving, masks: _Masks, saved: _Saved, cotangents: Any) -> _Moving:
+def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved, cotangents: Any) -> Operands:
     """The cotangents of weights, inputs and initial state, from those of outputs and last state.
 
     With the equations of ``lstm_step``, dz the gradient before a gate's nonlinearity, and dh, dc those of the states::
@@ -163,7 +137,7 @@ def _backward(options: _Options, moving: _Moving, masks: _Masks, saved: _Saved, 
         dz_i, dz_f, dz_g = dc * (g * i(1-i), c_before * f(1-f), i * (1-g²))       dz_o = dh * tanh(c) * o(1-o)
         dh_before = W_hᵀ dz       dc_before = f * dc       dx = W_xᵀ dz       dW_x = Σ dz xᵀ       dW_h = Σ dz h_beforeᵀ
     """
-    weights, inputs, h_0, c_0 = moving
+    weights, inputs, h_0, c_0 = operands
     d_outputs, (d_h, d_c) = cotangents
     product = options.product
     (steps, batch, features), hidden, state = inputs.shape, c_0.shape[-1], h_0.shape[-1]
@@ -258,7 +232,7 @@ def _backward(options: _Options, moving: _Moving, masks: _Masks, saved: _Saved, 
         )
     dh, dc, _, dx = carry
     d_weights = jax.tree.map(lambda total, weight: total.T.astype(weight.dtype), sums, weights)
-    return _Moving(d_weights, dx, dh.T.astype(h_0.dtype), dc.T)
+    return Operands(d_weights, dx, dh.T.astype(h_0.dtype), dc.T)
 
 
 def _time(options: _Options, steps: int, s: Any) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jax_lstm.chunked import recur_chunked
-from jax_lstm.recurrence import Product, recur
+from jax_lstm.recurrence import DirectionWeights, Masks, Operands, Product, recur_plain
 from jax_lstm.tiny import recur_tiny
 from lstm_shared.errors import InputError
 
@@ -17,7 +17,7 @@ from lstm_shared.errors import InputError
 # needs a name here and a line in ``recurrence``.
 IMPLEMENTATIONS = ("auto", "scan", "chunked", "single-kernel", "cudnn")
 
-# (weights, inputs, h, c, *, valid, reset, reverse) -> (outputs, (h, c)), as ``recur`` documents them.
+# (operands, masks, *, reverse) -> (outputs, (h, c)), as ``recur_plain``.
 Recurrence = Callable[..., tuple[Array, tuple[Array, Array]]]
 
 # A batch of one gains from a single kernel up to about this many products a gate and step: hidden 64 with 32 inputs
@@ -34,6 +34,11 @@ class Sizes(NamedTuple):
     hidden: int
     dtype: Any
 
+    @property
+    def known(self) -> bool:
+        """Whether steps and batch are numbers: in a program that ``jax.export`` makes for any size they are not."""
+        return isinstance(self.steps, int) and isinstance(self.batch, int)
+
 
 def choose(sizes: Sizes) -> str:
     """The implementation that "auto" means for these sizes, on the backend that is JAX's default.
@@ -44,9 +49,9 @@ def choose(sizes: Sizes) -> str:
         return "scan"  # the others were measured on CPU only
     if jnp.finfo(sizes.dtype).bits < 32:
         return "scan"
-    if not all(isinstance(size, int) for size in (sizes.steps, sizes.batch)):
+    if not sizes.known:
         return "scan"  # exported for any number: the chunks are of a known size
-    if sizes.steps and sizes.batch == 1 and sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL:
+    if sizes.batch == 1 and sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL:
         return "single-kernel"
     return "chunked"
 
@@ -58,17 +63,22 @@ def recurrence(implementation: str, sizes: Sizes, product: Product) -> Recurrenc
         InputError: it cannot run these sizes.
     """
     name = choose(sizes) if implementation == "auto" else implementation
+    if name == "chunked" and not sizes.known:
+        raise InputError(
+            f'implementation="chunked" needs to know the sizes, the inputs have {sizes.steps} steps and a batch of '
+            f'{sizes.batch}: use "auto"'
+        )
     if name == "single-kernel" and sizes.batch != 1:
         raise InputError(f'implementation="single-kernel" runs a batch of 1, the inputs have {sizes.batch}: use "auto"')
     run: Recurrence = {
-        "scan": partial(recur, keep=lambda step: step.h),
+        "scan": recur_plain,
         "chunked": recur_chunked,
         "single-kernel": recur_tiny,
     }[name]
 
-    def named(*operands: Any, **options: Any) -> Any:
+    def named(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[Array, tuple[Array, Array]]:
         with jax.named_scope("lstm_" + name.replace("-", "_")):
-            return run(*operands, **options, product=product)
+            return run(operands, masks, reverse=reverse, product=product)
 
     return named
 
@@ -77,21 +87,23 @@ def recomputed(run: Recurrence, segment: int) -> Recurrence:
     """``run`` that keeps, for its derivative, only the state before every ``segment``-th step, and computes the rest
     again in the backward pass, one segment at a time (``jax.checkpoint``)."""
 
-    def recur_in_segments(
-        weights: Any, inputs: Array, h: Array, c: Array, *, valid: Any, reset: Any, reverse: bool
-    ) -> tuple[Array, tuple[Array, Array]]:
+    def recur_in_segments(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[Array, tuple[Array, Array]]:
+        weights, inputs, h, c = operands
+        if not isinstance(inputs.shape[0], int):
+            raise InputError(f"recompute needs to know the number of steps, the inputs have {inputs.shape[0]}")
+
         @partial(jax.checkpoint, prevent_cse=False)
-        def piece(weights: Any, state: Any, sequences: Any) -> Any:
-            inputs, valid, reset = sequences
-            outputs, state = run(weights, inputs, *state, valid=valid, reset=reset, reverse=reverse)
+        def piece(weights: DirectionWeights, state: Any, sequences: tuple[Array, Masks]) -> Any:
+            inputs, masks = sequences
+            outputs, state = run(Operands(weights, inputs, *state), masks, reverse=reverse)
             return state, outputs
 
         whole, rest = divmod(len(inputs), segment)
         at = whole * segment
-        sequences, state = (inputs, valid, reset), (h, c)
+        sequences, state = (inputs, masks), (h, c)
         head = jax.tree.map(lambda x: x[:at].reshape(whole, segment, *x.shape[1:]), sequences)
         tail = jax.tree.map(lambda x: x[at:], sequences)
-        last = jnp.zeros((0, len(h), h.shape[-1]), inputs.dtype)
+        last = jnp.zeros((0, *h.shape), inputs.dtype)
         if rest and reverse:
             state, last = piece(weights, state, tail)
         state, outputs = jax.lax.scan(partial(piece, weights), state, head, reverse=reverse)

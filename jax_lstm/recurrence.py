@@ -28,6 +28,28 @@ class DirectionWeights(NamedTuple):
     projection: Float[Array, "hidden state"] | None
 
 
+class Operands(NamedTuple):
+    """What a recurrence runs on, all that has a derivative."""
+
+    weights: DirectionWeights
+    inputs: Float[Array, "time batch inputs"]
+    h: Float[Array, "batch state"]
+    c: Float[Array, "batch hidden"]
+
+
+class Masks(NamedTuple):
+    """What it does at a step of a sequence beside computing it.
+
+    Attributes:
+        valid: where False, the step is padding: the state stays as it was, and what is kept is zero. The inputs must
+            be finite there. In the reverse direction each sequence thereby starts at its own end.
+        reset: where True, the state is zeroed before the step.
+    """
+
+    valid: Bool[Array, "time batch"] | None = None
+    reset: Bool[Array, "time batch"] | None = None
+
+
 class Product(NamedTuple):
     """A matrix product that takes both sides in ``operands``' dtype and accumulates in ``accumulate``."""
 
@@ -74,9 +96,7 @@ def lstm_step(
     gates = product(inputs, weights.inputs) + product(h, weights.hidden)
     if weights.bias is not None:
         gates = gates + jnp.expand_dims(weights.bias, range(gates.ndim - 1))
-    input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=-1)
-    input_gate, forget_gate, output_gate = map(jax.nn.sigmoid, (input_gate, forget_gate, output_gate))
-    candidate = jnp.tanh(candidate)
+    input_gate, forget_gate, candidate, output_gate = activate(gates, axis=-1)
     cell = forget_gate * c + input_gate * candidate
     hidden = output_gate * jnp.tanh(cell)
     h = hidden.astype(inputs.dtype)
@@ -85,30 +105,28 @@ def lstm_step(
     return Step(input_gate, forget_gate, candidate, output_gate, cell, hidden, h)
 
 
+def activate(gates: Array, axis: int) -> tuple[Array, Array, Array, Array]:
+    """The input gate, forget gate, candidate and output gate, from their sums stacked in that order along ``axis``."""
+    input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=axis)
+    return jax.nn.sigmoid(input_gate), jax.nn.sigmoid(forget_gate), jnp.tanh(candidate), jax.nn.sigmoid(output_gate)
+
+
 def recur(
-    weights: DirectionWeights,
-    inputs: Float[Array, "time batch inputs"],
-    h: Float[Array, "batch state"],
-    c: Float[Array, "batch hidden"],
-    *,
-    valid: Bool[Array, "time batch"] | None,
-    reset: Bool[Array, "time batch"] | None,
-    reverse: bool,
-    product: Product,
-    keep: Callable[[Step], Kept],
+    operands: Operands, masks: Masks, *, reverse: bool, product: Product, keep: Callable[[Step], Kept]
 ) -> tuple[Kept, tuple[Array, Array]]:
     """Roll the step over time.
 
     Args:
-        valid: where False, the step is padding: the state stays as it was, and what is kept is zero. The inputs must
-            be finite there. In the reverse direction each sequence thereby starts at its own end.
-        reset: where True, the state is zeroed before the step.
+        operands: weights, inputs and the state before the first step.
+        masks: padding and resets.
         reverse: from the last step to the first.
+        product: the matrix product of the step.
         keep: what to keep of each step.
 
     Returns:
         What was kept, with a leading time axis in the order of the inputs, and the last (h, c).
     """
+    weights, inputs, h, c = operands
 
     def step(state: tuple[Array, Array], step_inputs: Any) -> tuple[tuple[Array, Array], Kept]:
         features, is_valid, is_reset = step_inputs
@@ -128,5 +146,12 @@ def recur(
             lambda part: hold(part, jnp.zeros_like(part)), kept
         )
 
-    (h, c), kept = lax.scan(step, (h, c), (inputs, valid, reset), reverse=reverse)
+    (h, c), kept = lax.scan(step, (h, c), (inputs, *masks), reverse=reverse)
     return kept, (h, c)
+
+
+def recur_plain(
+    operands: Operands, masks: Masks, *, reverse: bool, product: Product
+) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
+    """``recur`` that keeps the outputs: what every other implementation computes in its own way."""
+    return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h)

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.arguments import Call, prepare
 from jax_lstm.implementations import recomputed, recurrence
-from jax_lstm.recurrence import DirectionWeights, Step, recur
+from jax_lstm.recurrence import DirectionWeights, Operands, Step, recur
 from lstm_shared.traces import LSTMTrace
 
 State = tuple[Array, Array]
@@ -113,7 +113,7 @@ def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None
     require_cudnn(
         call.spec,
         call.inputs,
-        has_reset=call.reset is not None,
+        has_reset=call.masks.reset is not None,
         dropout=dropout,
         recompute=recompute,
         platform=jax.default_backend(),
@@ -129,15 +129,9 @@ def _run_layer(
     kept, states = [], []
     for direction, suffix in enumerate(call.spec.directions):
         row = layer * len(call.spec.directions) + direction
-        steps, last = run(
-            _direction_weights(call.params, f"l{layer}{suffix}"),
-            inputs,
-            call.h_0[row],
-            call.c_0[row],
-            valid=call.valid,
-            reset=call.reset,
-            reverse=direction == 1,
-        )
+        weights = _direction_weights(call.params, f"l{layer}{suffix}")
+        operands = Operands(weights, inputs, call.h_0[row], call.c_0[row])
+        steps, last = run(operands, call.masks, reverse=direction == 1)
         kept.append(steps)
         states.append(last)
     return kept, states

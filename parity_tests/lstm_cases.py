@@ -19,6 +19,7 @@ import jax_lstm
 from lstm_parity.compare import compare, factor
 from lstm_shared import LSTMSpec, init_lstm
 from lstm_shared.tensors import to_array, to_tensor
+from torch_lstm import explicit
 
 TIME, BATCH, INPUT_SIZE, HIDDEN_SIZE, PROJ_SIZE = 6, 2, 5, 4, 3
 
@@ -162,26 +163,41 @@ def by_torch(configuration: Configuration, case: Case) -> Result:
     """``torch.nn.LSTM`` itself, in the dtype of the case; ragged batches packed and padded again by torch."""
     module = nn.LSTM(INPUT_SIZE, HIDDEN_SIZE, batch_first=configuration.batch_first, **configuration.sizes)
     module.to(to_tensor(case.inputs).dtype).load_state_dict({n: to_tensor(x) for n, x in case.weights.items()})
+
+    def run(inputs: Any, state: Any) -> Any:
+        if case.lengths is None:
+            return module(inputs, state)
+        if configuration.layout == "unbatched":  # which torch cannot pack: the sequence cut at its length
+            outputs, last = module(inputs[: case.lengths], state)
+            return nn.functional.pad(outputs, (0, 0, 0, TIME - int(case.lengths))), last
+        first = configuration.batch_first
+        packed = pack_padded_sequence(inputs, to_tensor(case.lengths), batch_first=first, enforce_sorted=False)
+        packed, last = module(packed, state)
+        return pad_packed_sequence(packed, batch_first=first, total_length=TIME)[0], last
+
+    return _by_autograd(case, dict(module.named_parameters()), run)
+
+
+def by_explicit(case: Case, *, batch_first: bool = False, reset: np.ndarray | None = None) -> Result:
+    """The torch reference that is written out gate by gate."""
+    weights = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
+
+    def run(inputs: Any, state: Any) -> Any:
+        return explicit.run(weights, inputs, state, batch_first=batch_first, lengths=case.lengths, reset=reset)[:2]
+
+    return _by_autograd(case, weights, run)
+
+
+def _by_autograd(case: Case, weights: dict[str, Any], run: Callable[[Any, Any], Any]) -> Result:
     inputs = to_tensor(case.inputs).requires_grad_()
     state = None if case.state is None else tuple(to_tensor(x).requires_grad_() for x in case.state)
-    if case.lengths is None:
-        outputs, (h_n, c_n) = module(inputs, state)
-    elif configuration.layout == "unbatched":  # which torch cannot pack: the sequence cut at its length
-        outputs, (h_n, c_n) = module(inputs[: case.lengths], state)
-        outputs = nn.functional.pad(outputs, (0, 0, 0, TIME - int(case.lengths)))
-    else:
-        packed = pack_padded_sequence(
-            inputs, to_tensor(case.lengths), batch_first=configuration.batch_first, enforce_sorted=False
-        )
-        packed, (h_n, c_n) = module(packed, state)
-        outputs, _ = pad_packed_sequence(packed, batch_first=configuration.batch_first, total_length=TIME)
+    outputs, (h_n, c_n) = run(inputs, state)
     forward = {"outputs": outputs, "h_n": h_n, "c_n": c_n}
     loss = sum((forward[name].to(torch.float64) * to_tensor(x)).sum() for name, x in case.cotangents.items())
     loss.backward()  # pyright: ignore[reportAttributeAccessIssue]
-    leaves = dict(module.named_parameters()) | {"inputs": inputs}
-    if state is not None:
-        leaves |= {"h_0": state[0], "c_0": state[1]}
-    gradient = {name: leaf.grad for name, leaf in leaves.items()}
+    leaves = weights | {"inputs": inputs} | ({} if state is None else {"h_0": state[0], "c_0": state[1]})
+    # What no step has used has no gradient in torch.
+    gradient = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
     return Result(*({name: to_array(tensor) for name, tensor in group.items()} for group in (forward, gradient)))
 
 

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from lstm_cases import (
     UNOPTIMIZED,
     Case,
     Result,
     assert_group_equal,
+    by_explicit,
     compile_and_run,
     draw_weights,
     value_and_gradient,
@@ -20,8 +20,6 @@ from lstm_cases import (
 import jax_lstm
 from jax_lstm.chunked import chunk_steps, features_first
 from lstm_shared import InputError, LSTMSpec
-from lstm_shared.tensors import to_array, to_tensor
-from torch_lstm import explicit
 
 BATCH = 64  # so that a chunk has few steps
 CHUNK = chunk_steps(BATCH)
@@ -56,20 +54,6 @@ def draw(spec: LSTMSpec, time: int, batch: int, ragged: bool, resetting: bool) -
     return case, rng.random((time, batch)) < 0.2 if resetting else None
 
 
-def by_torch(case: Case, reset: np.ndarray | None) -> Result:
-    """The reference that is written out gate by gate, with autograd's gradients."""
-    leaves = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
-    inputs = to_tensor(case.inputs).requires_grad_()
-    assert case.state is not None
-    h_0, c_0 = (to_tensor(array).requires_grad_() for array in case.state)
-    outputs, (h_n, c_n), _ = explicit.run(leaves, inputs, (h_0, c_0), lengths=case.lengths, reset=reset)
-    forward = {"outputs": outputs, "h_n": h_n, "c_n": c_n}
-    torch.stack([(forward[name] * to_tensor(x)).sum() for name, x in case.cotangents.items()]).sum().backward()
-    leaves |= {"inputs": inputs, "h_0": h_0, "c_0": c_0}
-    gradient = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-    return Result(*({name: to_array(tensor) for name, tensor in group.items()} for group in (forward, gradient)))
-
-
 def by_jax(case: Case, reset: np.ndarray | None, **options: Any) -> Result:
     """The forward pass by itself, as where nothing is differentiated; the gradient with the forward pass it needs."""
 
@@ -87,7 +71,7 @@ def by_jax(case: Case, reset: np.ndarray | None, **options: Any) -> Result:
 
 
 def assert_like_torch(case: Case, reset: np.ndarray | None, **options: Any) -> None:
-    ours, theirs = by_jax(case, reset, **options), by_torch(case, reset)
+    ours, theirs = by_jax(case, reset, **options), by_explicit(case, reset=reset)
     for group in Result._fields:
         assert_group_equal(group, getattr(ours, group), getattr(theirs, group), "float64")
 
@@ -118,6 +102,15 @@ def test_a_single_kernel(kind: str):
     spec, ragged, resetting = KINDS[kind]
     case, reset = draw(spec, 5, 1, ragged, resetting)
     assert_like_torch(case, reset, implementation="single-kernel")
+
+
+@pytest.mark.parametrize("implementation", ["auto", "scan", "chunked", "single-kernel"])
+@pytest.mark.parametrize("kind", ["plain", "bidirectional-projected-2-layer-ragged"])
+def test_no_steps(kind: str, implementation: str):
+    """One sequence without a step, compiled: XLA aborts on a single kernel around an empty loop."""
+    spec, ragged, resetting = KINDS[kind]
+    case, reset = draw(spec, 0, 1, ragged, resetting)
+    assert_like_torch(case, reset, implementation=implementation)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -228,6 +221,20 @@ def test_what_cannot_run_is_refused(options: Any, batch: int, message: str):
     with pytest.raises(InputError) as refused:
         jax_lstm.lstm(weights, np.zeros((4, batch, 5)), **options)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"implementation": "chunked"}, 'implementation="chunked" needs to know the sizes, the inputs have t steps'),
+        ({"recompute": 3}, "recompute needs to know the number of steps, the inputs have t"),
+    ],
+)
+def test_what_needs_to_know_the_sizes_is_not_exported_without(options: Any, message: str):
+    weights = draw_weights(PLAIN)
+    inputs = jax.ShapeDtypeStruct(jax.export.symbolic_shape("t, 1, 5"), jnp.float32)
+    with pytest.raises(InputError, match=message):
+        jax.export.export(jax.jit(lambda inputs: jax_lstm.lstm(weights, inputs, **options)))(inputs)
 
 
 # Memory: what the backward pass keeps, in elements for a step, a row and a hidden unit.

@@ -16,8 +16,8 @@ from lstm_cases import (
     TIME,
     Case,
     Configuration,
-    Result,
     assert_equal,
+    by_explicit,
     by_function,
     by_jax,
     by_torch,
@@ -28,7 +28,6 @@ from lstm_cases import (
 import jax_lstm
 from lstm_parity.compare import compare, eps
 from lstm_shared import LSTMSpec
-from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import explicit
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -47,21 +46,6 @@ FORWARD_ONLY = [
     Configuration(3, False, 0, False),
     Configuration(2, False, 0, True, "unbatched"),
 ]
-
-
-def by_explicit(configuration: Configuration, case: Case, reset: np.ndarray | None = None) -> Result:
-    """The torch reference that is written out gate by gate, with the gradients of autograd."""
-    leaves = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
-    inputs = to_tensor(case.inputs).requires_grad_()
-    state = None if case.state is None else tuple(to_tensor(array).requires_grad_() for array in case.state)
-    outputs, (h_n, c_n), _ = explicit.run(
-        leaves, inputs, state, batch_first=configuration.batch_first, lengths=case.lengths, reset=reset
-    )
-    forward = {"outputs": outputs, "h_n": h_n, "c_n": c_n}
-    sum((forward[name] * to_tensor(array)).sum() for name, array in case.cotangents.items()).backward()
-    leaves |= {"inputs": inputs} | ({} if state is None else dict(zip(("h_0", "c_0"), state, strict=True)))
-    gradient = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
-    return Result(*({name: to_array(tensor) for name, tensor in group.items()} for group in (forward, gradient)))
 
 
 def padding(configuration: Configuration, case: Case) -> np.ndarray:
@@ -88,7 +72,7 @@ def test_padding_reaches_neither_outputs_nor_gradients(configuration: Configurat
 def test_padding_reaches_nothing_in_the_explicit_reference(configuration: Configuration):
     case = draw_case(configuration)
     filled = case._replace(inputs=np.where(padding(configuration, case)[..., None], np.nan, case.inputs))
-    assert_equal(by_explicit(configuration, filled), by_torch(configuration, case), "float64")
+    assert_equal(by_explicit(filled, batch_first=configuration.batch_first), by_torch(configuration, case), "float64")
 
 
 @pytest.mark.parametrize("filler", [0.0, np.nan], ids=str)
@@ -97,7 +81,7 @@ def test_length_0_beside_other_lengths(configuration: Configuration, filler: flo
     case = draw_case(configuration)._replace(lengths=np.array([0, 4]))
     case = case._replace(inputs=np.where(padding(configuration, case)[..., None], filler, case.inputs))
     ours = by_jax(by_function(configuration), case)
-    assert_equal(ours, by_explicit(configuration, case), "float64")
+    assert_equal(ours, by_explicit(case, batch_first=configuration.batch_first), "float64")
     for last, first in zip((ours.forward["h_n"], ours.forward["c_n"]), case.state, strict=True):
         np.testing.assert_array_equal(last[:, 0], first[:, 0])
     np.testing.assert_array_equal(ours.gradient["h_0"][:, 0], case.cotangents["h_n"][:, 0])
@@ -137,7 +121,7 @@ def test_nothing_to_do_keeps_the_initial_state(bidirectional: bool, batch_first:
     )
     configuration = Configuration(2, bidirectional, 3, True, "batch-first" if batch_first else "time-first")
     ours = by_jax(by_function(configuration), case)
-    assert_equal(ours, by_explicit(configuration, case), "float64")
+    assert_equal(ours, by_explicit(case, batch_first=configuration.batch_first), "float64")
     assert ours.forward["outputs"].shape == (*leading, spec.output_size)
     for name, first in zip(("h", "c"), case.state, strict=True):
         np.testing.assert_array_equal(ours.forward[f"{name}_n"], first)
@@ -232,7 +216,7 @@ def test_a_reset_starts_every_layer_anew(configuration: Configuration, lengths: 
     episodes = in_episodes(configuration, case, RESET)
     rows = compare("reset", ours.forward, episodes, dtype="float64", sides=("jax", "torch"), allowed=ALLOWED)
     assert all(row.ok for row in rows), rows
-    assert_equal(ours, by_explicit(configuration, case, reset), "float64")
+    assert_equal(ours, by_explicit(case, batch_first=configuration.batch_first, reset=reset), "float64")
 
 
 @pytest.mark.usefixtures("x64")
@@ -317,7 +301,7 @@ def test_the_traces_of_nothing_are_equal(shape: tuple[int, int]):
 @every_selected
 def test_the_explicit_reference_is_torch_nn_lstm(configuration: Configuration):
     case = draw_case(configuration)
-    assert_equal(by_explicit(configuration, case), by_torch(configuration, case), "float64")
+    assert_equal(by_explicit(case, batch_first=configuration.batch_first), by_torch(configuration, case), "float64")
 
 
 @pytest.mark.usefixtures("x64")

@@ -18,8 +18,8 @@ RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrence.py", "jax_lstm/stack.py", "jax
 FAULTS = {
     "two gates exchanged": (
         RECURRENCE,
-        "input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=-1)",
-        "input_gate, candidate, forget_gate, output_gate = jnp.split(gates, 4, axis=-1)",
+        "input_gate, forget_gate, candidate, output_gate = activate(gates, axis=-1)",
+        "input_gate, candidate, forget_gate, output_gate = activate(gates, axis=-1)",
         "first apart in layer 0, forward direction, step 0, forget gate",
     ),
     "bias_hh dropped in the reverse direction of layer 1": (
