@@ -10,9 +10,10 @@ from jaxtyping import Array, ArrayLike
 
 from jax_lstm.implementations import IMPLEMENTATIONS, Sizes
 from jax_lstm.recurrence import Masks, Product
-from lstm_shared.describe import LSTMSpec, describe_as
+from lstm_shared.describe import describe_as
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole, require_sequence
+from lstm_shared.specs import LSTMSpec
 
 
 class Call(NamedTuple):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.recurrence import DirectionWeights, Product, lstm_step
-from lstm_shared.describe import CellSpec, describe_as
+from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_cell_inputs
+from lstm_shared.specs import CellSpec
 
 
 def lstm_cell(

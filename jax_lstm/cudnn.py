@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax.experimental import rnn
 from jaxtyping import Array, Float, Int
 
-from lstm_shared.describe import LSTMSpec
 from lstm_shared.errors import InputError
+from lstm_shared.specs import LSTMSpec
 
 
 def require_cudnn(

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.stack import lstm
-from lstm_shared.describe import ForecasterSpec, describe_as
+from lstm_shared.describe import describe_as
+from lstm_shared.specs import ForecasterSpec
 
 
 def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options: Any) -> Float[Array, "*batch output"]:

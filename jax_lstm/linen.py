@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.stack import lstm
-from lstm_shared.describe import LSTMSpec, require_spec
+from lstm_shared.describe import require_spec
+from lstm_shared.specs import LSTMSpec
 
 
 class LSTM(nn.Module):

@@ -9,7 +9,8 @@ from jaxtyping import Array, ArrayLike
 
 from jax_lstm.linen import uniform_initializer
 from jax_lstm.stack import lstm
-from lstm_shared.describe import LSTMSpec, describe_as
+from lstm_shared.describe import describe_as
+from lstm_shared.specs import LSTMSpec
 
 
 class LSTM(nnx.Module):

@@ -13,7 +13,8 @@ import torch
 
 import jax_lstm
 import torch_lstm
-from lstm_shared.describe import ByHandSpec, describe
+from lstm_shared.describe import describe
+from lstm_shared.specs import ByHandSpec
 from lstm_shared.tensors import to_array, to_tensor
 from lstm_shared.traces import ByHandTrace
 from lstm_shared.training import FitResult

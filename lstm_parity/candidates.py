@@ -16,9 +16,10 @@ import torch
 
 from lstm_parity.cases import Case, Observation
 from lstm_parity.devices import full_precision
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, in_words
 from lstm_shared.errors import InputError
-from lstm_shared.layouts import LAYOUTS, to_layout
+from lstm_shared.layout_table import LAYOUTS
+from lstm_shared.layouts import to_layout
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, in_words
 from lstm_shared.tensors import to_array, to_tensor
 
 Framework = Literal["numpy", "jax", "torch"]

@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 
 from lstm_parity.cases import Case, make_case
-from lstm_shared.describe import ByHandSpec, ForecasterSpec, in_words
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import read_arrays, write_file
+from lstm_shared.specs import ByHandSpec, ForecasterSpec, in_words
 
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 _GROUPS = ("weights", "state", "cotangents")

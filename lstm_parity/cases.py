@@ -8,9 +8,10 @@ import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_shared.by_hand import COMPANY_PRICES
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec, describe, in_words
+from lstm_shared.describe import describe
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec, in_words
 
 # What a backend computed: stage -> name -> array, in the order of computation. Stages are "forward", "loss",
 # "gradient" and "adam"; in the last the arrays have the steps as their first axis.

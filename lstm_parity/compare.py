@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 
-from lstm_shared.describe import ByHandSpec, Spec
+from lstm_shared.specs import ByHandSpec, Spec
 
 if TYPE_CHECKING:
     from lstm_parity.location import Location

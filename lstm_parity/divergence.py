@@ -8,7 +8,7 @@ from lstm_parity.compare import Row
 from lstm_parity.gate_traces import trace_both
 from lstm_parity.location import Location, locate
 from lstm_parity.output_location import GradientLocation, OutputLocation, locate_gradient, locate_outputs
-from lstm_shared.describe import CellSpec, LSTMSpec
+from lstm_shared.specs import CellSpec, LSTMSpec
 
 _STAGES = ("forward", "gradient")  # a loss is one number, and what Adam does to a weight begins in its gradient
 

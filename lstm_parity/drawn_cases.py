@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies
 
 from lstm_parity.cases import Case, make_case
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 # Hypothesis mixes constants that it finds in loaded modules into what it draws. It leaves those below 100 alone, so
 # within 0..99 a seed gives the same cases whatever else is loaded.

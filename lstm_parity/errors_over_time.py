@@ -10,7 +10,7 @@ from lstm_parity.candidates import Candidate, observe
 from lstm_parity.cases import Case, make_case
 from lstm_parity.compare import eps, factor, group_scale
 from lstm_parity.gate_traces import trace_both
-from lstm_shared.describe import ByHandSpec, ForecasterSpec
+from lstm_shared.specs import ByHandSpec, ForecasterSpec
 
 _DTYPE = "float32"  # in which something is to be seen: float64 differences are mostly zero
 

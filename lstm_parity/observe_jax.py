@@ -13,7 +13,7 @@ from lstm_parity.by_operation import by_operation
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
 from lstm_parity.devices import full_precision, jax_devices
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 Forward = Callable[[Any, Any, Any], dict[str, Any]]
 

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import LEARNING_RATE
 from lstm_parity.devices import full_precision
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.dictionaries import by_hand_to_lstm
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import to_torch
 from torch_lstm.explicit import run

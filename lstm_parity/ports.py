@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lstm_shared.describe import LSTMSpec
+from lstm_shared.specs import LSTMSpec
 
 GATES = ("input", "forget", "candidate", "output")
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")

@@ -10,11 +10,12 @@ import numpy as np
 from lstm_parity.compare import eps, factor, magnitude
 from lstm_parity.ports import Port, simulate
 from lstm_parity.search import Observed, precision_tolerance
-from lstm_shared.describe import ByHandSpec, CellSpec, LSTMSpec, Spec, describe, in_words
+from lstm_shared.describe import describe
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import not_finite
 from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
+from lstm_shared.specs import ByHandSpec, CellSpec, LSTMSpec, Spec, in_words
 from lstm_shared.tensors import to_array
 
 Pair = tuple[np.ndarray, np.ndarray]

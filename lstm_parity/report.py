@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lstm_parity.compare import Row
+from lstm_parity.tables import table_of_numbers
 
 
 @dataclass(frozen=True)
@@ -119,22 +120,10 @@ class Report:
 
 def _table(dtype: str, sides: tuple[str, str], rows: list[Row]) -> Table:
     exact = any(row.errors is not None for row in rows)
-    title = f"{dtype}, {sides[0]} against {sides[1]}"
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-        collapse_padding=True,
-    )
     # With the distances from the truth there is no room for the tolerance itself; it is difference / used.
     columns = ["difference", *([] if exact else ["allowed"]), "used", "relative"]
     columns += [f"{side} off" for side in sides] if exact else []
-    table.add_column("array", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = table_of_numbers(f"{dtype}, {sides[0]} against {sides[1]}", "array", columns)
     for row in rows:
         cells = describe_row(row)
         numbers = [cells[column] for column in columns if column in cells]

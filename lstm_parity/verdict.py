@@ -16,8 +16,8 @@ from lstm_parity.devices import has_float64, require_devices
 from lstm_parity.divergence import with_location
 from lstm_parity.environment import environment
 from lstm_parity.report import Report
-from lstm_shared.describe import ByHandSpec
 from lstm_shared.dictionaries import by_hand_to_lstm
+from lstm_shared.specs import ByHandSpec
 
 VERDICT_DTYPE = "float64"
 

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 
 from lstm_parity.ports import GATES, PARTS
-from lstm_shared.describe import LSTMSpec
+from lstm_shared.specs import LSTMSpec
 
 Parts = dict[str, np.ndarray]
 Change = Callable[[Parts], Parts | None]

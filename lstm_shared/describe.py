@@ -7,105 +7,14 @@ The dictionary is the model: nothing else describes it. Only names, shapes and d
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.errors import OtherCellError, WeightsError
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Shapes, Spec, in_words, known
 
-Shapes = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class ByHandSpec:
-    """The LSTM by hand: twelve scalars, one price a day."""
-
-    kind: ClassVar[str] = "by-hand"
-
-    @property
-    def shapes(self) -> Shapes:
-        """Name -> shape of every weight."""
-        return dict.fromkeys(BY_HAND, ())
-
-
-@dataclass(frozen=True)
-class LSTMSpec:
-    """What ``torch.nn.LSTM`` calls by these names; the dictionary is its ``state_dict()``."""
-
-    kind: ClassVar[str] = "LSTM"
-    input_size: int
-    hidden_size: int
-    num_layers: int = 1
-    bias: bool = True
-    bidirectional: bool = False
-    proj_size: int = 0
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """The suffixes of the weight names, one for each direction."""
-        return ("", "_reverse") if self.bidirectional else ("",)
-
-    @property
-    def state_size(self) -> int:
-        """Features of ``h``: the projection's size if there is one, else the hidden size."""
-        return self.proj_size or self.hidden_size
-
-    @property
-    def output_size(self) -> int:
-        """Features of the outputs: ``state_size`` for each direction."""
-        return self.state_size * len(self.directions)
-
-    @property
-    def shapes(self) -> Shapes:
-        """Name -> shape of every weight, in the order of ``torch.nn.LSTM.state_dict()``."""
-        shapes: Shapes = {}
-        for layer in range(self.num_layers):
-            for suffix in self.directions:
-                columns = self.input_size if layer == 0 else self.output_size
-                shapes[f"weight_ih_l{layer}{suffix}"] = (4 * self.hidden_size, columns)
-                shapes[f"weight_hh_l{layer}{suffix}"] = (4 * self.hidden_size, self.state_size)
-                if self.bias:
-                    shapes[f"bias_ih_l{layer}{suffix}"] = (4 * self.hidden_size,)
-                    shapes[f"bias_hh_l{layer}{suffix}"] = (4 * self.hidden_size,)
-                if self.proj_size:
-                    shapes[f"weight_hr_l{layer}{suffix}"] = (self.proj_size, self.hidden_size)
-        return shapes
-
-
-@dataclass(frozen=True)
-class CellSpec:
-    """``torch.nn.LSTMCell``: one step of one layer."""
-
-    kind: ClassVar[str] = "LSTM cell"
-    input_size: int
-    hidden_size: int
-    bias: bool = True
-
-    @property
-    def shapes(self) -> Shapes:
-        """Name -> shape of every weight."""
-        layer = LSTMSpec(self.input_size, self.hidden_size, bias=self.bias).shapes
-        return {name.removesuffix("_l0"): shape for name, shape in layer.items()}
-
-
-@dataclass(frozen=True)
-class ForecasterSpec:
-    """An LSTM (names prefixed ``lstm.``) and a linear head on its last output (``fc.weight``, ``fc.bias``)."""
-
-    kind: ClassVar[str] = "forecaster"
-    lstm: LSTMSpec
-    output_size: int
-
-    @property
-    def shapes(self) -> Shapes:
-        """Name -> shape of every weight."""
-        shapes = {f"lstm.{name}": shape for name, shape in self.lstm.shapes.items()}
-        return shapes | {"fc.weight": (self.output_size, self.lstm.output_size), "fc.bias": (self.output_size,)}
-
-
-Spec = ByHandSpec | LSTMSpec | CellSpec | ForecasterSpec
 Kind = TypeVar("Kind", LSTMSpec, CellSpec, ForecasterSpec)
 
 _EXPECTED: dict[type, str] = {
@@ -287,7 +196,7 @@ def _shapes(weights: Mapping[str, Any]) -> Shapes:
 def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
     shapes = _shapes(weights)
     problems = [
-        f"{name} is missing: {in_words(spec)} has it, with shape {_known(shape)}"
+        f"{name} is missing: {in_words(spec)} has it, with shape {known(shape)}"
         for name, shape in spec.shapes.items()
         if name not in shapes
     ]
@@ -295,7 +204,7 @@ def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
         if name not in spec.shapes:
             problems.append(f"{name} is unexpected: {in_words(spec)} has no such weight")
         elif shape != spec.shapes[name]:
-            problems.append(f"{name} has shape {shape}, expected {_known(spec.shapes[name])}: {_why(name, spec)}")
+            problems.append(f"{name} has shape {shape}, expected {known(spec.shapes[name])}: {_why(name, spec)}")
         elif 0 in shape:
             problems.append(f"{name} has shape {shape}: a size of 0 holds no weights")
     for name, value in weights.items():
@@ -319,25 +228,6 @@ def _why(name: str, spec: Spec) -> str:
     first = "_l" not in name or "_l0" in name
     columns = "features of h" if "weight_hh" in name else "input_size" if first else "features of the layer below"
     return f"(4·hidden_size, {columns}), with {in_words(spec)}"
-
-
-def in_words(spec: Spec) -> str:
-    """A model and its sizes as part of a sentence; a size that could not be read is ``?``."""
-    if isinstance(spec, ByHandSpec):
-        return "the by-hand model"
-    if isinstance(spec, ForecasterSpec):
-        return f"a forecaster of output size {_known(spec.output_size)} over {in_words(spec.lstm)}"
-    sizes = f"input_size {_known(spec.input_size)}, hidden_size {_known(spec.hidden_size)}"
-    if isinstance(spec, CellSpec):
-        return f"an LSTM cell of {sizes}"
-    projection = f", proj_size {spec.proj_size}" if spec.proj_size else ""
-    direction = "bidirectional" if spec.bidirectional else "unidirectional"
-    return f"a {spec.num_layers}-layer {direction} LSTM of {sizes}{projection}"
-
-
-def _known(size: int | tuple[int, ...]) -> str:
-    """A size or a shape, with ? for what no array tells."""
-    return re.sub(r"\b0\b", "?", str(size))
 
 
 def _nothing_known(weights: Mapping[str, Any]) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.describe import LSTMSpec, describe, require_by_hand
+from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
+from lstm_shared.specs import LSTMSpec
 
 
 def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:

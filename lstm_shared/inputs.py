@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_shared.describe import LSTMSpec
 from lstm_shared.errors import InputError
+from lstm_shared.specs import LSTMSpec
 
 Shape = tuple[int, ...]
 

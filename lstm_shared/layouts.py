@@ -1,146 +1,24 @@
-"""One LSTM layer as other frameworks keep it: names, shapes, gate order, biases.
+"""One LSTM layer from PyTorch's dictionary to another framework's tree and back.
 
-A layout is a row of the table below, and PyTorch's own is one more row: converting is reading the four parts (input
+A layout is a row of ``layout_table``, and PyTorch's own is one more row: converting is reading the four parts (input
 kernel, recurrent kernel, two biases) by one row and writing them by another.
-
-Written from the code of flax 0.12.8, dm-haiku 0.0.17, equinox 0.13.8, keras 3.15.1 and onnx 1.23.2 (LSTM-22); the
-tests run every row against the packages themselves. ``linear-gates`` is the textbook cell, one ``torch.nn.Linear`` a
-gate on the concatenation (input, hidden state).
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.layout_table import LAYOUT_TABLE, LAYOUTS, WIDTHS, Axis, Layout
+from lstm_shared.trees import flatten_tree, unflatten_tree
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 TORCH_GATES = "ifgo"  # input, forget, candidate, output: the order of torch.nn.LSTM's rows
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 TORCH_NAME = re.compile(r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))(?P<ending>|_l\d+(?:_reverse)?)")
-
-
-class Axis(NamedTuple):
-    """The length of one axis: so many times the hidden size, so many times the input size, and so many more."""
-
-    hidden: int = 0
-    input: int = 0
-    more: int = 0
-
-    def __add__(self, other: Any) -> "Axis":
-        return Axis(*(mine + its for mine, its in zip(self, other, strict=True)))
-
-    def length(self, hidden_size: int, input_size: int) -> int:
-        return self.hidden * hidden_size + self.input * input_size + self.more
-
-    def __str__(self) -> str:
-        hidden = f"{self.hidden}·hidden" if self.hidden > 1 else "hidden" * self.hidden
-        return " + ".join(filter(None, ["input" * self.input, hidden, str(self.more or "")]))
-
-
-WIDTHS = {"weight_ih": Axis(input=1), "weight_hh": Axis(hidden=1)}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How one cell keeps its weights.
-
-    Attributes:
-        gates: the order of the gates, in torch's letters.
-        arrays: names of arrays -> the parts they hold, side by side. Four names hold one gate each, in the order of
-            ``gates``; one name holds all of them, one below the other. ``bias`` is the sum of both biases.
-        input_first: kernels are (input, output), as for ``x @ kernel``; otherwise (output, input), as torch has them.
-        direction_axis: every array has a leading axis of length 1, for the direction.
-        forget_offset: what the forward pass itself adds to the forget gate.
-        bias_optional: the cell has a form without biases.
-    """
-
-    gates: str
-    arrays: dict[str, str]
-    input_first: bool = False
-    direction_axis: bool = False
-    forget_offset: float = 0.0
-    bias_optional: bool = False
-
-    def entries(self) -> Iterator[tuple[list[str], list[str], tuple[Axis, ...]]]:
-        """Names, the parts they hold, and the shape of each, row by row."""
-        for names, parts in self.arrays.items():
-            names, parts = names.split(), parts.split()
-            rows = Axis(hidden=4 // len(names))
-            if parts[0] in WIDTHS:
-                shape = (rows, sum((WIDTHS[part] for part in parts), Axis()))
-            else:
-                shape = (sum((rows for _ in parts), Axis()),)
-            yield names, parts, (Axis(more=1),) * self.direction_axis + (shape[::-1] if self.input_first else shape)
-
-
-LAYOUT_TABLE: dict[str, Layout] = {
-    # flax.linen.LSTMCell and OptimizedLSTMCell, variables["params"]. The h side alone has biases.
-    "flax-linen": Layout(
-        gates="ifgo",
-        arrays={
-            "ii/kernel if/kernel ig/kernel io/kernel": "weight_ih",
-            "hi/kernel hf/kernel hg/kernel ho/kernel": "weight_hh",
-            "hi/bias hf/bias hg/bias ho/bias": "bias",
-        },
-        input_first=True,
-    ),
-    # flax.nnx.LSTMCell: an attribute cannot be called `if`.
-    "flax-nnx": Layout(
-        gates="ifgo",
-        arrays={
-            "ii/kernel if_/kernel ig/kernel io/kernel": "weight_ih",
-            "hi/kernel hf/kernel hg/kernel ho/kernel": "weight_hh",
-            "hi/bias hf/bias hg/bias ho/bias": "bias",
-        },
-        input_first=True,
-    ),
-    # flax.nnx.OptimizedLSTMCell: not the tree of nnx.LSTMCell, whatever its docstring says.
-    "flax-nnx-optimized": Layout(
-        gates="ifgo",
-        arrays={"dense_i/kernel": "weight_ih", "dense_h/kernel": "weight_hh", "dense_h/bias": "bias"},
-        input_first=True,
-    ),
-    # haiku.LSTM, params["lstm/linear"] (the module's name before the slash): sigmoid(f + 1) in the forward pass.
-    "haiku": Layout(
-        gates="igfo",
-        arrays={"w": "weight_ih weight_hh", "b": "bias"},
-        input_first=True,
-        forget_offset=1.0,
-    ),
-    # equinox.nn.LSTMCell, its array fields.
-    "equinox": Layout(
-        gates="ifgo",
-        arrays={"weight_ih": "weight_ih", "weight_hh": "weight_hh", "bias": "bias"},
-        bias_optional=True,
-    ),
-    # keras.layers.LSTMCell, the names of its variables. Its forget bias of 1 is an initial value: nothing to undo.
-    "keras": Layout(
-        gates="ifgo",
-        arrays={"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias"},
-        input_first=True,
-        bias_optional=True,
-    ),
-    # The ONNX operator LSTM, its inputs of those names: the one layout here that keeps both biases.
-    "onnx": Layout(
-        gates="iofg",
-        arrays={"W": "weight_ih", "R": "weight_hh", "B": "bias_ih bias_hh"},
-        direction_axis=True,
-        bias_optional=True,
-    ),
-    "linear-gates": Layout(
-        gates="figo",
-        arrays={
-            "Wf.weight Wi.weight Wc.weight Wo.weight": "weight_ih weight_hh",
-            "Wf.bias Wi.bias Wc.bias Wo.bias": "bias",
-        },
-    ),
-}
-LAYOUTS: tuple[str, ...] = tuple(LAYOUT_TABLE)
 
 
 def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, reverse: bool = False) -> dict[str, Any]:
@@ -222,57 +100,6 @@ def from_layout(
     parts = _read(flatten_tree(tree), _find_layout(layout))
     weights = _write(parts, _torch_layout(_ending(layer, reverse)))
     return {name: weights[name] for name in weights if name.startswith(tuple(parts))}
-
-
-def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested dictionary as a flat one, names joined with "/", as .safetensors and .npz files hold it.
-
-    Raises:
-        WeightsError: a name that would not come back from ``unflatten_tree`` (not a string, empty, or with a "/" in
-            it), or a branch with nothing in it.
-    """
-    if not isinstance(tree, Mapping):
-        raise WeightsError(f"expected a dictionary of arrays, got {type(tree).__name__}")
-    leaves = [(path, leaf) for path, leaf in _leaves(tree) if path]
-    rule = 'a name is a string, not empty and without "/"'
-    WeightsError.raise_any(
-        [
-            f"{list(path)}: {rule}"
-            for path, _ in leaves
-            if not all(isinstance(n, str) and n and "/" not in n for n in path)
-        ]
-        + [f"{list(path)}: an empty branch" for path, leaf in leaves if isinstance(leaf, Mapping)]
-    )
-    return {"/".join(path): leaf for path, leaf in leaves}
-
-
-def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested dictionary that ``flatten_tree`` made flat.
-
-    Raises:
-        WeightsError: a name with an empty piece, or a name that is both an array and a branch ("a" beside "a/b").
-    """
-    WeightsError.raise_any(
-        [f'{name!r}: an empty name before, between or after "/"' for name in flat if "" in name.split("/")]
-        + [f"{name}: both an array and a branch" for name in flat if any(n.startswith(f"{name}/") for n in flat)]
-    )
-    tree: dict[str, Any] = {}
-    for name, array in flat.items():
-        *branches, leaf = name.split("/")
-        branch = tree
-        for piece in branches:
-            branch = branch.setdefault(piece, {})
-        branch[leaf] = array
-    return tree
-
-
-def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(path, what is there), where an empty branch counts as a leaf."""
-    if isinstance(tree, Mapping) and tree:
-        for name, below in tree.items():
-            yield from _leaves(below, (*path, name))
-    else:
-        yield path, tree
 
 
 def _find_layout(layout: str) -> Layout:

@@ -14,7 +14,7 @@ from lstm_parity.compare import Row, compare, eps, factor, group_scale
 from lstm_parity.location import Location
 from lstm_parity.report import Report
 from lstm_shared import BY_HAND, InputError, WeightsError
-from lstm_shared.describe import ByHandSpec
+from lstm_shared.specs import ByHandSpec
 
 GATES = ("lr", "pr", "p", "o")
 WEIGHTS = dict(zip(BY_HAND, np.random.default_rng(11).standard_normal(12), strict=True))

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from lstm_shared import BY_HAND, CellSpec, ForecasterSpec, LSTMSpec, WeightsError, describe, init_by_hand, init_lstm
-from lstm_shared.describe import ByHandSpec, require_by_hand
+from lstm_shared.describe import require_by_hand
+from lstm_shared.specs import ByHandSpec
 
 
 def problems(weights) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from lstm_shared import (
     init_forecaster,
     init_lstm,
 )
-from lstm_shared.describe import ByHandSpec, model_candidates, under_prefix
+from lstm_shared.describe import model_candidates, under_prefix
+from lstm_shared.specs import ByHandSpec
 
 
 class Head(nn.Module):

@@ -25,7 +25,7 @@ from lstm_shared import (
     init_forecaster,
     init_lstm,
 )
-from lstm_shared.describe import ByHandSpec
+from lstm_shared.specs import ByHandSpec
 
 KINDS = (ByHandSpec, LSTMSpec, CellSpec, ForecasterSpec)
 RNG = np.random.default_rng(0)

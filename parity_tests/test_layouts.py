@@ -22,7 +22,9 @@ import torch
 from flax import linen, nnx
 
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.layouts import LAYOUTS, flatten_tree, from_layout, to_layout, unflatten_tree
+from lstm_shared.layout_table import LAYOUTS
+from lstm_shared.layouts import from_layout, to_layout
+from lstm_shared.trees import flatten_tree, unflatten_tree
 
 TIME, BATCH, INPUT, HIDDEN = 5, 2, 3, 4
 KEY = 7

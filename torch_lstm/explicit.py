@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lstm_shared.describe import LSTMSpec, describe_as
+from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_sequence
+from lstm_shared.specs import LSTMSpec
 from lstm_shared.tensors import to_tensor
 from lstm_shared.traces import LSTMTrace
 

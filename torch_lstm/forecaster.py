@@ -7,8 +7,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from lstm_shared.describe import ForecasterSpec, describe_as
+from lstm_shared.describe import describe_as
 from lstm_shared.errors import InputError
+from lstm_shared.specs import ForecasterSpec
 from lstm_shared.tensors import to_tensor
 
 

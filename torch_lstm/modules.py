@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from lstm_shared.describe import ByHandSpec, CellSpec, ForecasterSpec, describe, under_prefix
+from lstm_shared.describe import describe, under_prefix
+from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm.by_hand import LSTMByHand
 from torch_lstm.forecaster import Forecaster

@@ -16,8 +16,9 @@ from jax import lax
 from lstm_parity.benchmark.cases import BenchCase
 from lstm_parity.benchmark.contenders_jax import programs
 from lstm_parity.benchmark.programs import Program
-from lstm_shared.describe import LSTMSpec, describe
+from lstm_shared.describe import describe
 from lstm_shared.layouts import from_layout, to_layout
+from lstm_shared.specs import LSTMSpec
 
 # layer(tree of one cell, inputs (time, batch, features)) -> outputs (time, batch, hidden_size)
 Layer = Callable[[Any, Any], Any]

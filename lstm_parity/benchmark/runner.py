@@ -21,8 +21,8 @@ from lstm_parity.benchmark.processes import Process, WorkerError
 from lstm_parity.benchmark.record import Record
 from lstm_shared.errors import InputError
 from lstm_shared.files import read_arrays
-from lstm_shared.layouts import unflatten_tree
 from lstm_shared.progress import progress_bar
+from lstm_shared.trees import unflatten_tree
 
 # A contender's process by its name, and the measurements of one case in one mode likewise.
 Processes = Mapping[str, Process]

@@ -11,6 +11,7 @@ from lstm_parity.benchmark.contenders import CONTENDERS, OURS, REFERENCE
 from lstm_parity.benchmark.measurements import Measurement
 from lstm_parity.benchmark.record import Record
 from lstm_parity.benchmark.summary import Ratio, against_reference, as_times, ours_against, pays_off, strongest
+from lstm_parity.tables import table_of_numbers
 
 # Of the widest table, in characters.
 WIDTH = 110
@@ -71,18 +72,7 @@ def markdown(record: Record) -> str:
 
 
 def _table(title: str, mode: str, group: Mapping[str, Measurement]) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("contender", no_wrap=True)
-    for column in _COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = table_of_numbers(title, "contender", _COLUMNS)
     timed = [one for one in group.values() if one.rounds]
     for one in sorted(timed, key=lambda one: sorted(one.a_step)[len(one.a_step) // 2]):
         table.add_row(one.contender, *_figures(one, group, mode), style="bold" if one.contender == OURS else "")

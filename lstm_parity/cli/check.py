@@ -108,8 +108,9 @@ def check(
 
     from lstm_parity.verdict import check as compare
     from lstm_shared.by_hand import PUBLISHED_INIT
-    from lstm_shared.describe import CellSpec, describe, in_words
+    from lstm_shared.describe import describe
     from lstm_shared.files import write_file
+    from lstm_shared.specs import CellSpec, in_words
 
     weights: Mapping[str, Any] = PUBLISHED_INIT
     if file is not None:

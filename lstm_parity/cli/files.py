@@ -92,15 +92,16 @@ def convert(
     """
     from lstm_shared import layouts
     from lstm_shared.files import load, save
+    from lstm_shared.trees import flatten_tree, unflatten_tree
 
     if from_layout is None and to_layout is None:
         refuse_options(context, "needs --from or --to", "layer", "reverse")
     require_outputs(weights=target)
     arrays = load(source, prefix)
     if from_layout is not None:
-        tree = layouts.unflatten_tree(arrays)
+        tree = unflatten_tree(arrays)
         arrays = layouts.from_layout(tree, from_layout, layer=layer, reverse=reverse)
     if to_layout is not None:
-        arrays = layouts.flatten_tree(layouts.to_layout(arrays, to_layout, layer=layer, reverse=reverse))
+        arrays = flatten_tree(layouts.to_layout(arrays, to_layout, layer=layer, reverse=reverse))
     save(target, arrays)
     typer.echo(f"{target}: {len(arrays)} arrays")

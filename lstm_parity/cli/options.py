@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lstm_shared.describe import Spec, describe, model_candidates, require_by_hand
+from lstm_shared.describe import describe, model_candidates, require_by_hand
 from lstm_shared.errors import InputError, ReportedError, WeightsError
 from lstm_shared.files import load, read_arrays, require_weights_name, require_writable, write_file
+from lstm_shared.specs import Spec
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file as JSON.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture into this .png, .svg or .pdf.")]

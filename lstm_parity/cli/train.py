@@ -206,8 +206,8 @@ def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num
 
 
 def _load_forecaster(path: Path) -> "Mapping[str, Any]":
-    from lstm_shared.describe import ForecasterSpec, in_words
     from lstm_shared.errors import WeightsError
+    from lstm_shared.specs import ForecasterSpec, in_words
 
     _, weights, spec = load_model(path, None)
     if not isinstance(spec, ForecasterSpec):

@@ -1,0 +1,57 @@
+"""Nested dictionaries of arrays, as other frameworks keep them, and the flat ones that files hold."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lstm_shared.errors import WeightsError
+
+
+def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested dictionary as a flat one, names joined with "/", as .safetensors and .npz files hold it.
+
+    Raises:
+        WeightsError: a name that would not come back from ``unflatten_tree`` (not a string, empty, or with a "/" in
+            it), or a branch with nothing in it.
+    """
+    if not isinstance(tree, Mapping):
+        raise WeightsError(f"expected a dictionary of arrays, got {type(tree).__name__}")
+    leaves = [(path, leaf) for path, leaf in _leaves(tree) if path]
+    rule = 'a name is a string, not empty and without "/"'
+    WeightsError.raise_any(
+        [
+            f"{list(path)}: {rule}"
+            for path, _ in leaves
+            if not all(isinstance(n, str) and n and "/" not in n for n in path)
+        ]
+        + [f"{list(path)}: an empty branch" for path, leaf in leaves if isinstance(leaf, Mapping)]
+    )
+    return {"/".join(path): leaf for path, leaf in leaves}
+
+
+def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested dictionary that ``flatten_tree`` made flat.
+
+    Raises:
+        WeightsError: a name with an empty piece, or a name that is both an array and a branch ("a" beside "a/b").
+    """
+    WeightsError.raise_any(
+        [f'{name!r}: an empty name before, between or after "/"' for name in flat if "" in name.split("/")]
+        + [f"{name}: both an array and a branch" for name in flat if any(n.startswith(f"{name}/") for n in flat)]
+    )
+    tree: dict[str, Any] = {}
+    for name, array in flat.items():
+        *branches, leaf = name.split("/")
+        branch = tree
+        for piece in branches:
+            branch = branch.setdefault(piece, {})
+        branch[leaf] = array
+    return tree
+
+
+def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """(path, what is there), where an empty branch counts as a leaf."""
+    if isinstance(tree, Mapping) and tree:
+        for name, below in tree.items():
+            yield from _leaves(below, (*path, name))
+    else:
+        yield path, tree
