@@ -44,7 +44,7 @@ def with_backward(
     def _(save: bool, primals: Any, tangents: Any) -> Any:
         moving, constants = primals
         outputs, saved = run(True, moving, constants)
-        tangent = linear_map(in_forward_mode, in_reverse_mode, (moving, constants, saved), tangents[0])
+        tangent = linear_map(in_forward_mode, in_reverse_mode, (moving, constants, saved), tangents[0], outputs)
         if not save:
             return (outputs, None), (tangent, None)
         # Only ``run_backward`` reads what is saved, and its rule looks at ``moving`` alone.
@@ -84,6 +84,7 @@ def linear_map(
     transpose: Callable[[Any, Any], Any],
     residuals: Any,
     arguments: Any,
+    like: Any,
 ) -> Any:
     """``forward(residuals, arguments)``, which must be linear in ``arguments``.
 
@@ -93,10 +94,12 @@ def linear_map(
             and compiled as the ordinary JAX code that it is.
         residuals: a pytree of arrays.
         arguments: a pytree of floating arrays.
+        like: arrays of the outputs' structure, shapes and dtypes. Asking ``forward`` for them would trace it, several
+            times over, where only ``transpose`` will run.
     """
     flat_residuals, residuals_tree = jax.tree.flatten(residuals)
     flat_arguments, arguments_tree = jax.tree.flatten(arguments)
-    outputs_tree = jax.tree.structure(jax.eval_shape(forward, residuals, arguments))
+    flat_like, outputs_tree = jax.tree.flatten(like)
 
     def flat_forward(residuals: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         return jax.tree.leaves(forward(residuals_tree.unflatten(residuals), arguments_tree.unflatten(arguments)))
@@ -110,6 +113,7 @@ def linear_map(
         forward=flat_forward,
         transpose=flat_transpose,
         residuals=len(flat_residuals),
+        types=tuple(ShapedArray(array.shape, array.dtype) for array in flat_like),
     )
     return outputs_tree.unflatten(outputs)
 
@@ -119,21 +123,20 @@ _linear_map.multiple_results = True
 
 
 @_linear_map.def_impl
-def _call(*operands: Any, forward: Any, transpose: Any, residuals: int) -> list[Any]:
+def _call(*operands: Any, forward: Any, transpose: Any, residuals: int, types: Any) -> list[Any]:
     return forward(operands[:residuals], operands[residuals:])
 
 
 @_linear_map.def_abstract_eval
-def _output_types(*operands: Any, forward: Any, transpose: Any, residuals: int) -> list[Any]:
-    outputs = jax.eval_shape(forward, operands[:residuals], operands[residuals:])
-    return [ShapedArray(output.shape, output.dtype) for output in outputs]
+def _output_types(*operands: Any, forward: Any, transpose: Any, residuals: int, types: Any) -> list[Any]:
+    return list(types)
 
 
 mlir.register_lowering(_linear_map, mlir.lower_fun(_call, multiple_results=True))
 
 
-def _jvp(primals: Any, tangents: Any, *, forward: Any, transpose: Any, residuals: int) -> tuple[Any, Any]:
-    bind = partial(_linear_map.bind, forward=forward, transpose=transpose, residuals=residuals)
+def _jvp(primals: Any, tangents: Any, *, forward: Any, residuals: int, **params: Any) -> tuple[Any, Any]:
+    bind = partial(_linear_map.bind, forward=forward, residuals=residuals, **params)
     outputs = bind(*primals)
     full = [ad.instantiate_zeros(tangent) for tangent in tangents[residuals:]]
     output_tangents = bind(*primals[:residuals], *full)
@@ -150,10 +153,7 @@ def _jvp(primals: Any, tangents: Any, *, forward: Any, transpose: Any, residuals
 ad.primitive_jvps[_linear_map] = _jvp
 
 
-def _transposed(cotangents: Any, *operands: Any, forward: Any, transpose: Any, residuals: int) -> list[Any]:
-    types = jax.eval_shape(
-        forward, operands[:residuals], [getattr(operand, "aval", operand) for operand in operands[residuals:]]
-    )
+def _transposed(cotangents: Any, *operands: Any, forward: Any, transpose: Any, residuals: int, types: Any) -> list[Any]:
     full = [
         jnp.zeros(output.shape, output.dtype) if type(cotangent) is ad.Zero else cotangent
         for cotangent, output in zip(cotangents, types, strict=True)
@@ -168,8 +168,9 @@ ad.primitive_transposes[_linear_map] = _transposed
 
 
 def _batched(
-    operands: Sequence[Any], axes: Sequence[Any], *, forward: Any, transpose: Any, residuals: int
+    operands: Sequence[Any], axes: Sequence[Any], *, forward: Any, transpose: Any, residuals: int, types: Any
 ) -> tuple[list[Any], list[int]]:
+    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
     residual_axes, argument_axes = list(axes[:residuals]), list(axes[residuals:])
 
     def batched_forward(residuals: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
@@ -185,7 +186,13 @@ def _batched(
             for answer, axis in zip(answers, argument_axes, strict=True)
         ]
 
-    outputs = _linear_map.bind(*operands, forward=batched_forward, transpose=batched_transpose, residuals=residuals)
+    outputs = _linear_map.bind(
+        *operands,
+        forward=batched_forward,
+        transpose=batched_transpose,
+        residuals=residuals,
+        types=tuple(ShapedArray((size, *output.shape), output.dtype) for output in types),
+    )
     return outputs, [0] * len(outputs)
 
 
