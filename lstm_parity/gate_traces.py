@@ -1,5 +1,6 @@
 """Both backends' traces of a case: every gate and state of every layer, direction and step."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,14 +19,15 @@ def trace_both(case: Case) -> tuple[LSTMTrace | ByHandTrace, LSTMTrace | ByHandT
     """(JAX's trace, torch's) as NumPy arrays, at full precision; of a forecaster, those of its LSTM. Not for a cell."""
     with full_precision(), jax.enable_x64(case.inputs.dtype == np.float64):
         if isinstance(case.spec, ByHandSpec):
-            ours: Any = jax_lstm.by_hand.trace(case.weights, case.inputs, **case.state)
+            ours: Any = jax.jit(jax_lstm.by_hand.trace)(case.weights, case.inputs, **case.state)
             reference: Any = LSTMByHand(case.weights).trace(case.inputs, **case.state)
         else:
             prefix = "lstm." if isinstance(case.spec, ForecasterSpec) else ""
             weights = {n.removeprefix(prefix): a for n, a in case.weights.items() if n.startswith(prefix)}
             state = (case.state["h"], case.state["c"]) if case.state else None
             given = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
-            ours = jax_lstm.lstm_trace(weights, case.inputs, state, **given)
+            # As one program: each operation by itself is compiled too, and there are thirty.
+            ours = jax.jit(partial(jax_lstm.lstm_trace, **given))(weights, case.inputs, state)
             reference = trace(weights, case.inputs, state, **given)
         ours = [None if field is None else np.asarray(field) for field in ours]
     reference = [None if field is None else to_array(field) for field in reference]

@@ -54,6 +54,7 @@ def without_measures(text: str) -> str:
     """The text without what differs from run to run (seconds), and without the table's spacing."""
     text = re.sub(r"\d+\.\d+ s\b", "# s", text)
     text = re.sub(r"(predicted \d\.\d{5})\d\d", r"\1", text)  # float32 rounds differently from machine to machine
+    text = re.sub(r"\d\.\d{13,}", lambda number: f"{float(number[0]):.12f}", text)  # so do float64's last digits
     return re.sub(r"\s+", " ", text).strip()
 
 
