@@ -47,11 +47,10 @@ def choose(sizes: Sizes) -> str:
     """
     if jax.default_backend() != "cpu":
         return "scan"  # the others were measured on CPU only
-    if jnp.finfo(sizes.dtype).bits < 32:
-        return "scan"
     if not sizes.known:
         return "scan"  # exported for any number: the chunks are of a known size
-    if sizes.batch == 1 and sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL:
+    small = sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL
+    if sizes.batch == 1 and small and jnp.finfo(sizes.dtype).bits >= 32:
         return "single-kernel"
     return "chunked"
 

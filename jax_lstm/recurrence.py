@@ -51,19 +51,21 @@ class Masks(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A matrix product that takes both sides in ``operands``' dtype and accumulates in ``accumulate``."""
+    """A matrix product that takes both sides in ``operands``' dtype and accumulates in ``accumulate``.
+
+    ``widened``, it hands both sides, rounded to ``operands``, to a product in ``accumulate``: the same numbers.
+    """
 
     operands: Any
     accumulate: Any
     precision: Any = None
+    widened: bool = False
 
     def __call__(self, left: Array, right: Array) -> Array:
-        return jnp.matmul(
-            left.astype(self.operands),
-            right.astype(self.operands),
-            precision=self.precision,
-            preferred_element_type=self.accumulate,
-        )
+        left, right = left.astype(self.operands), right.astype(self.operands)
+        if self.widened:
+            left, right = left.astype(self.accumulate), right.astype(self.accumulate)
+        return jnp.matmul(left, right, precision=self.precision, preferred_element_type=self.accumulate)
 
 
 class Step(NamedTuple):
