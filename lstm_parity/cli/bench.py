@@ -51,7 +51,7 @@ def bench(
 
     Each contender has a process of its own, pinned to the same cores, and the rounds are interleaved: ratios compare
     what ran in the same round. One whose outputs or gradients are not torch's is not timed, and the exit code is 1.
-    The default takes about half an hour on one core, --quick under two minutes; ratios need an idle machine.
+    The default takes about an hour on one core, --quick under two minutes; ratios need an idle machine.
     """
     from lstm_parity.benchmark.plan import make_plan
     from lstm_parity.benchmark.record import read_record
