@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_finish() -> None:
-    """Walk less often over what stays anyway: Python's garbage collector took a quarter of the time of the tests."""
+    """Walk less often over what stays anyway: a quarter of the time of some tests was garbage collection."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
