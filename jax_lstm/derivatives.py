@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import ShapedArray
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
@@ -38,7 +39,8 @@ def with_backward(
 
     @partial(jax.custom_jvp, nondiff_argnums=(0,))
     def run(save: bool, moving: Any, constants: Any) -> tuple[Any, Any]:
-        return forward(save, moving, constants)
+        outputs, saved = forward(save, moving, constants)
+        return jax.tree.map(_with_batch_axis_first, outputs), saved
 
     @run.defjvp
     def _(save: bool, primals: Any, tangents: Any) -> Any:
@@ -72,6 +74,15 @@ def with_backward(
         return run_backward(*primals), tangent
 
     return lambda moving, constants: run(False, moving, constants)[0]
+
+
+def _with_batch_axis_first(array: Any) -> Any:
+    """The array itself; under ``vmap``, a reshape moves the new axis to the front.
+
+    Where a loop or ``checkpoint`` inside ``vmap`` is differentiated, JAX takes for granted that a ``custom_jvp``
+    function and its rule leave that axis in the same place, and ``forward`` may not, with and without ``save``.
+    """
+    return lax.reshape(lax.reshape(array, (1, *array.shape)), array.shape)
 
 
 def _no_tangent(array: Any) -> Any:

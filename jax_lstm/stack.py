@@ -1,6 +1,6 @@
 """``lstm``: all of ``torch.nn.LSTM`` as one pure function of (weights, inputs)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.arguments import Call, prepare
-from jax_lstm.implementations import recomputed, recurrence
+from jax_lstm.implementations import Directions, directions, one_after_the_other, recomputed, recurrence
 from jax_lstm.recurrence import DirectionWeights, Operands, Step, recur
 from lstm_shared.traces import LSTMTrace
 
@@ -73,11 +73,12 @@ def lstm(
     run = recurrence(implementation, call.sizes, call.product(precision))
     if recompute is not None:
         run = recomputed(run, recompute)
+    run_directions = directions(implementation, call.sizes, run)
     outputs, states = call.inputs, []
     for layer in range(call.spec.num_layers):
         if layer and dropout:
             outputs = _drop(outputs, dropout, jax.random.fold_in(key, layer))  # pyright: ignore[reportArgumentType]
-        kept, last = _run_layer(call, layer, outputs, run)
+        kept, last = _run_layer(call, layer, outputs, run_directions)
         outputs = jnp.concatenate(kept, axis=-1)
         states += last
     h_n, c_n = (jnp.stack(parts) for parts in zip(*states, strict=True))
@@ -96,7 +97,7 @@ def lstm_trace(
 ) -> LSTMTrace:
     """Run as ``lstm`` does (without dropout) and show all gates and states of every layer, direction and step."""
     call = prepare(params, inputs, state, batch_first, lengths, reset, 0.0, None, "scan")
-    run = partial(recur, product=call.product(precision), keep=lambda step: step)
+    run = one_after_the_other(partial(recur, product=call.product(precision), keep=lambda step: step))
     outputs, layers = call.inputs, []
     for layer in range(call.spec.num_layers):
         kept, _ = _run_layer(call, layer, outputs, run)
@@ -122,19 +123,15 @@ def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None
     return call.restore(outputs), (call.restore_state(h_n), call.restore_state(c_n))
 
 
-def _run_layer(
-    call: Call, layer: int, inputs: Array, run: Callable[..., tuple[Any, State]]
-) -> tuple[list[Any], list[State]]:
+def _run_layer(call: Call, layer: int, inputs: Array, run: Directions) -> tuple[list[Any], list[State]]:
     """What is kept of each direction, time-major, and its last state."""
-    kept, states = [], []
+    operands = []
     for direction, suffix in enumerate(call.spec.directions):
         row = layer * len(call.spec.directions) + direction
         weights = _direction_weights(call.params, f"l{layer}{suffix}")
-        operands = Operands(weights, inputs, call.h_0[row], call.c_0[row])
-        steps, last = run(operands, call.masks, reverse=direction == 1)
-        kept.append(steps)
-        states.append(last)
-    return kept, states
+        operands.append(Operands(weights, inputs, call.h_0[row], call.c_0[row]))
+    kept, states = zip(*run(operands, call.masks), strict=True)
+    return list(kept), list(states)
 
 
 def _direction_weights(params: Mapping[str, Array], place: str) -> DirectionWeights:

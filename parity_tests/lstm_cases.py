@@ -243,9 +243,15 @@ def compile_and_run(function: Callable[..., Any], arguments: Any, **compiler_opt
         return jax.tree.map(np.asarray, program(*arguments))
 
 
-# Nearly all the time of these tests is XLA compiling loops, a third of it LLVM optimising them. Where only the meaning
-# of a configuration is in question it is told not to; float32, bfloat16 and everything else runs as users run it.
-UNOPTIMIZED = {"xla_backend_optimization_level": 0}
+# Nearly all the time of these tests is XLA compiling loops: LLVM optimising them, an MLIR context for each kernel, and
+# the kernels of one program shared out over threads that the tests have other work for. Where only the meaning of a
+# configuration is in question XLA does without, in a quarter of the time; float32, bfloat16 and everything else runs
+# as users run it.
+UNOPTIMIZED = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 def assert_equal(ours: Result, theirs: Result, dtype: str) -> None:

@@ -19,7 +19,7 @@ from lstm_cases import (
 
 import jax_lstm
 from jax_lstm.chunked import chunk_steps, features_first
-from lstm_shared import InputError, LSTMSpec
+from lstm_shared import InputError, LSTMSpec, init_lstm
 
 BATCH = 64  # so that a chunk has few steps
 CHUNK = chunk_steps(BATCH)
@@ -84,6 +84,15 @@ def test_chunked_at_every_remainder_of_the_chunk(remainder: int, kind: str):
     assert_like_torch(case, reset, implementation="chunked")
 
 
+@pytest.mark.parametrize("kind", ["bidirectional-projected-2-layer", "bidirectional-projected-2-layer-ragged"])
+def test_chunked_with_a_loop_for_each_direction(kind: str, monkeypatch: pytest.MonkeyPatch):
+    """As at larger hidden sizes; in the tests above both directions share a loop."""
+    monkeypatch.setattr("jax_lstm.implementations._SHARED_LOOP", ())
+    spec, ragged, resetting = KINDS[kind]
+    case, reset = draw(spec, 2 * CHUNK + 1, BATCH, ragged, resetting)
+    assert_like_torch(case, reset, implementation="chunked")
+
+
 @pytest.mark.parametrize("time", [1, CHUNK - 1])
 def test_chunked_in_less_than_a_chunk(time: int):
     case, _ = draw(PLAIN, time, BATCH, False, False)
@@ -131,6 +140,30 @@ def test_recomputed_in_the_backward_pass(recompute: int, kind: str):
     spec, ragged, resetting = KINDS[kind]
     case, reset = draw(spec, 8, BATCH, ragged, resetting)
     assert_like_torch(case, reset, recompute=recompute)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_recomputed_under_the_gradient_of_vmap(bidirectional: bool):
+    """Inside a loop, JAX must find the axis of vmap in one place whether the loop is differentiated or not."""
+    weights = init_lstm(5, 4, bidirectional=bidirectional, dtype=np.float64)
+    rng = np.random.default_rng(4)
+    inputs = rng.standard_normal((3, 8, 2, 5))
+    lengths = np.array([[3, 8], [5, 1], [8, 8]])
+
+    def gradient(inputs: Any, lengths: Any) -> Any:
+        def loss(weights: Any) -> Any:
+            def outputs(inputs: Any, lengths: Any) -> Any:
+                return jax_lstm.lstm(weights, inputs, lengths=lengths, recompute=3)[0]
+
+            return (jax.vmap(outputs)(inputs, lengths) ** 2).sum()
+
+        return jax.jit(jax.grad(loss))(weights)
+
+    with jax.enable_x64(True):
+        together, *alone = (
+            jax.tree.map(np.asarray, gradient(inputs[rows], lengths[rows])) for rows in (slice(None), [0], [1], [2])
+        )
+    assert_group_equal("gradient", together, {name: sum(one[name] for one in alone) for name in weights}, "float64")
 
 
 # Which path runs, read from the program that is handed to XLA.
@@ -184,6 +217,26 @@ def test_which_path_runs(implementation: str, ragged: bool, remainder: int):
 )
 def test_what_auto_chooses(arguments: Any, path: str):
     assert paths(lowered(*arguments)) == {path}
+
+
+@on_cpu
+@pytest.mark.parametrize(
+    ("implementation", "hidden", "dtype", "loops"),
+    [
+        ("auto", 1, jnp.float32, 2),
+        ("auto", 2, jnp.float32, 1),
+        ("auto", 32, jnp.float32, 1),
+        ("auto", 32, jnp.bfloat16, 2),
+        ("auto", 33, jnp.float32, 2),
+        ("chunked", 32, jnp.float32, 1),
+        ("scan", 32, jnp.float32, 2),
+    ],
+)
+def test_how_many_loops_two_directions_run_in(implementation: str, hidden: int, dtype: Any, loops: int):
+    weights = draw_weights(LSTMSpec(5, hidden, bidirectional=True))
+    inputs = jax.ShapeDtypeStruct((8, 2, 5), dtype)
+    run = jax.jit(lambda inputs: jax_lstm.lstm(weights, inputs, implementation=implementation))
+    assert run.lower(inputs).as_text().count("stablehlo.while") == loops
 
 
 @on_cpu
