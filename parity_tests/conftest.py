@@ -3,6 +3,7 @@
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from jaxtyping import install_import_hook
 # The private module states its shapes; in the tests they are checked on every call. Before anything imports it.
 with install_import_hook("jax_lstm.recurrence", "beartype.beartype"):
     import jax_lstm.recurrence  # noqa: F401
+
+from lstm_cases import UNOPTIMIZED
 
 import lstm_parity.__main__
 
@@ -34,6 +37,12 @@ def x64() -> Iterator[None]:
     """Run the test with float64 switched on in JAX, as a user would: by the context manager."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def unoptimized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``jax.jit`` compiles in this test is not optimised: where a mistake is planted and has to be noticed."""
+    monkeypatch.setattr("jax.jit", partial(jax.jit, compiler_options=UNOPTIMIZED))
 
 
 @pytest.fixture

@@ -230,23 +230,23 @@ def value_and_gradient(call: LSTMCall) -> Callable[..., Any]:
     return run
 
 
-def by_jax(call: LSTMCall, case: Case) -> Result:
+def by_jax(call: LSTMCall, case: Case, *, optimized: bool = False) -> Result:
     """A case through JAX as one compiled program, in the dtype of the case."""
-    return Result(*compile_and_run(value_and_gradient(call), case))
+    return Result(*compile_and_run(value_and_gradient(call), case, optimized=optimized))
 
 
-def compile_and_run(function: Callable[..., Any], arguments: Any, **compiler_options: Any) -> Any:
+def compile_and_run(function: Callable[..., Any], arguments: Any, *, optimized: bool = False) -> Any:
     """``function(*arguments)`` as one compiled program, float64 allowed, to NumPy arrays."""
     with jax.enable_x64(True):
         arguments = jax.tree.map(jnp.asarray, tuple(arguments))
-        program = jax.jit(function).lower(*arguments).compile(compiler_options)
+        program = jax.jit(function).lower(*arguments).compile(None if optimized else UNOPTIMIZED)
         return jax.tree.map(np.asarray, program(*arguments))
 
 
 # Nearly all the time of these tests is XLA compiling loops: LLVM optimising them, an MLIR context for each kernel, and
 # the kernels of one program shared out over threads that the tests have other work for. Where only the meaning of a
-# configuration is in question XLA does without, in a quarter of the time; float32, bfloat16 and everything else runs
-# as users run it.
+# call is in question, or whether a mistake is noticed, XLA does without, in a quarter of the time. float32, and right
+# code wherever a user's command runs it, is compiled as users have it.
 UNOPTIMIZED = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,

@@ -48,6 +48,7 @@ def test_right_code_passes_and_says_how_close_it_was():
         assert report.environment[name]
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("order", list(itertools.permutations(GATES))[1:], ids="-".join)
 def test_every_wrong_gate_order_is_caught_in_the_forward_pass(monkeypatch, order):
     exchanged = {
@@ -89,6 +90,7 @@ def _stale(trace):
     return trace._replace(short_memory=jnp.roll(trace.short_memory, 1, axis=-1))
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_caught_in_the_forward_pass(monkeypatch, mistake):
     report = plant(monkeypatch, MISTAKES[mistake])
@@ -100,6 +102,7 @@ def test_a_planted_mistake_is_caught_in_the_forward_pass(monkeypatch, mistake):
     assert f"forward, {first.name}" in report.verdict()
 
 
+@pytest.mark.usefixtures("unoptimized")
 def test_the_first_wrong_day_is_named(monkeypatch):
     def late(w, *a, **k):
         trace = true_trace(w, *a, **k)
@@ -117,6 +120,7 @@ def test_a_nan_on_both_sides_fails():
     assert "1 of 2 values are NaN" in row.problem
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", [*BY_HAND, "inputs"])
 def test_one_gradient_off_by_a_hundred_tolerances_is_named(monkeypatch, name):
     """The forward pass is right; only one derivative is wrong."""
@@ -147,6 +151,7 @@ def test_one_gradient_off_by_a_hundred_tolerances_is_named(monkeypatch, name):
     assert report.location.startswith(f"first apart in the gradient of {name}{gate}")
 
 
+@pytest.mark.usefixtures("unoptimized")
 def test_a_wrong_optimizer_is_named_with_its_first_step(monkeypatch):
     monkeypatch.setattr("lstm_parity.observe_jax.LEARNING_RATE", 1.001e-3)
     report = check()

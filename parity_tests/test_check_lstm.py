@@ -108,6 +108,7 @@ def named(report: Report) -> tuple[str, str]:
     return first.stage, first.name
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("order", ["".join(order) for order in itertools.permutations(GATES)][1:])
 def test_every_wrong_gate_order_is_caught(monkeypatch, order):
     assert named(planted(monkeypatch, lambda weights: exchange_gates(weights, order))) == ("forward", "outputs")
@@ -139,16 +140,19 @@ WRONG_CALLS = {
 }
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("mistake", WRONG_WEIGHTS)
 def test_wrong_weights_are_caught(monkeypatch, mistake):
     assert named(planted(monkeypatch, WRONG_WEIGHTS[mistake]))[0] == "forward"
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("mistake", WRONG_CALLS)
 def test_wrong_calls_are_caught(monkeypatch, mistake):
     assert named(planted(monkeypatch, wrong_call=WRONG_CALLS[mistake]))[0] == "forward"
 
 
+@pytest.mark.usefixtures("unoptimized")
 def test_where_the_gates_agree_the_outputs_say_where(monkeypatch):
     """``lstm_trace`` is right and ``lstm`` is not: a fault of what only ``lstm`` runs through."""
 
@@ -161,6 +165,7 @@ def test_where_the_gates_agree_the_outputs_say_where(monkeypatch):
     assert report.location.startswith("first apart at step 0, batch row 0, unit 0: ")
 
 
+@pytest.mark.usefixtures("unoptimized")
 @pytest.mark.parametrize("name", ["weight_hh_l1", "bias_hh_l0_reverse", "weight_ih_l1_reverse"])
 def test_one_gradient_off_by_a_billionth_is_named(monkeypatch, name):
     @jax.custom_vjp

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lstm_cases import (
-    UNOPTIMIZED,
     Case,
     Result,
     assert_group_equal,
@@ -65,7 +64,7 @@ def by_jax(case: Case, reset: np.ndarray | None, **options: Any) -> Result:
         alone = {"outputs": outputs, "h_n": h_n, "c_n": c_n}
         return alone, *value_and_gradient(call)(*arguments)
 
-    alone, forward, gradient = compile_and_run(both, case, **UNOPTIMIZED)
+    alone, forward, gradient = compile_and_run(both, case)
     assert_group_equal("forward", alone, forward, "float64")
     return Result(forward, gradient)
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from lstm_cases import (
     MATRIX,
-    UNOPTIMIZED,
     Configuration,
     Result,
     assert_equal,
@@ -37,7 +36,7 @@ def by_layout(configuration: Configuration) -> dict[str, Result]:
         }
 
     case = draw_case(replace(configuration, layout=layouts[0]))
-    return {layout: Result(*groups) for layout, groups in compile_and_run(run, case, **UNOPTIMIZED).items()}
+    return {layout: Result(*groups) for layout, groups in compile_and_run(run, case).items()}
 
 
 @pytest.mark.parametrize("configuration", MATRIX, ids=str)
