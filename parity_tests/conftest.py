@@ -3,7 +3,6 @@
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from jaxtyping import install_import_hook
 with install_import_hook("jax_lstm.recurrence", "beartype.beartype"):
     import jax_lstm.recurrence  # noqa: F401
 
-from lstm_cases import UNOPTIMIZED
+from lstm_cases import unoptimized_jit
 
 import lstm_parity.__main__
 
@@ -42,7 +41,7 @@ def x64() -> Iterator[None]:
 @pytest.fixture
 def unoptimized(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``jax.jit`` compiles in this test is not optimised: where a mistake is planted and has to be noticed."""
-    monkeypatch.setattr("jax.jit", partial(jax.jit, compiler_options=UNOPTIMIZED))
+    monkeypatch.setattr("jax.jit", unoptimized_jit)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Time 6, batch 2, input 5, hidden 4, projection 3: all different, so that no two 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
@@ -252,6 +253,7 @@ UNOPTIMIZED = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+unoptimized_jit = partial(jax.jit, compiler_options=UNOPTIMIZED)
 
 
 def assert_equal(ours: Result, theirs: Result, dtype: str) -> None:

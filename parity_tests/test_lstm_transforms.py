@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from lstm_cases import Configuration, draw_case
+from lstm_cases import Configuration, draw_case, unoptimized_jit
 
 import jax_lstm
 from jax_lstm import lstm
@@ -49,8 +49,8 @@ def dot(one: Any, other: Any) -> Any:
 @every_configuration
 def test_the_gradient_is_the_finite_difference_and_the_tangent(configuration: Configuration):
     loss, at = scalar(configuration)
-    compiled, gradient = jax.jit(loss), jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*at)
-    tangent = jax.jit(lambda direction: jax.jvp(loss, at, direction)[1])
+    compiled, gradient = unoptimized_jit(loss), unoptimized_jit(jax.grad(loss, argnums=(0, 1, 2)))(*at)
+    tangent = unoptimized_jit(lambda direction: jax.jvp(loss, at, direction)[1])
     for seed in range(3):
         direction = direction_like(at, seed)
         above, below = (jax.tree.map(lambda x, d, h=h: x + h * d, at, direction) for h in (1e-6, -1e-6))
@@ -65,7 +65,7 @@ def test_forward_over_reverse_is_the_difference_of_gradients_and_symmetric(confi
     loss, at = scalar(configuration)
     gradient = jax.grad(loss, argnums=(0, 1, 2))
     one, other = direction_like(at, 1), direction_like(at, 2)
-    tangent_and_gradient = jax.jit(lambda at, along: jax.jvp(gradient, at, along)[::-1])
+    tangent_and_gradient = unoptimized_jit(lambda at, along: jax.jvp(gradient, at, along)[::-1])
     curvature = float(dot(tangent_and_gradient(at, one)[0], other))
     assert float(dot(tangent_and_gradient(at, other)[0], one)) == pytest.approx(curvature, rel=1e-11)
     step = 1e-5
@@ -92,7 +92,7 @@ def test_reverse_over_reverse_is_forward_over_reverse():
 @pytest.mark.usefixtures("x64")
 def test_the_hessian_is_symmetric():
     loss, (weights, inputs, state) = scalar(CONFIGURATIONS[0])
-    hessian = jax.jit(jax.hessian(loss))(weights, inputs, state)
+    hessian = unoptimized_jit(jax.hessian(loss))(weights, inputs, state)
     for row in weights:
         for column in weights:
             block = hessian[row][column].reshape(weights[row].size, weights[column].size)
@@ -105,7 +105,7 @@ def test_the_hessian_is_symmetric():
 @every_configuration
 def test_checkpoint_changes_no_gradient(configuration: Configuration):
     loss, at = scalar(configuration)
-    plain, again = (jax.jit(jax.grad(f))(*at) for f in (loss, jax.checkpoint(loss)))
+    plain, again = (unoptimized_jit(jax.grad(f))(*at) for f in (loss, jax.checkpoint(loss)))
     for name in plain:
         np.testing.assert_allclose(again[name], plain[name], rtol=0, atol=1e-13, err_msg=name)
 
@@ -117,7 +117,7 @@ def test_exported_and_read_again(configuration: Configuration):
     exported = jax.export.export(jax.jit(loss))(*at)
     again = jax.export.deserialize(exported.serialize(vjp_order=1))
     value, gradient = jax.value_and_grad(again.call)(*at)
-    expected_value, expected = jax.jit(jax.value_and_grad(loss))(*at)
+    expected_value, expected = unoptimized_jit(jax.value_and_grad(loss))(*at)
     assert float(value) == pytest.approx(float(expected_value), rel=1e-13)
     for name in expected:
         np.testing.assert_allclose(gradient[name], expected[name], rtol=0, atol=1e-13, err_msg=name)
@@ -143,8 +143,10 @@ def test_vmap_over_two_axes_and_inside_grad():
     def loss(weights: Any, inputs: Any) -> Any:
         return lstm(weights, inputs)[0].sum()
 
-    nested = jax.jit(jax.grad(lambda weights: jax.vmap(jax.vmap(loss, (None, 0)), (None, 0))(weights, inputs).sum()))
-    flat = jax.jit(jax.grad(lambda weights: loss(weights, inputs.reshape(6, 6, 5).swapaxes(0, 1))))
+    nested = unoptimized_jit(
+        jax.grad(lambda weights: jax.vmap(jax.vmap(loss, (None, 0)), (None, 0))(weights, inputs).sum())
+    )
+    flat = unoptimized_jit(jax.grad(lambda weights: loss(weights, inputs.reshape(6, 6, 5).swapaxes(0, 1))))
     for name, expected in flat(case.weights).items():
         np.testing.assert_allclose(nested(case.weights)[name], expected, rtol=0, atol=1e-12, err_msg=name)
 
