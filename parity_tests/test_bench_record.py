@@ -117,6 +117,10 @@ def test_both_pictures_are_drawn_where_there_is_something_to_draw(record):
     named = replace(named, measurements=tuple(one for one in record.measurements if one.case in named.cases))
     assert plots.scaling_curves(named) is None
     assert plots.ratio_bars(replace(record, measurements=())) is None
+    h64, t128 = (tuple(one for one in record.measurements if one.case == case) for case in ("h64", "T128"))
+    cases = {name: record.cases[name] for name in ("h64", "T128")}
+    assert plots.ratio_bars(replace(record, cases=cases, measurements=h64 + t128)) is None  # nothing but a curve
+    assert plots.ratio_bars(replace(record, cases={"h64": cases["h64"]}, measurements=h64)) is not None
 
 
 @pytest.mark.parametrize(

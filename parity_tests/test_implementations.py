@@ -124,10 +124,11 @@ def test_no_steps(kind: str, implementation: str):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_features_first_where_nothing_is_differentiated(bidirectional: bool):
     spec = LSTMSpec(3, 64, bidirectional=bidirectional)
-    assert features_first(32, spec.hidden_size, np.float64)
-    assert not features_first(32, spec.hidden_size, jnp.bfloat16)
+    assert features_first(BATCH, spec.hidden_size, np.float64)
+    assert not features_first(32, spec.hidden_size, np.float64)
+    assert not features_first(BATCH, spec.hidden_size, jnp.bfloat16)
     assert not features_first(BATCH, PLAIN.hidden_size, np.float64)
-    case, _ = draw(spec, 5, 32, True, False)
+    case, _ = draw(spec, 5, BATCH, True, False)
     assert_like_torch(case, None)
 
 

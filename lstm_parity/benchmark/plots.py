@@ -39,8 +39,8 @@ _AXES = {"T": "steps", "B": "batch", "H": "hidden size"}
 def ratio_bars(record: Record) -> Figure | None:
     """Horizontal bars by case and contender, a column for each mode; torch eager is the line at 1.
 
-    None without any case that torch was timed on. Without jit, JAX is a hundred times slower and would press the others
-    together: the tables have it, the picture has not.
+    None without any case that torch was timed on, scaling curves apart. Without jit, JAX is a hundred times slower and
+    would press the others together: the tables have it, the picture has not.
     """
     ratios = _ratios(record)
     modes = [mode for mode in MODES if any(found == mode for found, _ in ratios)]
@@ -123,6 +123,8 @@ def scaling_curves(record: Record) -> Figure | None:
 def _ratios(record: Record) -> dict[tuple[str, str], dict[str, tuple[float, float, float]]]:
     """(mode, case) -> contender -> (median, lowest, highest) times as fast as torch; scaling points apart."""
     found: dict[tuple[str, str], dict[str, tuple[float, float, float]]] = {}
+    if _only_curves(record):
+        return found
     for (case, mode), group in record.groups().items():
         if record.cases[case].curve:
             continue
@@ -131,6 +133,12 @@ def _ratios(record: Record) -> dict[tuple[str, str], dict[str, tuple[float, floa
             if ratio is not None:
                 found.setdefault((mode, case), {})[name] = (ratio.median, ratio.lowest, ratio.highest)
     return found
+
+
+def _only_curves(record: Record) -> bool:
+    """Whether nothing was timed but points of scaling curves, among which the one that all of them share."""
+    points = {name for axis in _AXES for name in curve(axis).values()}
+    return set(record.cases) <= points and any(case.curve for case in record.cases.values())
 
 
 def _draw_case(axes: Axes, group: Mapping[str, tuple[float, float, float]], place: float) -> None:
