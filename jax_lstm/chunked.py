@@ -41,8 +41,8 @@ def features_first(batch: int, hidden: int, dtype: Any) -> bool:
     """Whether the features-first loop is also the faster one where nothing is differentiated.
 
     Its arithmetic runs along the batch, so short rows starve the vector units: measured against the plain loop 0.5 to
-    0.9 times as fast at batch 2 to 16 and hidden up to 128, 0.93 to 0.99 times at batch 32 and hidden 64 and 128, 1.0 to
-    1.3 times within this rule; in bfloat16 0.9 times. The backward pass gains at every batch and in every dtype.
+    0.9 times as fast at batch 2 to 16 and hidden up to 128, 0.93 to 0.99 times at batch 32 and hidden 64 and 128, 1.0
+    to 1.3 times within this rule; in bfloat16 0.9 times. The backward pass gains at every batch and in every dtype.
     """
     if jnp.finfo(dtype).bits < 32:
         return False
