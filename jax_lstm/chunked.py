@@ -5,8 +5,8 @@ It computes what ``recurrence.recur_plain`` computes, and differs in three ways,
 - **Features first.** States and gates are (features, batch). XLA's CPU matrix product reads its left side as it lies
   and repacks its right side on each call, so the large weight stands left and the small state right: 150 to 165 GFLOP/s
   on a core where ``state @ weight`` reaches 115 to 135. And the four gates are contiguous pieces.
-- **Weight gradients outside the step.** The backward pass gathers the gates' gradients of a chunk of steps and turns
-  them into weight gradients with one matrix product.
+- **Gradients of weights and inputs outside the step.** The backward pass gathers the gates' gradients of a chunk of
+  steps and turns them into those of weights and inputs with one matrix product for each.
 - **Five saved arrays** of (time, hidden, batch): the four gates and the cell state. With outputs and their gradient
   that is seven such arrays at the peak, where the derivative that JAX makes of the plain loop keeps more, and fresh
   memory costs as much as arithmetic.
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from jax_lstm.derivatives import with_backward
 from jax_lstm.recurrence import DirectionWeights, Masks, Operands, Product, activate, recur_plain
 
-# Steps whose weight gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
+# Steps whose gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
 # some hundreds, and so few that the gathered gradients stay in the second-level cache. Measured flat from 128 to 512.
 _CHUNK_ROWS = 256
 _LONGEST_CHUNK = 16
@@ -149,7 +149,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
 
     def step(first: Any, size: int, j: Array, carry: Any) -> Any:
         """The step at place ``first + size - 1 - j`` of the order of computation."""
-        dh, dc, dz, dx, gathered = carry
+        dh, dc, dz, gathered = carry
         s = first + size - 1 - j
         t = _time(options, steps, s)
         place = j if options.reverse else size - 1 - j
@@ -178,7 +178,6 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             dh_before, dc_before = (jnp.where(reset, jnp.zeros_like(x), x) for x in (dh_before, dc_before))
         if valid is not None:
             dh_before, dc_before = jnp.where(valid, dh_before, dh), jnp.where(valid, dc_before, dc)
-        dx = _put(dx, product(weights.inputs, dz).T.astype(inputs.dtype), t)
         gathered_dz, gathered_h, *gathered_projection = gathered
         gathered = [
             lax.dynamic_update_slice_in_dim(gathered_dz, dz[:, None], place, 1),
@@ -189,7 +188,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
                 d_output = jnp.where(valid, d_output, jnp.zeros_like(d_output))
             gathered.append(lax.dynamic_update_slice_in_dim(gathered_projection[0], d_output[:, None], place, 1))
             gathered.append(_put(gathered_projection[1], (o * tanh_c).T.astype(inputs.dtype), place))
-        return dh_before, dc_before, dz, dx, tuple(gathered)
+        return dh_before, dc_before, dz, tuple(gathered)
 
     def _output_before(s: Array, t: Array) -> Array:
         before = jnp.clip(t + 1 if options.reverse else t - 1, 0, steps - 1)
@@ -200,12 +199,14 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
 
     def chunk(first: Any, size: int, carry: Any) -> Any:
         dh, dc, dz, dx, gathered, sums = carry
-        dh, dc, dz, dx, gathered = lax.fori_loop(0, size, partial(step, first, size), (dh, dc, dz, dx, gathered))
+        dh, dc, dz, gathered = lax.fori_loop(0, size, partial(step, first, size), (dh, dc, dz, gathered))
         rows = size * batch
         gathered_dz, gathered_h, *gathered_projection = gathered
         gathered_dz = gathered_dz.reshape(4 * hidden, rows)
         start = steps - first - size if options.reverse else first
         chunk_inputs = lax.dynamic_slice_in_dim(inputs, start, size).reshape(rows, features)
+        d_inputs = product(gathered_dz.T, weights.inputs.T).reshape(size, batch, features)
+        dx = lax.dynamic_update_slice_in_dim(dx, d_inputs.astype(inputs.dtype), start, 0)
         d_weights = DirectionWeights(
             inputs=sums.inputs + product(gathered_dz, chunk_inputs),
             hidden=sums.hidden + product(gathered_dz, gathered_h.reshape(rows, state)),
