@@ -35,7 +35,7 @@ from IPython.display import Markdown, display
 
 import jax_lstm
 from jax_lstm import lstm_unit
-from lstm_parity.benchmark.plots import ratio_bars
+from lstm_parity.benchmark.plots import ratio_bars, scaling_curves
 from lstm_parity.benchmark.record import read_record
 from lstm_parity.benchmark.table import markdown
 from lstm_shared import PUBLISHED_TRAINED, init_lstm
@@ -178,9 +178,18 @@ for name, array in plain(model, inputs).items():
 # `benchmarks/cpu.json` by `lstm-parity bench --show benchmarks/cpu.json --plot …`; the table is in the README.
 
 # %%
-record = read_record(Path(jax_lstm.__file__).parents[1] / "benchmarks" / "cpu.json")
+records = Path(jax_lstm.__file__).parents[1] / "benchmarks"
+record = read_record(records / "cpu.json")
 display(Markdown(markdown(record)))
 ratio_bars(record)
+
+# %% [markdown]
+# And how the time of a step grows with the number of steps, the batch and the hidden size, from
+# `benchmarks/cpu-scaling.json`. Over T the lines should be flat: a step costs what it costs. They rise where what the
+# backward pass keeps no longer fits the caches, and then the memory that the system has to hand out.
+
+# %%
+scaling_curves(read_record(records / "cpu-scaling.json"))
 
 # %% [markdown]
 # Read it as it is meant: a ratio is that of one shape on one processor in one run. The shapes at which PyTorch is

@@ -139,12 +139,22 @@ def test_another_file_is_refused(write, content, said):
         read_record(write(content, "record.json"))
 
 
+RECORDED = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED.glob("*.json")), ids=lambda path: path.stem)
+def test_a_recorded_run_is_whole_and_says_how_to_repeat_it(path):
+    run = read_record(path)
+    assert run.ok
+    assert run.command.startswith("lstm-parity bench ")
+    assert f"--json benchmarks/{path.name}" in run.command
+    assert {one.contender for one in run.measurements} >= {"torch", "jax"}
+
+
 def test_the_readme_shows_the_recorded_run():
     """``lstm-parity bench --show benchmarks/cpu.json --markdown`` prints what stands there."""
-    root = Path(__file__).parent.parent
-    record = read_record(root / "benchmarks" / "cpu.json")
-    assert record.ok
-    _, _, after = (root / "README.md").read_text().partition("<!-- performance table: begin -->\n")
+    record = read_record(RECORDED / "cpu.json")
+    _, _, after = (RECORDED.parent / "README.md").read_text().partition("<!-- performance table: begin -->\n")
     shown, end, _ = after.partition("\n<!-- performance table: end -->")
     assert end
     assert shown == table.markdown(record)

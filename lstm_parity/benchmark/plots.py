@@ -169,7 +169,8 @@ def _line(
 def _plain_numbers(axis: Axis) -> None:
     """A log axis with as many ticks as its range has room for, written out."""
     low, high = axis.get_view_interval()
-    digits = (1,) if high / low > 300 else (1, 2, 5) if high / low > 6 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    fine = (1, 1.2, 1.4, 1.7, 2, 2.5, 3, 3.5) if high / low < 2 else (1, 1.5, 2, 3)
+    digits = (1,) if high / low > 300 else (1, 2, 5) if high / low > 6 else (*fine, 4, 5, 6, 7, 8, 9)
     ticks = [digit * 10.0**power for power in range(-4, 8) for digit in digits]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
