@@ -1,5 +1,7 @@
 """``check``: run both backends on one dictionary and compare everything, stage by stage."""
 
+import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -161,7 +163,7 @@ def compare_observations(
         rows += compare(
             stage,
             candidate.get(stage, {}),
-            arrays,
+            {name: arrays[name] for name in sorted(arrays, key=_backwards)} if stage == "gradient" else arrays,
             dtype=dtype,
             sides=sides,
             allowed=allowed,
@@ -169,6 +171,13 @@ def compare_observations(
             truth=stage_truth,
         )
     return rows
+
+
+def _backwards(name: str) -> float:
+    """Sorts gradients as the backward pass computes them, where a mistake in one layer spoils those of all below it:
+    the head's, the last layer's, …, the first layer's, those of the inputs and initial states."""
+    layer = re.search(r"_l(\d+)", name)
+    return -int(layer[1]) if layer else -math.inf if name.startswith("fc.") else 1
 
 
 def _against_nn_lstm(case: Case, dtype: str) -> list[Row]:

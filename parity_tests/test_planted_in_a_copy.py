@@ -13,22 +13,29 @@ from lstm_shared import init_lstm, save
 
 ROOT = Path(__file__).parent.parent
 RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrence.py", "jax_lstm/stack.py", "jax_lstm/chunked.py"
+IMPLEMENTATIONS = "jax_lstm/implementations.py"
 
-# name -> (file, what stands there, what is planted, what the verdict must say)
+# Both directions of a small layer run in one loop, those of a large one each in its own.
+SMALL, LARGE = 4, 40
+
+# name -> (hidden size, file, what stands there, what is planted, what the verdict must say)
 FAULTS = {
     "two gates exchanged": (
+        SMALL,
         RECURRENCE,
         "input_gate, forget_gate, candidate, output_gate = activate(gates, axis=-1)",
         "input_gate, candidate, forget_gate, output_gate = activate(gates, axis=-1)",
         "first apart in layer 0, forward direction, step 0, forget gate",
     ),
     "bias_hh dropped in the reverse direction of layer 1": (
+        SMALL,
         STACK,
         'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"]',
         'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"] * (place != "l1_reverse")',
         "first apart in layer 1, reverse direction, step 11, input gate",
     ),
     "one gradient scaled by 1 + 1e-9": (
+        SMALL,
         STACK,
         'hidden=params[f"weight_hh_{place}"].T,',
         'hidden=(params[f"weight_hh_{place}"] if place != "l0" else'
@@ -36,6 +43,7 @@ FAULTS = {
         "first in gradient, weight_hh_l0 at [",
     ),
     "one entry of a gradient scaled by 1 + 1e-9": (
+        SMALL,
         STACK,
         'hidden=params[f"weight_hh_{place}"].T,',
         'hidden=((w := params[f"weight_hh_{place}"]) + (w - jax.lax.stop_gradient(w))'
@@ -43,24 +51,38 @@ FAULTS = {
         "first apart in the gradient of weight_hh_l1_reverse, forget gate, row 2, column 2: ",
     ),
     "the candidate's derivative in the fast backward pass": (
+        SMALL,
         CHUNKED,
         "d_cell * i * (1 - g * g),",
         "d_cell * i * (1 - g * g * (1 + 1e-9)),",
-        "first in gradient, weight_ih_l0 at [",
+        "first in gradient, weight_ih_l1 at [",
     ),
     "a step's place among those that are gathered": (
+        LARGE,
         CHUNKED,
         "place = j if options.reverse else size - 1 - j",
         "place = size - 1 - j",
-        "first apart in the gradient of weight_ih_l0_reverse, ",
+        "first apart in the gradient of weight_ih_l1_reverse, ",
+    ),
+    "the reverse direction's outputs left from the end where both share a loop": (
+        SMALL,
+        IMPLEMENTATIONS,
+        "(turned(outputs[1]), second)",
+        "(outputs[1], second)",
+        "first apart at step 0, batch row 0, unit 0: ",
     ),
 }
 
 
 @pytest.fixture(scope="module")
-def weights_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "model.npz"
-    weights = init_lstm(5, 4, num_layers=2, bidirectional=True, dtype=np.float64)
+def weights_of(tmp_path_factory) -> dict[int, Path]:
+    """A file of weights for each hidden size."""
+    folder = tmp_path_factory.mktemp("weights")
+    return {hidden_size: random_weights(folder / f"{hidden_size}.npz", hidden_size) for hidden_size in (SMALL, LARGE)}
+
+
+def random_weights(path: Path, hidden_size: int) -> Path:
+    weights = init_lstm(5, hidden_size, num_layers=2, bidirectional=True, dtype=np.float64)
     rng = np.random.default_rng(0)
     save(path, {name: array + 0.4 * rng.standard_normal(array.shape) for name, array in weights.items()})
     return path
@@ -83,19 +105,20 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
-def test_the_copy_as_it_is_agrees(copy, weights_file):
-    done = check_with(copy, weights_file)
+@pytest.mark.parametrize("hidden_size", [SMALL, LARGE])
+def test_the_copy_as_it_is_agrees(copy, weights_of, hidden_size):
+    done = check_with(copy, weights_of[hidden_size])
     assert done.returncode == 0, done.stderr
     assert "verdict: agree" in done.stdout
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found_and_its_place_is_named(copy, weights_file, fault):
-    file, right, wrong, said = FAULTS[fault]
+def test_a_planted_fault_is_found_and_its_place_is_named(copy, weights_of, fault):
+    hidden_size, file, right, wrong, said = FAULTS[fault]
     source = (copy / file).read_text()
     assert source.count(right) == 1
     (copy / file).write_text(source.replace(right, wrong))
-    done = check_with(copy, weights_file)
+    done = check_with(copy, weights_of[hidden_size])
     assert done.returncode == 1, done.stderr
     assert "verdict: differ" in done.stdout
     assert said in done.stdout
