@@ -86,6 +86,8 @@ def lstm_step(
     h: Float[Array, "*batch state"],
     c: Float[Array, "*batch hidden"],
     product: Product,
+    *,
+    one_product: bool = False,
 ) -> Step:
     """One step, as documented for ``torch.nn.LSTM`` (Hochreiter & Schmidhuber 1997; projection: Sak et al. 2014)::
 
@@ -93,9 +95,13 @@ def lstm_step(
         c' = f * c + i * g
         h' = o * tanh(c'), or W_hr (o * tanh(c')) with a projection
 
-    The gates are computed in the dtype that ``product`` accumulates in.
+    The gates are computed in the dtype that ``product`` accumulates in, from two products that are added, or with
+    ``one_product`` from that of (x, h) with the weights of both: the same but for its rounding.
     """
-    gates = product(inputs, weights.inputs) + product(h, weights.hidden)
+    if one_product:
+        gates = product(jnp.concatenate([inputs, h], -1), jnp.concatenate([weights.inputs, weights.hidden]))
+    else:
+        gates = product(inputs, weights.inputs) + product(h, weights.hidden)
     if weights.bias is not None:
         gates = gates + jnp.expand_dims(weights.bias, range(gates.ndim - 1))
     input_gate, forget_gate, candidate, output_gate = activate(gates, axis=-1)
@@ -114,7 +120,13 @@ def activate(gates: Array, axis: int) -> tuple[Array, Array, Array, Array]:
 
 
 def recur(
-    operands: Operands, masks: Masks, *, reverse: bool, product: Product, keep: Callable[[Step], Kept]
+    operands: Operands,
+    masks: Masks,
+    *,
+    reverse: bool,
+    product: Product,
+    keep: Callable[[Step], Kept],
+    one_product: bool = False,
 ) -> tuple[Kept, tuple[Array, Array]]:
     """Roll the step over time.
 
@@ -124,6 +136,7 @@ def recur(
         reverse: from the last step to the first.
         product: the matrix product of the step.
         keep: what to keep of each step.
+        one_product: as in ``lstm_step``.
 
     Returns:
         What was kept, with a leading time axis in the order of the inputs, and the last (h, c).
@@ -135,7 +148,7 @@ def recur(
         h, c = state
         if is_reset is not None:
             h, c = (jnp.where(is_reset[:, None], jnp.zeros_like(part), part) for part in (h, c))
-        now = lstm_step(weights, features, h, c, product)
+        now = lstm_step(weights, features, h, c, product, one_product=one_product)
         kept = keep(now)
         if is_valid is None:
             return (now.h, now.cell), kept
@@ -153,7 +166,7 @@ def recur(
 
 
 def recur_plain(
-    operands: Operands, masks: Masks, *, reverse: bool, product: Product
+    operands: Operands, masks: Masks, *, reverse: bool, product: Product, one_product: bool = False
 ) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
     """``recur`` that keeps the outputs: what every other implementation computes in its own way."""
-    return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h)
+    return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h, one_product=one_product)

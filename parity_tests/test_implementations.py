@@ -132,6 +132,15 @@ def test_features_first_where_nothing_is_differentiated(bidirectional: bool):
     assert_like_torch(case, None)
 
 
+@pytest.mark.parametrize(("input_size", "batch", "hidden_size"), [(5, 2, 4), (1, 2, 4), (1, BATCH, 64)])
+@pytest.mark.parametrize("projected", [False, True])
+def test_inputs_and_state_in_one_product(input_size: int, batch: int, hidden_size: int, projected: bool):
+    """In the backward pass as in the first, where nothing is differentiated as in the others."""
+    spec = LSTMSpec(input_size, hidden_size, proj_size=3 if projected else 0)
+    case, _ = draw(spec, 18, batch, True, False)
+    assert_like_torch(case, None, implementation="chunked")
+
+
 @pytest.mark.parametrize(
     ("recompute", "kind"),
     [(1, "plain"), (3, "ragged"), (3, "bidirectional-projected-2-layer-ragged"), (4, "reset"), (100, "plain")],
@@ -237,6 +246,35 @@ def test_how_many_loops_two_directions_run_in(implementation: str, hidden: int, 
     inputs = jax.ShapeDtypeStruct((8, 2, 5), dtype)
     run = jax.jit(lambda inputs: jax_lstm.lstm(weights, inputs, implementation=implementation))
     assert run.lower(inputs).as_text().count("stablehlo.while") == loops
+
+
+@on_cpu
+@pytest.mark.parametrize(
+    ("implementation", "batch", "input_size", "hidden_size", "dtype", "forward", "saving"),
+    [
+        ("auto", 2, 5, 127, jnp.float32, 1, 1),
+        ("auto", 2, 5, 128, jnp.float32, 2, 1),
+        ("auto", 2, 5, 129, jnp.float32, 2, 2),
+        ("auto", 32, 5, 64, jnp.float32, 1, 2),
+        ("auto", 2, 1, 256, jnp.float32, 1, 2),
+        ("auto", 2, 1, 64, jnp.bfloat16, 2, 2),
+        ("scan", 2, 5, 4, jnp.float32, 2, 2),
+    ],
+)
+def test_how_many_products_a_step_has(
+    implementation: str, batch: int, input_size: int, hidden_size: int, dtype: Any, forward: int, saving: int
+):
+    weights = draw_weights(LSTMSpec(input_size, hidden_size))
+    inputs = jnp.zeros((8, batch, input_size), dtype)
+
+    def run(weights: Any) -> Any:
+        return jax_lstm.lstm(weights, inputs, implementation=implementation)[0]
+
+    def saved(weights: Any) -> Any:
+        return jax.vjp(run, weights)[1]
+
+    for program, products in ((run, forward), (saved, saving)):
+        assert jax.jit(program).lower(weights).as_text().count("stablehlo.dot_general") == products
 
 
 @on_cpu

@@ -210,7 +210,7 @@ def test_python_numbers_and_arrays_of_any_kind_are_welcome(implementation: str):
     case = draw_case(Configuration(2, True, 3, True)).astype(np.float32)
     lists = jax.tree.map(np.ndarray.tolist, case.inputs), [part.tolist() for part in case.state]
     outputs, _ = lstm(case.weights, *lists, lengths=[3, 5], implementation=implementation)
-    expected, _ = lstm(case.weights, case.inputs, case.state, lengths=np.array([3, 5]))
+    expected, _ = lstm(case.weights, case.inputs, case.state, lengths=np.array([3, 5]), implementation=implementation)
     np.testing.assert_array_equal(outputs, expected)
 
 
