@@ -14,6 +14,8 @@ import pytest
 from lstm_parity.benchmark.cases import ADAM, FORWARD, GRADIENT, MODES, TRAINING, BenchCase
 from lstm_parity.benchmark.contenders import CONTENDERS, PEERS
 from lstm_parity.benchmark.parity import judge
+from lstm_parity.benchmark.processes import Process
+from lstm_shared import load
 
 SMALL = BenchCase("shapes that differ", 5, 3, 2, 4, train_steps=12)
 SPECIAL = {
@@ -71,3 +73,30 @@ def test_a_number_off_by_a_thousandth_is_found(stage):
     shown = {stage: {"a": np.linspace(0, 1, 20) + 1e-3 * (np.arange(20) == 7)}}
     (row,) = judge(SMALL, "float32", "x", shown, reference)
     assert (row.ok, row.where) == (False, (7,))
+
+
+READY_WHEN_CALLED = """
+import jax, numpy as np
+from lstm_parity.benchmark.programs import Program
+
+def program(case, mode, dtype):
+    run = jax.jit(lambda x: jax.lax.fori_loop(0, 50, lambda _, y: x @ y, x))  # a tenth of a second and more
+    x = jax.block_until_ready(jax.device_put(np.eye(1000, dtype="float32")))
+    jax.block_until_ready(run(x))
+    return Program(lambda: run(x).is_ready(), lambda ready: {"returned": {"ready": np.asarray(ready)}})
+"""
+
+
+@pytest.mark.parametrize(("name", "ready"), [("jax", False), ("jax-sync", True)])
+def test_only_synchronous_dispatch_returns_when_all_is_computed(name, ready, tmp_path, monkeypatch):
+    (tmp_path / "ready_when_called.py").write_text(READY_WHEN_CALLED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process, file = (
+        Process(replace(CONTENDERS[name], programs="ready_when_called:program"), 1, "cpu"),
+        tmp_path / "shown.npz",
+    )
+    try:
+        process.ask("prepare", case=SMALL.to_dict(), mode=FORWARD, dtype="float32", file=str(file))
+    finally:
+        process.stop()
+    assert load(file)["returned/ready"] == ready

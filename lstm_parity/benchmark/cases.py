@@ -137,6 +137,7 @@ _NAMED = (
     BenchCase("h128", *_H128),
     BenchCase("h256", 100, 32, 128, 256),
     BenchCase("h512", 50, 64, 256, 512),
+    BenchCase("univariate", 64, 32, 1, 64, train_steps=20),
     BenchCase("long", 2048, 8, 32, 64),
     BenchCase("bidirectional", *_H128, bidirectional=True),
     BenchCase("two-layer", *_H128, num_layers=2),

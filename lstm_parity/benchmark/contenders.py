@@ -30,6 +30,7 @@ class Contender:
         family: "torch", "ours" or "peer": the strongest other is looked for outside ours.
         compiles: its first call compiles, so that there is something to pay off.
         by_hand: what it is when it trains the LSTM by hand; "" if it does not.
+        synchronous: JAX runs what is called in the thread that calls it; by default another one does, on a CPU.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Contender:
     family: str = "peer"
     compiles: bool = True
     by_hand: str = ""
+    synchronous: bool = False
 
     @property
     def installed(self) -> bool:
@@ -53,6 +55,10 @@ def _anything(case: BenchCase, mode: str) -> str:
 
 def _scan(case: BenchCase, mode: str) -> str:
     return "whole training is timed with the default implementation" if mode == TRAINING else ""
+
+
+def _synchronous(case: BenchCase, mode: str) -> str:
+    return "whole training is one call: which thread runs it makes no difference" if mode == TRAINING else ""
 
 
 def _one_cell(case: BenchCase, mode: str) -> str:
@@ -99,9 +105,9 @@ def _torch(
 
 
 def _ours(
-    name: str, programs: str, refuses: Refusal, title: str, by_hand: str = "", compiles: bool = True
+    name: str, programs: str, refuses: Refusal, title: str, by_hand: str = "", compiles: bool = True, sync: bool = False
 ) -> Contender:
-    return Contender(name, title, "jax", f"{_HERE}.{programs}", refuses, "", "ours", compiles, by_hand)
+    return Contender(name, title, "jax", f"{_HERE}.{programs}", refuses, "", "ours", compiles, by_hand, sync)
 
 
 def _other(name: str, package: str, programs: str, refuses: Refusal, title: str) -> Contender:
@@ -117,6 +123,7 @@ CONTENDERS: Mapping[str, Contender] = {
         _torch("lightning", "by_hand:lightning", _by_hand, "", "torch_lstm.fit, Lightning", compiles=False),
         _ours("jax", "contenders_jax:ours", _anything, "jax_lstm.lstm, jitted", "jax_lstm.fit, one compiled loop"),
         _ours("jax-scan", "contenders_jax:ours_scan", _scan, 'jax_lstm.lstm, implementation="scan", jitted'),
+        _ours("jax-sync", "contenders_jax:ours", _synchronous, "as jax, with synchronous dispatch", sync=True),
         _ours("jax-eager", "contenders_jax:ours_eager", _eager, "jax_lstm.lstm, no jit", "no jit", compiles=False),
         _ours("jax-step", "by_hand:jax_step", _by_hand, "", "a loop over one jitted step"),
         _other("flax", "flax", "linen", _peer, "flax.linen.RNN of OptimizedLSTMCell"),

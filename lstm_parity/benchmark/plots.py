@@ -22,6 +22,7 @@ _COLORS = {
     "lightning": "#d9a441",
     "jax": "#c0392b",
     "jax-scan": "#e8998d",
+    "jax-sync": "#a3301c",
     "jax-eager": "#f3cfc9",
     "jax-step": "#d9705f",
     "flax": "#1f77b4",

@@ -1,7 +1,8 @@
 """The process of one contender: it waits for a request, a line of JSON, and answers it with another.
 
-Started by ``processes.py`` as ``python -m lstm_parity.benchmark.worker FRAMEWORK PROGRAMS THREADS DEVICE``. Nothing
-heavy is imported above: the process is pinned first, so that the thread pools of the libraries are made for its cores.
+Started by ``processes.py`` as ``python -m lstm_parity.benchmark.worker FRAMEWORK PROGRAMS THREADS DEVICE DISPATCH``.
+Nothing heavy is imported above: the process is pinned first, so that the thread pools of the libraries are made for its
+cores.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ _MOST_SAMPLES = 2000
 
 
 def main() -> None:
-    framework, programs, threads, device = sys.argv[1:]
+    framework, programs, threads, device, dispatch = sys.argv[1:]
     answers = _keep_stdout()
     pin(int(threads))
     worker: Worker | None = None
@@ -27,7 +28,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             if worker is None:
-                worker = Worker(framework, programs, int(threads), device)
+                worker = Worker(framework, programs, int(threads), device, dispatch)
             answer = getattr(worker, request.pop("do"))(**request)
         except Exception as error:  # whatever a library raises; the runner decides what it means
             answer = {"failed": f"{type(error).__name__}: {_first_line(error)}"}
@@ -43,8 +44,8 @@ def pin(threads: int) -> None:
 class Worker:
     """Answers requests; each method is one."""
 
-    def __init__(self, framework: str, programs: str, threads: int, device: str):
-        self._device = _prepare_framework(framework, threads, device)
+    def __init__(self, framework: str, programs: str, threads: int, device: str, dispatch: str):
+        self._device = _prepare_framework(framework, threads, device, dispatch)
         module, function = programs.split(":")
         self._make = getattr(importlib.import_module(module), function)
         self._program: Any = None
@@ -107,8 +108,8 @@ def _keep_stdout() -> TextIO:
     return answers
 
 
-def _prepare_framework(framework: str, threads: int, device: str) -> str | None:
-    """Set threads and precision; the name of the device, or None if it is not here."""
+def _prepare_framework(framework: str, threads: int, device: str, dispatch: str) -> str | None:
+    """Set threads, dispatch and precision; the name of the device, or None if it is not here."""
     if framework == "torch":
         import torch
 
@@ -124,6 +125,7 @@ def _prepare_framework(framework: str, threads: int, device: str) -> str | None:
         return torch.cuda.get_device_name()
     import jax
 
+    jax.config.update("jax_cpu_enable_async_dispatch", dispatch == "asynchronous")  # read when the backend starts
     if device == "gpu":
         if jax.default_backend() != "gpu":
             return None
