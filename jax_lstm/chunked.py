@@ -224,7 +224,8 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
         gathered_dz = gathered_dz.reshape(4 * hidden, rows)
         start = steps - first - size if options.reverse else first
         chunk_inputs = lax.dynamic_slice_in_dim(inputs, start, size).reshape(rows, features)
-        d_inputs = product(gathered_dz.T, weights.inputs.T).reshape(size, batch, features)
+        # The barrier keeps XLA from turning this into a product that needs the gathered gradients transposed.
+        d_inputs = lax.optimization_barrier(product(weights.inputs, gathered_dz)).T.reshape(size, batch, features)
         dx = lax.dynamic_update_slice_in_dim(dx, d_inputs.astype(inputs.dtype), start, 0)
         d_weights = DirectionWeights(
             inputs=sums.inputs + product(gathered_dz, chunk_inputs),
