@@ -40,6 +40,7 @@ from lstm_parity.benchmark.record import read_record
 from lstm_parity.benchmark.table import markdown
 from lstm_shared import PUBLISHED_TRAINED, init_lstm
 
+plt.rcParams["figure.dpi"] = 85  # so that the notebook stays small
 DAYS = 64
 weights = {name: jnp.float32(value) for name, value in PUBLISHED_TRAINED.items()}
 prices = jnp.asarray(np.random.default_rng(0).uniform(0, 1, DAYS), jnp.float32)

@@ -1,6 +1,6 @@
 """``implementation="cudnn"``: its weights' layout and lengths against JAX's own reference of that call, and its limits.
 
-On an NVIDIA GPU the call itself is checked against torch; elsewhere that case does not exist.
+On an NVIDIA GPU the call itself is checked against the plain loop; elsewhere that case does not exist.
 """
 
 from typing import Any
