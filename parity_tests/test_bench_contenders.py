@@ -91,10 +91,8 @@ def program(case, mode, dtype):
 def test_only_synchronous_dispatch_returns_when_all_is_computed(name, ready, tmp_path, monkeypatch):
     (tmp_path / "ready_when_called.py").write_text(READY_WHEN_CALLED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    process, file = (
-        Process(replace(CONTENDERS[name], programs="ready_when_called:program"), 1, "cpu"),
-        tmp_path / "shown.npz",
-    )
+    process = Process(replace(CONTENDERS[name], programs="ready_when_called:program"), 1, "cpu")
+    file = tmp_path / "shown.npz"
     try:
         process.ask("prepare", case=SMALL.to_dict(), mode=FORWARD, dtype="float32", file=str(file))
     finally:
