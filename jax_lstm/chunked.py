@@ -28,13 +28,13 @@ from jax_lstm.recurrence import DirectionWeights, Masks, Operands, Product, acti
 
 # Steps whose gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
 # some hundreds, and so few that the gathered gradients stay in the second-level cache. Measured flat from 128 to 512.
-_CHUNK_ROWS = 256
-_LONGEST_CHUNK = 16
+CHUNK_ROWS = 256
+LONGEST_CHUNK = 16
 
 
 def chunk_steps(batch: int) -> int:
     """How many steps the backward pass gathers for one product of the weight gradients."""
-    return max(1, min(_LONGEST_CHUNK, _CHUNK_ROWS // max(1, batch)))
+    return max(1, min(LONGEST_CHUNK, CHUNK_ROWS // max(1, batch)))
 
 
 def features_first(batch: int, hidden: int, dtype: Any) -> bool:

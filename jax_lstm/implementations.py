@@ -24,13 +24,13 @@ Directions = Callable[[Sequence[Operands], Masks], list[tuple[Any, tuple[Array, 
 
 # A batch of one gains from a single kernel up to about this many products a gate and step: hidden 64 with 32 inputs
 # runs 1.3 times as fast as the plain loop, forward and backward; hidden 128 no faster, hidden 256 slower.
-_LARGEST_SINGLE_KERNEL = 10_000
+LARGEST_SINGLE_KERNEL = 10_000
 
 # Hidden sizes at which both directions of a layer share a loop. That starts half as many kernels, but copies the inputs
 # to lie side by side: 1.2 to 1.5 times as fast up to hidden 16, forward and backward, 1.0 to 1.3 times at 32, 0.9 to
 # 1.05 times at 64 and 0.8 to 0.95 times at 128 (batch 2 to 128). Hidden 1, without matrix products, runs 0.4
 # times as fast. In bfloat16, forward and backward run 0.9 times as fast.
-_SHARED_LOOP = range(2, 33)
+SHARED_LOOP = range(2, 33)
 
 
 class Sizes(NamedTuple):
@@ -57,7 +57,7 @@ def choose(sizes: Sizes) -> str:
         return "scan"  # the others were measured on CPU only
     if not sizes.known:
         return "scan"  # exported for any number: the chunks are of a known size
-    small = sizes.hidden * (sizes.inputs + sizes.hidden) <= _LARGEST_SINGLE_KERNEL
+    small = sizes.hidden * (sizes.inputs + sizes.hidden) <= LARGEST_SINGLE_KERNEL
     if sizes.batch == 1 and small and jnp.finfo(sizes.dtype).bits >= 32:
         return "single-kernel"
     return "chunked"
@@ -96,7 +96,7 @@ def recurrence(implementation: str, sizes: Sizes, product: Product) -> Recurrenc
 
 def directions(implementation: str, sizes: Sizes, run: Recurrence) -> Directions:
     """The directions of a layer, by ``run``: in one loop where that is faster, else one after the other."""
-    small = sizes.hidden in _SHARED_LOOP and jnp.finfo(sizes.dtype).bits >= 32
+    small = sizes.hidden in SHARED_LOOP and jnp.finfo(sizes.dtype).bits >= 32
     shared = small and _resolve(implementation, sizes) == "chunked"
     return _in_one_loop(run) if shared else one_after_the_other(run)
 

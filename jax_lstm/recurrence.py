@@ -161,6 +161,10 @@ def recur(
             lambda part: hold(part, jnp.zeros_like(part)), kept
         )
 
+    if isinstance(inputs.shape[0], int) and inputs.shape[0] == 0:  # a scan without steps fails under disable_jit
+        now = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), (inputs, *masks))
+        kept = jax.eval_shape(step, (h, c), now)[1]
+        return jax.tree.map(lambda part: jnp.zeros((0, *part.shape), part.dtype), kept), (h, c)
     (h, c), kept = lax.scan(step, (h, c), (inputs, *masks), reverse=reverse)
     return kept, (h, c)
 

@@ -4,17 +4,31 @@ XLA's CPU backend runs a loop as a sequence of small kernels, and for a model of
 more than the arithmetic. A call that carries the attribute ``xla_cpu_small_call`` is compiled into a single function
 instead. Measured on the by-hand training loop: 1.7 µs a step without, 0.5 with.
 
-The attribute is not documented and has limits: matrix products inside it fail to compile when XLA makes library
-calls of them. So a loop is sent there only if every operation in it is known to be safe and every array is small.
+The attribute is not documented, and what XLA cannot compile there it answers in two ways.
+
+- It **aborts the process** where nothing reads one of the call's parameters any more when XLA is done optimising ("All
+  or none of the slices should have an explicit index"). That happens to an operand that is a constant of more than
+  10,000 bytes, because XLA copies it into the call in the parameter's place; to one that is only multiplied by zero
+  or selected away; to the weights of a loop without steps. So every operand passes a barrier on its way in, through
+  which XLA sees no constant, and one element of every operand is handed out again, which nothing can compute without
+  reading the parameter (``_in_one_kernel``).
+- It **refuses to compile** matrix products that become library calls, collectives, and some operations. So a loop is
+  sent there only if every operation in it is known to be safe and every array is small (``fits_single_kernel``), or
+  where the products are known to be those of a matrix and a vector (``tiny.py``); never in a program for several
+  devices, where XLA may put collectives into it; and never in one that ``jax.export`` writes down, which is to run
+  with whatever XLA its reader has, inside any program.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.core import ShapedArray
 from jax.extend import core as jex_core
-from jax.interpreters import batching, mlir
+from jax.interpreters import ad, batching, mlir
 
 try:
     from jax.experimental.xla_metadata import set_xla_metadata
@@ -31,9 +45,14 @@ _SAFE = {
     "dynamic_update_slice", "eq", "erf", "exp", "exp2", "expand_dims", "expm1", "floor", "gather", "ge", "gt",
     "integer_pow", "iota", "jit", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
     "not", "or", "pad", "pjit", "pow", "reduce_max", "reduce_min", "reduce_sum", "rem", "reshape", "rev",
-    "rsqrt", "scan", "scatter", "scatter-add", "select_n", "sign", "sin", "sinh", "slice", "sqrt", "square",
+    "rsqrt", "scan", "select_n", "sign", "sin", "sinh", "slice", "sqrt", "square",
     "squeeze", "stop_gradient", "sub", "tan", "tanh", "transpose",
 }  # fmt: skip
+# A scatter compiles only where XLA makes an update of a slice of it, a clamp not of booleans. Complex numbers and those
+# of less than a byte are left out, because few do and nobody trains with them.
+_SAFE_TYPES = {"bool", "float16", "bfloat16", "float32", "float64"} | {
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+}
 
 
 def fits_single_kernel(function: Callable[..., Any], *args: Any) -> bool:
@@ -43,26 +62,19 @@ def fits_single_kernel(function: Callable[..., Any], *args: Any) -> bool:
     """
     if set_xla_metadata is None or jax.default_backend() != "cpu":
         return False
-    closed = jax.make_jaxpr(function)(*args)
-    return all(
-        equation.primitive.name in _SAFE and all(_size(var) <= LARGEST_ARRAY for var in equation.outvars)
-        for equation in _equations(closed.jaxpr)
-    )
+    return _compiles(function, *args, largest=LARGEST_ARRAY)
 
 
-def single_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as one kernel, for use inside a caller's ``jit``; elsewhere than on CPU the attribute is ignored."""
-
-    def call(*args: Any) -> Any:
-        assert set_xla_metadata is not None, "ask fits_single_kernel first"
-        with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
-            return jax.jit(function)(*args)
-
-    return call
+def _compiles(function: Callable[..., Any], *args: Any, largest: float) -> bool:
+    program = jax.make_jaxpr(function)(*args).jaxpr
+    return all(_is_safe(equation, largest) for equation in _equations(program))
 
 
-def _size(var: Any) -> int:
-    return int(getattr(var.aval, "size", 1))
+def _is_safe(equation: Any, largest: float) -> bool:
+    name, results = equation.primitive.name, [variable.aval for variable in equation.outvars]
+    if name not in _SAFE or (name == "clamp" and results[0].dtype == bool):
+        return False
+    return all(result.size <= largest and str(result.dtype) in _SAFE_TYPES for result in results)
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
@@ -76,22 +88,35 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
                     yield from _equations(inner)
 
 
+def single_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as one kernel, also under a caller's ``vmap``: for what ``fits_single_kernel`` says fits.
+
+    Under a caller's ``grad`` or ``jvp`` the function runs as it would without.
+    """
+    return _bound(function, under_vmap=True)
+
+
 def one_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option, outside ``vmap``.
 
-    For functions whose derivative is defined elsewhere (``jax.custom_jvp``): the call itself has none. A caller's
-    ``vmap`` turns the products of a matrix and a vector into library calls, which one kernel cannot hold; there the
-    function runs as it would without.
+    A caller's ``vmap`` turns the products of a matrix and a vector into library calls, which one kernel cannot hold;
+    there the function runs as it would without.
     """
+    return _bound(function, under_vmap=False)
 
+
+def _bound(function: Callable[..., Any], under_vmap: bool) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
-        flat, tree = jax.tree.flatten(args)
-        results = jax.tree.structure(jax.eval_shape(function, *args))
+        # What the function closes over becomes an operand like its arguments.
+        program, results = jax.make_jaxpr(function, return_shape=True)(*args)
+        constants = len(program.consts)
 
         def flat_function(*flat: Any) -> list[Any]:
-            return jax.tree.leaves(function(*tree.unflatten(flat)))
+            return jex_core.jaxpr_as_fun(jex_core.ClosedJaxpr(program.jaxpr, flat[:constants]))(*flat[constants:])
 
-        return results.unflatten(_one_kernel.bind(*flat, function=flat_function))
+        flat = map(jnp.asarray, (*program.consts, *jax.tree.leaves(args)))
+        outputs = _one_kernel.bind(*flat, function=flat_function, under_vmap=under_vmap)
+        return jax.tree.structure(results).unflatten(outputs)
 
     return call
 
@@ -101,30 +126,73 @@ _one_kernel.multiple_results = True
 
 
 @_one_kernel.def_impl
-def _run(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
-    return jax.jit(function)(*flat)
+def _run(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        return function(*flat)
+    return jax.jit(lambda *flat: _one_kernel.bind(*flat, function=function, under_vmap=under_vmap))(*flat)
 
 
 @_one_kernel.def_abstract_eval
-def _result_types(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
+def _result_types(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
     return [ShapedArray(result.shape, result.dtype) for result in jax.eval_shape(function, *flat)]
 
 
-def _batched(flat: Any, axes: Any, *, function: Callable[..., list[Any]]) -> tuple[list[Any], list[int]]:
-    results = jax.vmap(function, axes)(*flat)
+def _batched(
+    flat: Any, axes: Any, *, function: Callable[..., list[Any]], under_vmap: bool
+) -> tuple[list[Any], list[int]]:
+    batched = jax.vmap(function, axes)
+    if under_vmap and _compiles(batched, *flat, largest=np.inf):  # an update of a slice may have become a scatter
+        results = _one_kernel.bind(*flat, function=batched, under_vmap=True)
+    else:
+        results = batched(*flat)
     return results, [0] * len(results)
 
 
 batching.primitive_batchers[_one_kernel] = _batched
 
 
-def _ordinary(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
+def _jvp(primals: Any, tangents: Any, *, function: Callable[..., list[Any]], under_vmap: bool) -> tuple[Any, Any]:
+    return jax.jvp(function, tuple(primals), tuple(map(_full, primals, tangents)))
+
+
+def _full(primal: Any, tangent: Any) -> Any:
+    if type(tangent) is not ad.Zero:
+        return tangent
+    floating = jnp.issubdtype(primal.dtype, jnp.inexact)
+    return jnp.zeros_like(primal) if floating else np.zeros(primal.shape, jax.dtypes.float0)
+
+
+ad.primitive_jvps[_one_kernel] = _jvp
+
+
+def _ordinary(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
     return function(*flat)
 
 
-def _marked(*flat: Any, function: Callable[..., list[Any]]) -> list[Any]:
-    return function(*flat) if set_xla_metadata is None else single_kernel(function)(*flat)
+def _in_one_kernel(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
+    assert set_xla_metadata is not None, "ask _can_be_one_kernel first"
+
+    def kernel(*flat: Any) -> Any:
+        return function(*flat), [operand[(0,) * operand.ndim] for operand in flat]
+
+    with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
+        called = jax.jit(kernel)(*lax.optimization_barrier(flat))
+    # The second barrier reads the elements, so that nothing drops them.
+    return lax.optimization_barrier(called)[0]
+
+
+def _can_be_one_kernel(context: Any) -> bool:
+    module = context.module_context
+    devices = getattr(module.axis_context, "num_devices", 0)  # others than ShardingContext are of a mesh or of pmap
+    exported = getattr(module.lowering_parameters, "for_export", True)
+    empty = any(aval.size == 0 for aval in context.avals_in)
+    return set_xla_metadata is not None and devices == 1 and not exported and not empty
+
+
+def _on_cpu(context: Any, *flat: Any, **params: Any) -> Any:
+    rule = _in_one_kernel if _can_be_one_kernel(context) else _ordinary
+    return mlir.lower_fun(rule, multiple_results=True)(context, *flat, **params)
 
 
 mlir.register_lowering(_one_kernel, mlir.lower_fun(_ordinary, multiple_results=True))
-mlir.register_lowering(_one_kernel, mlir.lower_fun(_marked, multiple_results=True), platform="cpu")
+mlir.register_lowering(_one_kernel, _on_cpu, platform="cpu")

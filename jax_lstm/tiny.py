@@ -24,17 +24,20 @@ def recur_tiny(
     """
     plain = partial(recur_plain, reverse=reverse, product=product)
     if operands.inputs.shape[0] == 0:
-        return plain(operands, masks)  # XLA aborts on a kernel around a loop without steps
+        return plain(operands, masks)  # without a step there is nothing to start kernels for
+
+    def differentiated(operands: Operands, masks: Masks) -> tuple[Any, Any]:
+        return jax.vjp(lambda operands: plain(operands, masks), operands)
 
     def forward(save: bool, operands: Operands, masks: Masks) -> tuple[Any, Any]:
-        def run(operands: Operands, masks: Masks) -> tuple[Any, Any]:
-            if not save:
-                return plain(operands, masks), None
-            return jax.vjp(lambda operands: plain(operands, masks), operands)
-
-        return one_kernel(run)(operands, masks)
+        if not save:
+            return one_kernel(plain)(operands, masks), None
+        outputs, pullback = one_kernel(differentiated)(operands, masks)
+        # The arrays alone: no two traces make equal functions, and a derivative of a derivative compares them.
+        return outputs, jax.tree.leaves(pullback)
 
     def backward(operands: Operands, masks: Masks, saved: Any, cotangents: Any) -> Any:
-        return one_kernel(lambda saved, cotangents: saved(cotangents)[0])(saved, cotangents)
+        structure = jax.tree.structure(jax.eval_shape(differentiated, operands, masks)[1])
+        return one_kernel(lambda saved, cotangents: structure.unflatten(saved)(cotangents)[0])(saved, cotangents)
 
     return with_backward(plain, forward, backward)(operands, masks)

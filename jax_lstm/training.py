@@ -72,7 +72,8 @@ def fit(
     Raises:
         InputError: everything that is wrong with the arguments, or a checkpoint of another run.
     """
-    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data)))
+    # Inside a caller's jit also what is concrete is part of the program: there the last of these is traced.
+    traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data, jnp.asarray(np.float32(0)))))
     if traced and (checkpoint_dir is not None or progress):
         raise InputError("checkpoint_dir and progress need concrete arrays: leave them out inside jit, vmap and grad")
     plan = plan_training(

@@ -1,5 +1,6 @@
 """Every way to run the recurrence: against torch at every remainder of the chunk, and which one "auto" takes."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -86,7 +87,7 @@ def test_chunked_at_every_remainder_of_the_chunk(remainder: int, kind: str):
 @pytest.mark.parametrize("kind", ["bidirectional-projected-2-layer", "bidirectional-projected-2-layer-ragged"])
 def test_chunked_with_a_loop_for_each_direction(kind: str, monkeypatch: pytest.MonkeyPatch):
     """As at larger hidden sizes; in the tests above both directions share a loop."""
-    monkeypatch.setattr("jax_lstm.implementations._SHARED_LOOP", ())
+    monkeypatch.setattr("jax_lstm.implementations.SHARED_LOOP", ())
     spec, ragged, resetting = KINDS[kind]
     case, reset = draw(spec, 2 * CHUNK + 1, BATCH, ragged, resetting)
     assert_like_torch(case, reset, implementation="chunked")
@@ -175,6 +176,28 @@ def test_recomputed_under_the_gradient_of_vmap(bidirectional: bool):
     assert_group_equal("gradient", together, {name: sum(one[name] for one in alone) for name in weights}, "float64")
 
 
+@pytest.mark.parametrize("implementation", ["auto", "chunked", "single-kernel"])
+def test_a_gradient_through_a_loop_of_gradient_steps(implementation: str):
+    """JAX traces the step's gradient more than once and compares what it finds."""
+    weights = init_lstm(3, 4)
+    data = np.random.default_rng(5).standard_normal((2, 5, 1, 3)).astype(np.float32)
+
+    def trained(weights: Any, implementation: str) -> Any:
+        def step(weights: Any, inputs: Any) -> Any:
+            def loss(weights: Any) -> Any:
+                return (jax_lstm.lstm(weights, inputs, implementation=implementation)[0] ** 2).sum()
+
+            return jax.tree.map(lambda weight, by: weight - 0.1 * by, weights, jax.grad(loss)(weights)), None
+
+        weights, _ = jax.lax.scan(step, jax.tree.map(jnp.asarray, weights), data)
+        return sum((weight**2).sum() for weight in weights.values())
+
+    ours, plain = (
+        jax.jit(jax.grad(partial(trained, implementation=name)))(weights) for name in (implementation, "scan")
+    )
+    assert_group_equal("gradient", ours, plain, "float32")
+
+
 # Which path runs, read from the program that is handed to XLA.
 
 WEIGHTS = {"weight_ih_l0": (256, 32), "weight_hh_l0": (256, 64), "bias_ih_l0": (256,), "bias_hh_l0": (256,)}
@@ -192,10 +215,13 @@ def lowered(time: int, batch: int, dtype: Any = jnp.float32, *, gradient: bool =
 
 
 def paths(program: str) -> set[str]:
-    """By what only that path has: the attribute of a single kernel, the barrier of the chunks, a plain loop."""
+    """By what only that path has: the attribute of a single kernel, the barrier of the chunks, a plain loop.
+
+    A single kernel has a barrier too, so that what runs in chunks beside it is known by its name.
+    """
     assert "stablehlo.while" in program
     if "xla_cpu_small_call" in program:
-        return {"single-kernel"} | ({"chunked"} if "optimization_barrier" in program else set())
+        return {"single-kernel"} | ({"chunked"} if "lstm_chunked" in program else set())
     return {"chunked"} if "optimization_barrier" in program else {"scan"}
 
 
