@@ -1,7 +1,8 @@
 """``lstm-parity inspect`` and ``convert``: weight files."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +10,7 @@ from lstm_parity.cli.options import JsonFile, refuse_options, require_outputs, w
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A .safetensors, .npz, .pt, .pth or Lightning .ckpt file.")],
+    file: Annotated[Path, typer.Argument(help="safetensors, .npz, a PyTorch or Lightning checkpoint, TorchScript.")],
     json_file: JsonFile = None,
 ) -> None:
     """Say what is in a file: every model found, its kind and sizes, dtypes, and anything wrong with it."""
@@ -18,25 +19,27 @@ def inspect(
     from rich.markup import escape
     from rich.table import Table
 
+    from lstm_shared.contents import at, plain_arrays
     from lstm_shared.describe import describe, model_candidates
     from lstm_shared.errors import OtherCellError, WeightsError
-    from lstm_shared.files import not_finite, read_arrays
+    from lstm_shared.read_files import read_contents
 
-    arrays = read_arrays(file)
+    values = read_contents(file).named
+    candidates = model_candidates(values)
     models, other_cells, problems = [], [], []
     table = Table("prefix", "model", "dtype", "arrays", "numbers", box=None, pad_edge=False, header_style="bold")
-    for prefix, names in model_candidates(arrays).items():
-        model = {name: arrays[prefix + name] for name in names}
-        dtypes = sorted({array.dtype.name for array in model.values()})
-        numbers = sum(array.size for array in model.values())
+    for prefix, names in candidates.items():
         try:
+            model = plain_arrays({name: values[prefix + name] for name in names})
             spec = describe(model)
         except OtherCellError as error:
             other_cells += [f"{prefix}{': ' * bool(prefix)}{problem}" for problem in error.problems]
             continue
         except WeightsError as error:
-            problems += [f"{file}: {prefix}{': ' * bool(prefix)}{problem}" for problem in error.problems]
+            problems += [at(file, prefix, problem) for problem in error.problems]
             continue
+        dtypes = sorted({array.dtype.name for array in model.values()})
+        numbers = sum(array.size for array in model.values())
         sizes = {name: value for name, value in vars(spec).items() if name != "lstm"} | vars(
             getattr(spec, "lstm", spec)
         )
@@ -44,15 +47,15 @@ def inspect(
         words = ", ".join(f"{name} {value}" for name, value in sizes.items())
         kind = f"{spec.kind}: {words}" if words else spec.kind
         table.add_row(escape(prefix) or "(top)", kind, " ".join(dtypes), str(len(model)), str(numbers))
-    problems += [f"{file}: {problem}" for problem in not_finite(arrays)]
+    problems += [f"{file}: {problem}" for problem in _not_finite(values)]
     if not models and not problems:
-        held = ", ".join(sorted(arrays)[:5]) or "nothing"
+        held = ", ".join(sorted(values)[:5]) or "nothing"
         problems += [f"{file}: {cell}" for cell in other_cells] or [f"{file}: no LSTM in it; it holds {held}"]
     if models:
         Console().print(table)
         for line in other_cells:
             typer.echo(line)
-    others = len(arrays) - sum(len(names) for names in model_candidates(arrays).values())
+    others = len(values) - sum(len(names) for names in candidates.values())
     if others:
         typer.echo(f"and {others} other arrays")
     if json_file:
@@ -67,6 +70,19 @@ def inspect(
             },
         )
     WeightsError.raise_any(problems)
+
+
+def _not_finite(values: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each array of the file with NaN or infinity in it; one at a time, as checkpoints are large."""
+    from lstm_shared.contents import plain_arrays
+    from lstm_shared.errors import WeightsError
+    from lstm_shared.files import not_finite
+
+    for name, value in values.items():
+        try:
+            yield from not_finite(plain_arrays({name: value}))
+        except WeightsError:  # no array: where a model needs it, the model's own line says so
+            continue
 
 
 def convert(

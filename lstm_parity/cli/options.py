@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lstm_shared.contents import at, plain_arrays
 from lstm_shared.describe import describe, model_candidates, require_by_hand
 from lstm_shared.errors import InputError, ReportedError, WeightsError
-from lstm_shared.files import load, read_arrays, require_weights_name, require_writable, write_file
+from lstm_shared.files import load, not_finite, read_arrays, require_weights_name, require_writable, write_file
+from lstm_shared.read_files import read_contents
 from lstm_shared.specs import Spec
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file as JSON.")]
@@ -82,21 +84,31 @@ def load_by_hand(path: Path) -> Mapping[str, Any]:
 
 
 def load_model(path: Path, prefix: str | None) -> tuple[str, dict[str, Any], Spec]:
-    """(prefix, weights, spec) of the model under a prefix, or of the only one that there is."""
-    if prefix is None:
-        prefixes = list(model_candidates(read_arrays(path)))
-        if len(prefixes) > 1:
-            named = ", ".join(repr(found) for found in prefixes)
-            raise InputError(f"{path}: holds {len(prefixes)} models, choose one with --prefix: {named}")
-        prefix = prefixes[0] if prefixes else ""
-    weights = load(path, prefix)
-    # Beside the model its parent module may hold other arrays, which are not this model's business.
-    names = model_candidates(weights).get("", tuple(weights))
-    weights = {name: weights[name] for name in names}
+    """(prefix, weights, spec) of the model under a prefix, or of the only one that there is.
+
+    Raises:
+        OSError, InputError, WeightsError: as ``lstm_shared.load``; or there is no model, or there are several.
+    """
+    contents = read_contents(path)
+    outer = f"{prefix.removesuffix('.')}." if prefix else ""
     try:
-        return prefix, weights, describe(weights)
+        values = contents.named if prefix is None else contents.under(prefix)
     except WeightsError as error:
-        raise WeightsError(f"{path}: {prefix}{problem}" for problem in error.problems) from error
+        raise WeightsError(f"{path}: {problem}" for problem in error.problems) from error
+    candidates = model_candidates(values)
+    if len(candidates) > 1 and (prefix is None or "" not in candidates):
+        named = ", ".join(repr(outer + found) for found in candidates)
+        raise InputError(f"{path}: holds {len(candidates)} models, choose one with --prefix: {named}")
+    inner = "" if "" in candidates else next(iter(candidates), "")
+    # Beside the model its parent module may hold other arrays, which are not this model's business.
+    values = {name: values[inner + name] for name in candidates.get(inner, values)}
+    try:
+        weights = plain_arrays(values) if candidates else values
+        spec = describe(weights)
+        WeightsError.raise_any(not_finite(weights))
+    except WeightsError as error:
+        raise WeightsError(at(path, outer + inner, problem) for problem in error.problems) from error
+    return outer + inner, weights, spec
 
 
 def read_inputs(path: Path) -> dict[str, Any]:

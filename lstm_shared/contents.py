@@ -1,0 +1,155 @@
+"""What a weight file holds, however deep: tensors by their full names, and the part of them that is asked for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lstm_shared.describe import under_prefix
+from lstm_shared.errors import WeightsError
+from lstm_shared.tensors import to_array
+
+# Where training scripts commonly put the weights inside a checkpoint. Names below these keys do without them.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Nothing that people save comes near; a damaged or hostile file can refer to itself for ever.
+_MOST_OBJECTS, _DEEPEST = 1_000_000, 64
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """In the place of an array that cannot be had.
+
+    Attributes:
+        why: the end of a sentence that begins with the array's name.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The tensors of a file, not yet converted: only what is asked for costs anything.
+
+    Attributes:
+        full: full name -> NumPy array, torch tensor or ``Unreadable``, nested names joined with dots.
+        wrapper: the key (with its dot) under which the file keeps the model; names do without it. Empty: there is
+            none, or its names would clash with others.
+        not_numbers: names of arrays that hold text or the like. A model has no use for them.
+    """
+
+    full: Mapping[str, Any]
+    wrapper: str = ""
+    not_numbers: tuple[str, ...] = ()
+    named: Mapping[str, Any] = field(init=False)  # name -> value, the wrapper's names without it
+
+    def __post_init__(self) -> None:
+        named = {name.removeprefix(self.wrapper): value for name, value in self.full.items()}
+        if len(named) < len(self.full):
+            object.__setattr__(self, "wrapper", "")
+            named = dict(self.full)
+        object.__setattr__(self, "named", named)
+
+    def under(self, prefix: str) -> dict[str, Any]:
+        """Name -> value under a prefix, which is stripped. No prefix: the wrapper's, else everything.
+
+        The prefix may begin with the wrapper's key or do without it.
+
+        Raises:
+            WeightsError: nothing is under it; the message lists the prefixes that hold models.
+        """
+        if not prefix:
+            return {
+                name.removeprefix(self.wrapper): value
+                for name, value in self.full.items()
+                if name.startswith(self.wrapper)
+            }
+        try:
+            return under_prefix(self.named, prefix)
+        except WeightsError as error:
+            try:
+                return under_prefix(self.full, prefix)
+            except WeightsError:
+                raise error from None
+
+
+def at(path: Any, prefix: str, problem: str) -> str:
+    """A problem with the file and the prefix that it was found in: "model.pt: rnn.: this is a GRU"."""
+    return f"{path}: {prefix}: {problem}" if prefix else f"{path}: {problem}"
+
+
+def plain_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values of ``Contents`` as NumPy arrays.
+
+    Raises:
+        WeightsError: a line for each that cannot be one.
+    """
+    arrays, problems = {}, []
+    for name, value in values.items():
+        try:
+            arrays[name] = _plain_array(value)
+        except WeightsError as error:
+            problems.append(f"{name} {error}")
+    WeightsError.raise_any(problems)
+    return arrays
+
+
+def _plain_array(value: Any) -> np.ndarray:
+    """A NumPy array; else a WeightsError that is the end of a sentence that begins with the array's name."""
+    if isinstance(value, Unreadable):
+        raise WeightsError(value.why)
+    if isinstance(value, np.ndarray):
+        return value
+    if "strided" not in str(value.layout):
+        raise WeightsError("is a sparse tensor: save it dense, with .to_dense()")
+    if value.is_meta:
+        raise WeightsError("has a shape but no numbers: it was saved from the device meta")
+    try:
+        return to_array(value)
+    except (TypeError, RuntimeError) as error:  # quantized, or of a dtype that NumPy has not
+        raise WeightsError(f"holds {value.dtype}, which NumPy has not: save it as float32") from error
+
+
+def flattened(content: Any, is_tensor: type | tuple[type, ...]) -> tuple[dict[str, Any], str]:
+    """(full name -> tensor, wrapper) of nested dictionaries and lists; whatever else is in them is left out.
+
+    Raises:
+        WeightsError: there are more than a million objects, as in what refers to itself.
+    """
+    found: dict[str, Any] = {}
+    counted = 0
+    open_: list[tuple[str, Any, int]] = [("", content, 0)]
+    while open_:
+        name, value, depth = open_.pop()
+        counted += 1
+        if counted > _MOST_OBJECTS:
+            raise WeightsError(f"more than {_MOST_OBJECTS} objects in it")
+        if isinstance(value, is_tensor):
+            found[name] = value
+        elif depth < _DEEPEST:
+            below = [(f"{name}.{key}" if depth else str(key), child, depth + 1) for key, child in _children(value)]
+            open_ += reversed(below)  # taken from the end, so in the file's order
+    found.pop("", None)  # a tensor that is not in anything has no name
+    return found, _wrapper(content, found)
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, (list, tuple)) else ()
+
+
+def _wrapper(content: Any, found: Mapping[str, Any]) -> str:
+    """The keys that lead to the model, such as "model.state_dict."; each has tensors somewhere below it."""
+    wrapper = ""
+    while isinstance(content, Mapping):
+        for key in _WRAPPERS:
+            below = f"{wrapper}{key}."
+            if isinstance(content.get(key), Mapping) and any(name.startswith(below) for name in found):
+                content, wrapper = content[key], below
+                break
+        else:
+            return wrapper
+        if wrapper.count(".") > _DEEPEST:
+            return wrapper
+    return wrapper

@@ -1,0 +1,160 @@
+"""Which kind of weight file this is, by its content, and what is in it. Names decide only where content does not."""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import ml_dtypes
+import numpy as np
+import safetensors
+
+from lstm_shared.contents import Contents, Unreadable
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.torch_files import read_torch
+
+Reader = Callable[[str, bytes], Contents]
+
+# safetensors.numpy writes bfloat16 but does not read it; this table is its own, with bfloat16 added.
+SAFETENSORS_DTYPES = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+_LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
+
+_TORCH_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of the number that torch.save begins with
+
+
+def read_contents(path: str | os.PathLike[str]) -> Contents:
+    """The tensors in a file of any kind. Everything that reads weights reads them here, once.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        InputError: neither the content nor the name tells of which kind the file is.
+        WeightsError: it is empty, damaged, of a kind that is not read, or holds what only code of its own can make.
+    """
+    data = Path(path).read_bytes()
+    reader = _by_content(data) or _BY_NAME.get(Path(path).suffix.lower())
+    if reader is None:
+        names = ", ".join(READABLE)
+        raise InputError(
+            f"{path}: its content is of no known kind; if it is a weight file, its name must end in one of {names}"
+        )
+    if not data:
+        raise WeightsError(f"{path}: the file is empty")
+    return reader(str(path), data)
+
+
+def _by_content(data: bytes) -> Reader | None:
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < _LONGEST_HEADER:
+        return _read_safetensors
+    if data.startswith(_TORCH_BEFORE_1_6) or data[257:262] == b"ustar":
+        return read_torch
+    if data.startswith(b"\x80") and data[1:2] in b"\2\3\4\5":
+        return _refuse_pickle
+    if data.startswith(b"\x89HDF\r\n"):
+        return _refuse_hdf5
+    return _by_names_in_zip(data) if data.startswith(b"PK") else None
+
+
+def _by_names_in_zip(data: bytes) -> Reader | None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except Exception:  # damaged in one of many ways; the reader that its name asks for says so
+        return None
+    roots = [name.removesuffix("data.pkl") for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
+    if roots and roots[0] + "constants.pkl" in names:
+        return _read_torchscript
+    if roots:
+        return read_torch
+    return _read_npz if names and all(name.endswith(".npy") for name in names) else None
+
+
+def _read_safetensors(path: str, data: bytes) -> Contents:
+    try:
+        tensors = dict(safetensors.deserialize(data))
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path}: damaged, or not a safetensors file: {_first_line(error)}") from error
+    arrays: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        if dtype := SAFETENSORS_DTYPES.get(tensor["dtype"]):
+            arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+        else:
+            arrays[name] = Unreadable(f"holds {tensor['dtype']}, which NumPy has not: save it as float32")
+    return Contents(arrays)
+
+
+def _read_npz(path: str, data: bytes) -> Contents:
+    damaged = f"{path}: damaged, or not an .npz of plain arrays"
+    if not data.startswith(b"PK"):
+        raise WeightsError(damaged)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            entries = {name: _entry(archive, name) for name in archive.files}
+    except Exception as error:  # a damaged archive makes zipfile, zlib and NumPy raise many kinds
+        raise WeightsError(f"{damaged}: {_first_line(error)}") from error
+    others = tuple(name for name, entry in entries.items() if entry is None)
+    return Contents({name: entry for name, entry in entries.items() if entry is not None}, not_numbers=others)
+
+
+def _entry(archive: Any, name: str) -> np.ndarray | Unreadable | None:
+    """An array of numbers, or None for text and dates."""
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            return Unreadable("is refused: it holds Python objects, and unpickling them would run their code")
+        raise
+    if not isinstance(array, np.ndarray) or array.dtype.kind in "USMm":
+        return None
+    if array.dtype.kind == "V":
+        return Unreadable("holds bytes without a dtype, as .npz keeps bfloat16: save it as .safetensors or as float32")
+    if array.dtype.kind not in "fiub":
+        return Unreadable(f"holds {array.dtype}: weights are floating-point numbers")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _read_torchscript(path: str, data: bytes) -> Contents:
+    from lstm_shared.torchscript import read_torchscript
+
+    return read_torchscript(path, data)
+
+
+def _refuse_pickle(path: str, data: bytes) -> NoReturn:
+    raise WeightsError(
+        f"{path}: refused, a pickle (unpickling it would run its code): where you trust it, load it in Python and save "
+        'the arrays with lstm_shared.save("weights.safetensors", …)'
+    )
+
+
+def _refuse_hdf5(path: str, data: bytes) -> NoReturn:
+    raise WeightsError(
+        f"{path}: HDF5 is not read: save a layer's arrays with numpy.savez(…, kernel=…, recurrent_kernel=…, bias=…), "
+        "and give that file to lstm-parity convert --from keras"
+    )
+
+
+def _refuse_onnx(path: str, data: bytes) -> NoReturn:
+    raise WeightsError(
+        f"{path}: ONNX is not read: save an LSTM node's arrays with numpy.savez(…, W=…, R=…, B=…), and give that file "
+        "to lstm-parity convert --from onnx"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+READABLE = (".safetensors", ".npz", ".pt", ".pth", ".ckpt")
+_BY_NAME: dict[str, Reader] = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".pt": read_torch,
+    ".pth": read_torch,
+    ".ckpt": read_torch,
+    ".onnx": _refuse_onnx,
+}

@@ -1,0 +1,80 @@
+"""PyTorch's files: checkpoints through ``torch.load(weights_only=True)``, TorchScript archives without torch.
+
+No pickle is ever executed. What is needed of torch is imported when a checkpoint is read, not before.
+"""
+
+import io
+import re
+import warnings
+from typing import Any
+
+from lstm_shared.contents import Contents, flattened
+from lstm_shared.errors import InputError, WeightsError
+
+# Common beside the weights, and no weights: options of the training script, its best score, its folders and dates.
+# Their names stand for nothing when a file is read, so that these are no reason to refuse it.
+_HARMLESS = (
+    "argparse.Namespace",
+    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype",
+    *(f"numpy.dtypes.{name}DType" for name in ("Float64", "Float32", "Float16", "Int64", "Int32", "Bool")),
+    *(
+        f"pathlib.{module}{name}"
+        for module in ("", "_local.")  # the second from Python 3.13 on
+        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    ),
+    "datetime.datetime", "datetime.date", "datetime.timedelta",
+)  # fmt: skip
+
+_REPAIR = "save the weights alone, with torch.save(model.state_dict(), …)"
+
+
+class _Nothing:
+    """What stands for a harmless object: made of anything, it keeps nothing and runs nothing."""
+
+    def __new__(cls, *_: Any) -> "_Nothing":
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def read_torch(path: str, data: bytes) -> Contents:
+    """A checkpoint that ``torch.save`` wrote, in any of its formats since 0.1.10.
+
+    Raises:
+        InputError: torch is not installed.
+        WeightsError: it is damaged, holds an object that only its own code can make, or holds no named tensors.
+    """
+    import pickle  # only for the name of the exception
+
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(f"{path}: reading a PyTorch file needs torch: pip install 'lstm-parity[torch]'") from error
+    if data[257:262] == b"ustar":
+        raise WeightsError(f"{path}: written before torch 0.1.10, as a tar archive: open it in PyTorch and {_REPAIR}")
+    harmless: list[Any] = [(_Nothing, name) for name in _HARMLESS]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(harmless):
+            warnings.simplefilter("ignore")  # on pickle protocols
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path}: {_refusal(str(error))}") from error
+    except Exception as error:  # a damaged file makes torch's readers raise many kinds, none of which says more
+        raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
+    try:
+        full, wrapper = flattened(content, torch.Tensor)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    if not full:
+        raise WeightsError(f"{path}: no state dict in it: {_REPAIR}")
+    return Contents(full, wrapper)
+
+
+def _refusal(message: str) -> str:
+    """torch's message of several lines, in one that says which object it is about."""
+    start = "refused, it holds more than tensors (unpickling it would run its code)"
+    if found := re.search(r"GLOBAL ([\w.]+)", message):
+        return f"{start}, {found[1][:100]}: {_REPAIR}"
+    return f"{start} or is damaged: {_REPAIR}"
