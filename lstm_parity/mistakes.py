@@ -1,51 +1,19 @@
 """The catalogue of mistakes that ports of an LSTM make: a stable identifier, words, the repair, and what it does."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 
-from lstm_parity.ports import PARTS, Port
-from lstm_parity.weight_mistakes import Change, Parts, weight_mistakes
+from lstm_parity.mistake import Mistake, place_in_words
+from lstm_parity.port_steps import PARTS
+from lstm_parity.ports import Port
+from lstm_parity.state_mistakes import state_mistakes
+from lstm_parity.weight_mistakes import Change, Parts, gate_orders_of_one_part, weight_mistakes
 
-# Mistakes of these kinds can be made in either order: the port is the same.
-_COMMUTING = ({"gate-order", "missing-bias", "doubled-bias"}, {"gate-order", "transposed"})
 _MOST_LAYERS_PERMUTED = 4
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One way to be wrong.
-
-    Attributes:
-        identifier: stable: ``kind``, ``kind:detail``, and ``@l1_reverse`` when it sits in one layer and direction only.
-        words: what the port does, one sentence without its full stop.
-        repair: what to change in the port, one line.
-        apply: the right port -> the port with this mistake, or None where it cannot be made.
-        touches: the parts of the port that it changes; mistakes that touch different parts commute.
-        place: "l1_reverse", …, or empty for a mistake that is everywhere or has no place.
-    """
-
-    identifier: str
-    words: str
-    repair: str
-    apply: Callable[[Port], Port | None]
-    touches: frozenset[str]
-    place: str = ""
-
-    @cached_property
-    def kind(self) -> str:
-        return re.split("[:@]", self.identifier)[0]
-
-    def commutes_with(self, other: "Mistake") -> bool:
-        """Whether a port with both is the same whichever was made first."""
-        apart = self.place and other.place and self.place != other.place
-        together = any({self.kind, other.kind} <= kinds for kinds in _COMMUTING)
-        return bool(apart or together or not self.touches & other.touches)
 
 
 def catalogue(port: Port, *, by_hand: bool = False) -> list[Mistake]:
@@ -58,16 +26,18 @@ def catalogue(port: Port, *, by_hand: bool = False) -> list[Mistake]:
             where = f"{words} ({place_in_words(place)} only)"
             apply = _in_places(change, (place,))
             mistakes.append(Mistake(f"{identifier}@{place}", where, repair, apply, frozenset(touches), place))
-    return [*mistakes, *_program_mistakes(port, by_hand)]
+    mistakes += [*_program_mistakes(port), *state_mistakes(port, by_hand)]
+    # Last, so that a mistake in one part never hides one in all that gives the same outputs.
+    for identifier, words, repair, touches, change in gate_orders_of_one_part(by_hand):
+        for where in ("", *places) if len(places) > 1 else ("",):
+            more = (f"@{where}", f" ({place_in_words(where)})") if where else ("", "")
+            apply = _in_places(change, (where,) if where else places)
+            name, said = identifier + more[0], words + more[1]
+            mistakes.append(Mistake(name, said, repair, apply, frozenset(touches), where, in_pairs=False))
+    return mistakes
 
 
-def place_in_words(place: str) -> str:
-    """``l1_reverse`` -> layer 1, reverse direction."""
-    layer, _, reverse = place.removeprefix("l").partition("_")
-    return f"layer {layer}, {'reverse' if reverse else 'forward'} direction"
-
-
-def _program_mistakes(port: Port, by_hand: bool) -> Iterator[Mistake]:
+def _program_mistakes(port: Port) -> Iterator[Mistake]:
     """Those that are not in how weights are read."""
     places = port.places
     definitions = {"hard-sigmoid": "clip(x / 6 + 1/2, 0, 1)", "hard-sigmoid:0.2": "clip(0.2 x + 1/2, 0, 1)"}
@@ -82,21 +52,6 @@ def _program_mistakes(port: Port, by_hand: bool) -> Iterator[Mistake]:
     def make(identifier: str, words: str, repair: str, touches: str, apply: Callable[[Port], Port | None]) -> Mistake:
         return Mistake(identifier, words, repair, apply, frozenset(touches.split()))
 
-    pair = "(long, short)" if by_hand else "(h, c)"
-    yield make(
-        "swapped-state",
-        "the two parts of the initial state are exchanged",
-        f"pass the initial state as {pair}",
-        "state",
-        lambda p: replace(p, h_0=p.c_0, c_0=p.h_0) if p.h_0.shape == p.c_0.shape else None,
-    )
-    yield make(
-        "missing-state",
-        "the initial state is not used: the port starts from zeros",
-        f"pass the initial state {pair} on to the first step",
-        "state",
-        lambda p: replace(p, h_0=np.zeros_like(p.h_0), c_0=np.zeros_like(p.c_0)),
-    )
     reading = "read the steps from the first to the last"
     yield make("reversed-time", "the port reads the steps from the last to the first", reading, "inputs", _backwards)
     yield make(

@@ -1,25 +1,21 @@
 """Ports with mistakes, simulated: many candidates at once, in NumPy and float64.
 
 A port is an LSTM's weights, inputs and initial states as somebody's code reads them, and what that code does otherwise
-than it should. ``mistakes.py`` makes ports from the right one, ``simulate`` computes their outputs, ``diagnose.py``
+than it should. ``mistakes.py`` makes ports from the right one, ``simulate`` computes their outputs, ``search.py``
 compares these with what was observed. NumPy, because a search over thousands of small models would spend its time on
 compiling; candidates that share a layer's weights share its computation.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from lstm_parity.port_steps import PARTS, run_layer
 from lstm_shared.specs import LSTMSpec
 
 GATES = ("input", "forget", "candidate", "output")
-PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-
-Rounding = Callable[[np.ndarray], np.ndarray]
-
 _CHUNK_BYTES = 48 << 20
 
 
@@ -33,6 +29,8 @@ class Port:
         h_0, c_0: (layers·directions, batch, size).
         valid: (time, batch), False in the padding; None without lengths.
         sigmoids: for each layer and direction, the name of what computes the gates, in ``SIGMOIDS``.
+        equations: for each layer and direction, the name of what a step computes, in ``EQUATIONS``.
+        returned: what the last layer hands out: "h" or "c".
         joined_wrongly: the layers whose directions are concatenated reverse first.
         unturned: the layers whose reverse direction gives its outputs in the order of computation.
         merge: how the last layer's directions become one output: "concatenate", "sum" or "mean".
@@ -48,6 +46,8 @@ class Port:
     c_0: np.ndarray
     valid: np.ndarray | None
     sigmoids: tuple[str, ...]
+    equations: tuple[str, ...]
+    returned: str = "h"
     joined_wrongly: frozenset[int] = frozenset()
     unturned: frozenset[int] = frozenset()
     merge: str = "concatenate"
@@ -64,7 +64,7 @@ class Port:
     def program(self) -> tuple[Any, ...]:
         """What candidates must share to be computed together: everything but the numbers."""
         options = (self.joined_wrongly, self.unturned, self.merge, self.from_padding, self.masked, self.views)
-        return (self.inputs.shape, self.sigmoids, *options)
+        return (self.inputs.shape, self.sigmoids, self.equations, self.returned, *options)
 
     @property
     def output_size(self) -> int:
@@ -79,42 +79,35 @@ class Port:
     def with_weights(self, changed: dict[str, np.ndarray]) -> "Port":
         return replace(self, weights={**self.weights, **changed})
 
+    def layers(self, start: int, stop: int | None = None, inputs: np.ndarray | None = None) -> "Port":
+        """Some of the layers as a port of their own; its inputs are this one's, or others."""
+        spec = self.spec
+        numbers = range(spec.num_layers)[start:stop]
+        rows = slice(start * len(spec.directions), (numbers.stop) * len(spec.directions))
+        size = spec.input_size if start == 0 else spec.output_size
+        return replace(
+            self,
+            spec=replace(spec, input_size=size, num_layers=len(numbers)),
+            weights={
+                f"{part}_l{layer - start}{suffix}": self.weights[f"{part}_l{layer}{suffix}"]
+                for layer in numbers
+                for suffix in spec.directions
+                for part in PARTS[: 5 if spec.proj_size else 4]
+            },
+            inputs=self.inputs if inputs is None else inputs,
+            h_0=self.h_0[rows],
+            c_0=self.c_0[rows],
+            sigmoids=self.sigmoids[rows],
+            equations=self.equations[rows],
+            joined_wrongly=frozenset(layer - start for layer in self.joined_wrongly if layer in numbers),
+            unturned=frozenset(layer - start for layer in self.unturned if layer in numbers),
+        )
+
     def as_computed(self, observed: np.ndarray) -> np.ndarray:
         """An array (time, batch, …) of what left this port, with its axes as they were computed."""
         for view in reversed(self.views):
             observed = observed[::-1] if view == "reverse" else observed.swapaxes(0, 1)
         return observed
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * np.tanh(0.5 * x) + 0.5  # which cannot overflow
-
-
-SIGMOIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "sigmoid": _sigmoid,
-    "hard-sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),  # torch.nn.Hardsigmoid, keras 3, jax.nn.hard_sigmoid
-    "hard-sigmoid:0.2": lambda x: np.clip(0.2 * x + 0.5, 0, 1),  # Keras 1 and 2, ONNX's default
-}
-
-
-def _to_tf32(x: np.ndarray) -> np.ndarray:
-    """Ten bits of mantissa in float32's range, to nearest even."""
-    bits = x.astype(np.float32).view(np.uint32)
-    bits = (bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)
-    return bits.view(np.float32).astype(np.float64)
-
-
-def _through(dtype: Any) -> Rounding:
-    return lambda x: x.astype(dtype).astype(np.float64)
-
-
-# What is rounded in the operands of the products, and what everywhere else.
-PRECISIONS: dict[str, tuple[Rounding, Rounding]] = {
-    "float32": (_through(np.float32), _through(np.float32)),
-    "tf32": (_to_tf32, _through(np.float32)),
-    "float16": (_through(np.float16), _through(np.float16)),
-    "bfloat16": (_through(ml_dtypes.bfloat16), _through(ml_dtypes.bfloat16)),
-}
 
 
 def simulate(
@@ -131,7 +124,6 @@ def simulate(
         precision: round as this arithmetic does, a name in ``PRECISIONS``.
     """
     first = ports[0]
-    rounding = PRECISIONS[precision] if precision else None
     spec = first.spec
     features = _stack([port.inputs for port in ports])[:, :, rows]
     valid = None if first.valid is None else first.valid[:, rows, None]
@@ -149,7 +141,7 @@ def simulate(
             if steps is not None and (last or first.causal):
                 needed = slice(max(0, first.inputs.shape[0] - steps), None) if direction else slice(steps)
             here = None if valid is None else valid[needed]
-            kept = _recur(
+            kept = run_layer(
                 {
                     part: _stack([port.weights[f"{part}_l{layer}{suffix}"] for port in ports])
                     for part in PARTS[: 5 if spec.proj_size else 4]
@@ -158,9 +150,11 @@ def simulate(
                 h_0[:, row],
                 c_0[:, row],
                 None if blind or (direction and first.from_padding) else here,
-                direction == 1,
-                SIGMOIDS[first.sigmoids[row]],
-                rounding,
+                backwards=direction == 1,
+                sigmoid=first.sigmoids[row],
+                equations=first.equations[row],
+                returned=first.returned if last else "h",
+                precision=precision,
             )
             if here is not None and not blind:
                 kept = np.where(here, kept, 0.0)
@@ -189,13 +183,29 @@ def first_computed(port: Port, outputs: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate(halves, axis=-1)
 
 
+def halves(port: Port) -> list[tuple[slice, bool]]:
+    """Of each direction, its features in the outputs as computed, and whether its first step stands last.
+
+    Directions that are merged count as one.
+    """
+    if not port.spec.bidirectional or port.merge != "concatenate":
+        return [(slice(None), False)]
+    last, size = port.spec.num_layers - 1, port.spec.state_size
+    backwards = last not in port.unturned
+    found = [(slice(size), False), (slice(size, None), backwards)]
+    return [(slice(size, None), False), (slice(size), backwards)] if last in port.joined_wrongly else found
+
+
 def chunks(ports: Sequence[Port], steps: int | None = None, rows: int | None = None) -> Iterable[slice]:
     """Slices of so many ports as are computed at once without filling the memory."""
     first = ports[0]
     time, batch, _ = first.inputs.shape
     time, batch = min(time, steps or time), min(batch, rows or batch)
     numbers = time * batch * (first.spec.output_size * 2 + 4 * first.spec.hidden_size)
-    numbers += sum(array.size for array in first.weights.values())
+    # What all share is there once.
+    numbers += sum(
+        array.size for name, array in first.weights.items() if any(port.weights[name] is not array for port in ports)
+    )
     size = max(1, _CHUNK_BYTES // (8 * max(1, numbers)))
     return (slice(start, start + size) for start in range(0, len(ports), size))
 
@@ -204,45 +214,3 @@ def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     """With a leading axis for the ports, of length 1 when all are the same object."""
     one = arrays[0]
     return one[None] if all(array is one for array in arrays) else np.array(arrays)
-
-
-def _recur(
-    weights: dict[str, np.ndarray],
-    features: np.ndarray,
-    h: np.ndarray,
-    c: np.ndarray,
-    valid: np.ndarray | None,
-    backwards: bool,
-    sigmoid: Callable[[np.ndarray], np.ndarray],
-    rounding: tuple[Rounding, Rounding] | None,
-) -> np.ndarray:
-    """h of every step, (ports, time, batch, state), of one layer in one direction."""
-    operand, rounded = rounding or (_as_it_is, _as_it_is)
-    _, time, batch, size = features.shape
-    hidden_size = c.shape[-1]
-    to_gates, to_next = (operand(weights[part]).swapaxes(1, 2) for part in PARTS[:2])
-    flat = operand(features).reshape(len(features), time * batch, size)
-    bias = rounded(weights["bias_ih"] + weights["bias_hh"])[:, None]
-    from_inputs = rounded(flat @ to_gates + bias)
-    from_inputs = from_inputs.reshape(len(from_inputs), time, batch, 4 * hidden_size)
-    projection = operand(weights["weight_hr"]).swapaxes(1, 2) if "weight_hr" in weights else None
-    h, c = rounded(h), rounded(c)
-    wide = max(len(array) for array in (from_inputs, to_next, h, c, *([] if projection is None else [projection])))
-    kept = np.zeros((wide, time, batch, h.shape[-1]))
-    for t in reversed(range(time)) if backwards else range(time):
-        gates = rounded(from_inputs[:, t] + operand(h) @ to_next)
-        i, f, g, o = (gates[..., k * hidden_size : (k + 1) * hidden_size] for k in range(4))
-        cell = rounded(rounded(sigmoid(f)) * c + rounded(sigmoid(i)) * rounded(np.tanh(g)))
-        new = rounded(rounded(sigmoid(o)) * np.tanh(cell))
-        if projection is not None:
-            new = rounded(operand(new) @ projection)
-        if valid is None:
-            h, c = new, cell
-        else:
-            h, c = np.where(valid[t], new, h), np.where(valid[t], cell, c)
-        kept[:, t] = h
-    return kept
-
-
-def _as_it_is(x: np.ndarray) -> np.ndarray:
-    return x

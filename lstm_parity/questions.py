@@ -1,15 +1,17 @@
 """What ``diagnose`` is asked, checked and brought into one form: time-major, with a batch axis, in float64."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
+from lstm_parity.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.compare import eps, factor, magnitude
+from lstm_parity.determined import tolerances
+from lstm_parity.differences import Observed
 from lstm_parity.ports import Port, simulate
-from lstm_parity.search import Observed, precision_tolerance
 from lstm_shared.describe import describe
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError, WeightsError
@@ -60,10 +62,8 @@ def ask(
         )
     if np.isnan(port.inputs if port.valid is None else port.inputs[port.valid]).any():
         raise InputError("inputs holds NaN")
-    tolerance = _tolerance(spec, port, arrays, inputs, calls[0])
-    return Question(
-        port, Observed(seen[0], known, tolerance), seen[1] if len(seen) > 1 else None, spec.kind == "by-hand"
-    )
+    observed = _with_tolerance(Observed(seen[0], known, 0.0), spec, port, arrays, inputs, calls[0])
+    return Question(port, observed, seen[1] if len(seen) > 1 else None, spec.kind == "by-hand")
 
 
 def _array(value: Any) -> np.ndarray:
@@ -181,27 +181,41 @@ def _port(
             doubles |= {name.replace("weight_hh", bias): np.zeros(rows) for bias in ("bias_ih", "bias_hh")}
     h_0, c_0 = (part.astype(np.float64) for part in state)
     places = spec.num_layers * len(spec.directions)
-    return Port(spec, doubles, inputs.astype(np.float64), h_0, c_0, valid, ("sigmoid",) * places)
+    return Port(spec, doubles, inputs.astype(np.float64), h_0, c_0, valid, ("sigmoid",) * places, ("lstm",) * places)
 
 
-def _tolerance(
-    spec: Spec, port: Port, weights: Mapping[str, np.ndarray], inputs: np.ndarray, outputs: np.ndarray
-) -> float:
+def _with_tolerance(
+    observed: Observed,
+    spec: Spec,
+    port: Port,
+    weights: Mapping[str, np.ndarray],
+    inputs: np.ndarray,
+    outputs: np.ndarray,
+) -> Observed:
     """How far a right port may be off, in the coarsest of the dtypes that it was given.
 
     The outputs' own dtype counts for float32 only: outputs in bfloat16 from weights in float32 are something to find.
+    Where the model keeps half of the digits of that arithmetic in its outputs, one tolerance serves all steps. Where it
+    does not, each step has its own, as far as there is one.
     """
     dtypes = {array.dtype.name for array in (*weights.values(), inputs)}
     with np.errstate(over="ignore"):
         if outputs.dtype != np.float64 or np.array_equal(outputs.astype(np.float32), outputs, equal_nan=True):
             dtypes.add("float32")
     exact = simulate([port])[0]
-    scale = max(1.0, float(np.max(np.abs(exact), initial=0.0, where=np.isfinite(exact))))
-    scale *= magnitude(port.weights, np.where(np.isfinite(port.inputs), port.inputs, 0.0), port.h_0, port.c_0)
-    steps = port.inputs.shape[0]
-    coarsest = max(dtypes, key=eps)
-    if eps(coarsest) > eps("float32"):
-        return factor(spec, steps) * scale * eps("float32") + precision_tolerance(port, coarsest)
-    # Large weights make a model chaotic: what float32 does to this one says by how much it magnifies rounding errors.
-    magnified = precision_tolerance(port, "float32") / eps("float32")
-    return (factor(spec, steps) * scale + magnified) * eps(coarsest)
+    largest = max(1.0, float(np.max(np.abs(exact), initial=0.0, where=np.isfinite(exact))))
+    scale = largest * magnitude(port.weights, np.where(np.isfinite(port.inputs), port.inputs, 0.0), port.h_0, port.c_0)
+    allowed = factor(spec, port.inputs.shape[0]) * scale
+    dtype = max(dtypes, key=eps)
+    coarse = dtype if eps(dtype) > eps("float32") else "float32"
+    magnified = precision_tolerance(port, coarse)
+    if coarse == dtype:
+        floor = allowed * eps("float32")
+        tolerance = floor + magnified
+    else:  # what float32 does to this model says by how much it magnifies rounding errors
+        floor = allowed * eps(dtype)
+        tolerance = floor + magnified * eps(dtype) / eps("float32")
+    if magnified <= ERRORS_ALLOWED * np.sqrt(eps(coarse)) * largest:
+        return replace(observed, tolerance=tolerance, floor=floor, dtype=dtype)
+    by_place = tolerances(port, exact, floor, dtype)
+    return replace(observed, tolerance=floor, by_place=by_place, floor=floor, dtype=dtype)

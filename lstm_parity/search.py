@@ -1,160 +1,154 @@
-"""The search for the mistakes that explain outputs: singles, arithmetic, pairs; then by what they leave unexplained."""
+"""The search among single mistakes: simulate each, and look closely at those that may explain the outputs."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import ml_dtypes
 import numpy as np
 
-from lstm_parity.mistakes import Mistake
-from lstm_parity.ports import Port, chunks, first_computed, simulate
-from lstm_shared.progress import progress_bar
+from lstm_parity.determined import Judged, judge
+from lstm_parity.differences import Observed, Simulated, by_step, largest, simulations
+from lstm_parity.mistake import Mistake
+from lstm_parity.ports import Port, simulate
 
-# Pairs are first tried on one sequence, and on so many steps of the last layer: one in which the initial state is read,
-# one in which the first step's is, and one more.
-_FIRST_STEPS = 3
-# Errors of this level are taken for those of an arithmetic when they are within this factor of the simulated ones.
-_LEVEL = 3.0
-# And when they point along the outputs with at most this cosine: outputs that are scaled are no matter of arithmetic.
-_ALONG = 0.8
-_STORED = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What a port produced.
-
-    Attributes:
-        outputs: (time, batch, features), float64.
-        known: True where the outputs are known; None when they all are.
-        tolerance: how far a right port may be off.
-    """
-
-    outputs: np.ndarray
-    known: np.ndarray | None
-    tolerance: float
+# Long sequences are first simulated for so many steps: most mistakes show there.
+_FIRST_LOOK = 4
+# Outputs are clearly wrong so many floors away; a mistake that explains them leaves at most this share of that.
+_CLEARLY, _PROMISING = 100.0, 0.25
+# So many promising ports are judged, the best first: each is simulated another ten times.
+_MOST_JUDGED = 48
+# Of mistakes that explain some steps only, those judged on less than this share of the best one's are not listed.
+_AS_MANY_STEPS = 0.5
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Mistakes that together explain the outputs, and the largest difference that they leave."""
+    """Mistakes that together explain the outputs.
+
+    Attributes:
+        used: the largest difference that they leave, as a share of the tolerance.
+        judged: how they were judged where rounding errors grow; None where one tolerance serves all steps.
+    """
 
     mistakes: tuple[Mistake, ...]
-    difference: float
+    used: float
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """The single mistakes that change something, the ports that they make, and what each leaves of the outputs."""
+class Looked:
+    """What a simulation shows of some ports, each in its place.
+
+    Attributes:
+        left: the largest difference from what was observed, on the steps that were simulated.
+        visible: whether the outputs are others than the right ones.
+        promise: the share of the first clear errors that is left; at most ``_PROMISING`` is promising.
+    """
+
+    left: np.ndarray
+    visible: np.ndarray
+    promise: np.ndarray
+
+
+@dataclass(frozen=True)
+class SingleMistakes:
+    """The single mistakes that change something, the ports that they make, and what was seen of them."""
 
     mistakes: list[Mistake]
     ports: list[Port]
-    differences: np.ndarray
+    looked: Looked
 
     def fits(self, tolerance: float) -> list[Fit]:
-        order = np.argsort(self.differences, kind="stable")
-        return [Fit((self.mistakes[k],), float(self.differences[k])) for k in order if self.differences[k] <= tolerance]
+        """Those that leave no more than this anywhere, best first."""
+        left = self.looked.left / tolerance
+        return [Fit((self.mistakes[k],), float(left[k])) for k in np.argsort(left, kind="stable") if left[k] <= 1]
+
+    def fits_where_determined(self, observed: Observed, right: np.ndarray) -> list[Fit]:
+        """Those that explain the steps that their port's inputs determine, best first."""
+        named = [(mistake,) for mistake in self.mistakes]
+        return judged_fits(named, self.ports, self.looked.promise, observed, right)
 
 
-def try_singles(right: Port, mistakes: Sequence[Mistake], observed: Observed) -> Candidates:
+def try_singles(right: Port, mistakes: Sequence[Mistake], observed: Observed) -> SingleMistakes:
     """Simulate every mistake; those that cannot be made here or that no output could show are left out."""
     made = [(mistake, port) for mistake in mistakes if (port := mistake.apply(right)) is not None]
-    exact = Observed(simulate([right])[0], observed.known, observed.tolerance)
-    if observed.known is not None and observed.known.shape != exact.outputs.shape:
-        exact = Observed(exact.outputs, None, observed.tolerance)
     ports = [port for _, port in made]
-    differences, effects = differences_from(ports, observed), differences_from(ports, exact)
-    padding_holds = right.valid is not None and _holds_padding(right, observed)
-    kept = [
-        k
-        for k, (_, port) in enumerate(made)
-        # without masking only the padding is wrong, which is not compared then
-        if (effects[k] > observed.tolerance and (port.masked or padding_holds)) or (not port.masked and padding_holds)
-    ]
-    return Candidates([made[k][0] for k in kept], [ports[k] for k in kept], differences[kept])
-
-
-def try_pairs(right: Port, singles: Candidates, observed: Observed, progress: bool) -> tuple[list[Fit], int]:
-    """Every two of the singles, in both orders where that matters: those that fit, best first, and how many there were.
-
-    A cheap look at the first outputs of one sequence leaves few to be simulated in full.
-    """
-    lengths = None if right.valid is None else right.valid.sum(axis=0)
-    row = 0 if lengths is None or not lengths.size else int(np.argmax(lengths))
+    exact = simulate([right])[0]
     everything = observed.known is None or bool(observed.known.all())
-    steps = _FIRST_STEPS if everything else None
-    mistakes, ports = singles.mistakes, singles.ports
-    left: list[tuple[tuple[int, int], Port]] = []
-    tried = 0
-    with progress_bar("pairs of mistakes", len(mistakes), enabled=progress) as show:
-        for first, mistake in enumerate(mistakes):
-            tried += len(mistakes) - first - 1
-            # In one place together, so that what the others leave untouched is computed once for all.
-            batches: dict[str, list[tuple[tuple[int, int], Port]]] = defaultdict(list)
-            for second in range(first + 1, len(mistakes)):
-                for port in _both(mistake, mistakes[second], ports[first], ports[second]):
-                    batches[mistakes[second].place].append(((first, second), port))
-            for batch in batches.values():
-                found = differences_from([port for _, port in batch], observed, steps=steps, rows=slice(row, row + 1))
-                left += [batch[k] for k in np.flatnonzero(found <= observed.tolerance)]
-            show(first + 1)
-        found = differences_from([port for _, port in left], observed)
-    best: dict[tuple[int, int], float] = {}
-    for (pair, _), difference in zip(left, found, strict=True):
-        if difference <= observed.tolerance:
-            best[pair] = min(best.get(pair, np.inf), float(difference))
-    fits = [Fit((mistakes[a], mistakes[b]), difference) for (a, b), difference in best.items()]
-    return sorted(fits, key=lambda fit: fit.difference), tried
+    if right.causal and everything and len(right.inputs) > 2 * _FIRST_LOOK:
+        found = look(ports, observed, exact, steps=_FIRST_LOOK)
+        settled = (found.left > observed.tolerance) & found.visible & (found.promise > _PROMISING)
+        rest = np.flatnonzero(~settled)
+        closer = look([ports[k] for k in rest], observed, exact)
+        for name in ("left", "visible", "promise"):
+            getattr(found, name)[rest] = getattr(closer, name)
+    else:
+        found = look(ports, observed, exact)
+    padding_holds = right.valid is not None and _holds_padding(right, observed)
+    masked = np.array([port.masked for port in ports], bool)
+    # without masking only the padding is wrong, which is not compared then
+    kept = np.flatnonzero((found.visible & (masked | padding_holds)) | (~masked & padding_holds))
+    return SingleMistakes(
+        [made[k][0] for k in kept],
+        [ports[k] for k in kept],
+        Looked(found.left[kept], found.visible[kept], found.promise[kept]),
+    )
 
 
-def _both(a: Mistake, b: Mistake, with_a: Port, with_b: Port) -> Iterator[Port]:
-    if a.kind == b.kind == "gate-order" and a.place == b.place:
-        return  # which is another gate order
-    orders = [(b, with_a)] if a.commutes_with(b) else [(b, with_a), (a, with_b)]
-    for mistake, port in orders:
-        if (made := mistake.apply(port)) is not None:
-            yield made
+def look(ports: Sequence[Port], observed: Observed, exact: np.ndarray, steps: int | None = None) -> Looked:
+    """Simulate ports, all steps or the first that they compute.
+
+    Args:
+        exact: the right outputs.
+    """
+    found = Looked(np.full(len(ports), np.inf), np.zeros(len(ports), bool), np.full(len(ports), np.inf))
+    known = observed.known if exact.shape == observed.outputs.shape else None
+    right = replace(observed, outputs=exact, known=known)
+    for some in simulations(ports, steps=steps):
+        left, effect = some.apart(observed), some.apart(right)
+        found.left[some.members] = largest(left)
+        found.promise[some.members] = _promise(some, left, observed, exact)
+        limit = observed.tolerance if observed.by_place is None else some.in_view(observed.by_place)
+        found.visible[some.members] = largest(effect > (observed.tolerance if limit is None else limit)) > 0
+    return found
 
 
-def differences_from(
-    ports: Sequence[Port], observed: Observed, *, steps: int | None = None, rows: slice = slice(None)
-) -> np.ndarray:
-    """The largest difference of each port's outputs from those observed; infinite where shapes differ or NaN is."""
-    groups: dict[tuple, list[int]] = defaultdict(list)
-    for k, port in enumerate(ports):
-        groups[port.program].append(k)
-    result = np.full(len(ports), np.inf)
-    for members in groups.values():
-        first = ports[members[0]]
-        target = first.as_computed(observed.outputs)
-        time, batch, _ = first.inputs.shape
-        if target.shape != (time, batch, first.output_size):
-            continue
-        compared = np.broadcast_to(compared_places(first, observed), target.shape)[:, rows]
-        target, few = target[:, rows], steps if first.merge == "concatenate" else None
-        if few is not None:
-            target, compared = first_computed(first, target, few), first_computed(first, compared, few)
-        narrow = None if rows == slice(None) else 1
-        for part in chunks([ports[k] for k in members], steps, narrow):
-            here = members[part]
-            with np.errstate(invalid="ignore", over="ignore"):
-                outputs = simulate([ports[k] for k in here], steps=few, rows=rows)
-                apart = np.where(compared, np.abs(outputs - target), 0.0)
-            worst = apart.reshape(len(outputs), -1).max(axis=1, initial=0.0)
-            result[here] = np.where(np.isnan(worst), np.inf, worst)
-    return result
+def judged_fits(
+    mistakes: Sequence[tuple[Mistake, ...]],
+    ports: Sequence[Port],
+    promise: np.ndarray,
+    observed: Observed,
+    right: np.ndarray,
+) -> list[Fit]:
+    """Of ports that are promising, those that explain every step that their inputs determine: most steps first."""
+    promising = [k for k in np.argsort(promise, kind="stable") if promise[k] <= _PROMISING][:_MOST_JUDGED]
+    fits = [
+        Fit(mistakes[k], judged.used, judged)
+        for k, judged in ((k, judge(ports[k], observed, right)) for k in promising)
+        if judged.fits
+    ]
+    most = max((fit.judged.steps.judged for fit in fits if fit.judged), default=0)
+    fits = [fit for fit in fits if fit.judged and fit.judged.steps.judged >= _AS_MANY_STEPS * most]
+    return sorted(fits, key=lambda fit: (fit.judged is not None and -fit.judged.steps.judged, fit.used))
 
 
-def compared_places(port: Port, observed: Observed) -> np.ndarray:
-    """(time, batch, 1 or features), in the port's axes: which outputs are compared."""
-    time, batch, _ = port.inputs.shape
-    places = np.ones((time, batch, 1), bool)
-    if observed.known is not None:
-        places = places & port.as_computed(observed.known)
-    if port.valid is not None and not port.masked:
-        places = places & port.valid[..., None]
-    return places
+def _promise(some: Simulated, left: np.ndarray, observed: Observed, exact: np.ndarray) -> np.ndarray:
+    """Of each port, the share of the right port's errors that is left up to the first step that is clearly wrong.
+
+    In a port with two directions, that of the better one.
+    """
+    right = some.in_view(exact)
+    if right is None:  # the right outputs have another shape: nothing is known of their errors
+        return np.where(np.isfinite(largest(left)), 0.0, np.inf)
+    errors = replace(some, outputs=right[None]).apart(observed)[0]
+    shown = np.full(len(left), np.inf if some.steps is None else 0.0)
+    for of_right, of_ports in zip(by_step(some.port, errors), by_step(some.port, left), strict=True):
+        clear = np.flatnonzero(of_right > _CLEARLY * observed.floor)
+        if len(clear):
+            until = clear[0] + 1
+            worst = of_ports[:, :until].max(axis=1)
+            share = np.where(np.isfinite(worst), worst, np.inf) / np.nan_to_num(of_right[:until].max())
+            shown = np.minimum(shown, share) if some.steps is None else share
+    return shown
 
 
 def _holds_padding(port: Port, observed: Observed) -> bool:
@@ -162,56 +156,3 @@ def _holds_padding(port: Port, observed: Observed) -> bool:
     if observed.outputs.shape[:2] != port.valid.shape:
         return False
     return bool((observed.outputs[~port.valid] != 0).any())
-
-
-def dropout_in_one_call(right: Port, observed: Observed) -> float | None:
-    """The probability of a dropout on the last outputs, if they are the right ones, some zeroed, the others larger."""
-    exact = simulate([right])[0]
-    if observed.outputs.shape != exact.shape or observed.known is not None:
-        return None
-    dropped = (observed.outputs == 0) & (np.abs(exact) > observed.tolerance)
-    stays = ~dropped & (np.abs(exact) > 0)
-    if not dropped.any() or not stays.any():
-        return None
-    scale = float(np.sum(observed.outputs[stays] * exact[stays]) / np.sum(exact[stays] ** 2))
-    apart = np.abs(observed.outputs - scale * exact)[~dropped].max()
-    return 1 - 1 / scale if scale > 1.01 and apart <= scale * observed.tolerance else None
-
-
-def precisions_that_fit(port: Port, observed: Observed, names: Sequence[str]) -> list[tuple[str, float]]:
-    """The arithmetics whose rounding errors are as large as what is left of the outputs, likeliest first.
-
-    Returns:
-        (name, factor by which what is left is larger or smaller than the simulated errors) each.
-    """
-    target = port.as_computed(observed.outputs)
-    exact = simulate([port])[0]
-    if target.shape != exact.shape:
-        return []
-    places = np.broadcast_to(compared_places(port, observed), exact.shape)
-    seen, truth = (target - exact)[places], exact[places]
-    stored = [name for name, dtype in _STORED.items() if _stored_in(target[places], dtype)]
-    fits = []
-    for name in [name for name in names if not stored or name in stored]:
-        simulated = (simulate([port], precision=name)[0] - exact)[places]
-        level, expected, size = (float(np.sqrt(np.mean(x**2))) for x in (seen, simulated, truth))
-        if not expected or not np.isfinite(level):
-            continue
-        factor = max(level / expected, expected / max(level, np.finfo(float).tiny))
-        # Rounding errors have no outliers, and do not go along with the outputs.
-        outliers = np.max(np.abs(seen)) > 2 * _LEVEL * np.max(np.abs(simulated))
-        along = abs(float(np.mean(seen * truth))) > _ALONG * level * size
-        if factor <= _LEVEL and not outliers and not along:
-            fits.append((name, factor))
-    return sorted(fits, key=lambda fit: fit[1])
-
-
-def precision_tolerance(port: Port, name: str) -> float:
-    """How far a right port in this arithmetic may be off: some times what its simulation is."""
-    exact = simulate([port])[0]
-    return 2 * _LEVEL * float(np.max(np.abs(simulate([port], precision=name)[0] - exact), initial=0.0))
-
-
-def _stored_in(values: np.ndarray, dtype: type) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.array_equal(values.astype(dtype).astype(np.float64), values))

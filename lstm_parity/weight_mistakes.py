@@ -5,7 +5,8 @@ from itertools import permutations
 
 import numpy as np
 
-from lstm_parity.ports import GATES, PARTS
+from lstm_parity.port_steps import PARTS
+from lstm_parity.ports import GATES
 from lstm_shared.specs import LSTMSpec
 
 Parts = dict[str, np.ndarray]
@@ -14,6 +15,12 @@ Change = Callable[[Parts], Parts | None]
 _LETTERS = "ifgo"
 _BY_HAND_GATES = ("pr", "lr", "p", "o")  # of i, f, g, o
 _MATRICES, _BIASES = PARTS[:2], PARTS[2:4]
+# What a gate order may be wrong in alone: the identifier's detail, the parts, in words, and in words by hand.
+_SHUFFLED_ALONE = (
+    ("weight_ih", PARTS[:1], "in weight_ih only", "in the weights of the input only (w…2)"),
+    ("weight_hh", PARTS[1:2], "in weight_hh only", "in the weights of the short-term memory only (w…1)"),
+    ("biases", PARTS[2:4], "in the biases only", "in the biases only (b…1)"),
+)
 
 
 def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, str, tuple[str, ...], Change]]:
@@ -92,12 +99,26 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
             )
 
 
+def gate_orders_of_one_part(by_hand: bool) -> Iterator[tuple[str, str, str, tuple[str, ...], Change]]:
+    """As ``weight_mistakes``: one matrix, or the biases, in another gate order than all else."""
+    for order in list(permutations(range(4)))[1:]:
+        letters = ",".join(_LETTERS[gate] for gate in order)
+        for detail, held, where, where_by_hand in _SHUFFLED_ALONE:
+            yield (
+                f"gate-order:{letters}:{detail}",
+                f"the port reads the gates in the order {letters} {where_by_hand if by_hand else where}",
+                "read the four gates in the same order, torch's i,f,g,o, in every weight and bias",
+                held,
+                _regated([order.index(gate) for gate in range(4)], held),
+            )
+
+
 def _blocks(array: np.ndarray) -> np.ndarray:
     return array.reshape(4, -1, *array.shape[1:])
 
 
-def _regated(order: list[int]) -> Callable[[Parts], Parts]:
-    return lambda parts: {n: _blocks(x)[order].reshape(x.shape) for n, x in parts.items() if n != "weight_hr"}
+def _regated(order: list[int], held: tuple[str, ...] = PARTS[:4]) -> Callable[[Parts], Parts]:
+    return lambda parts: {name: _blocks(parts[name])[order].reshape(parts[name].shape) for name in held}
 
 
 def _transposed(part: str, hidden_size: int) -> Callable[[Parts], Parts | None]:

@@ -1,0 +1,145 @@
+"""The search among pairs of mistakes."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.differences import Observed, differences_from, simulations
+from lstm_parity.mistake import Mistake
+from lstm_parity.ports import Port, simulate
+from lstm_parity.search import Fit, SingleMistakes, judged_fits, look
+from lstm_shared.progress import progress_bar
+
+# Pairs are first tried on one sequence, and on so many steps of the last layer: one in which the initial state is read,
+# one in which the first step's is, and one more. What rounding errors add on these few steps is at most so many times
+# the tolerance.
+_FIRST_STEPS, _LAX = 3, 8.0
+
+
+# Beyond so many bytes of weights, pairs of which one is made in every place are tried only if no other pair fits: a
+# gigabyte of them takes about a second.
+_MANY_BYTES = 20e9
+# So many ports are made at a time: each holds a copy of the weights that it reads otherwise.
+_AT_ONCE = 64
+
+
+Found = list[tuple[tuple[int, int], Port]]
+
+
+def try_pairs(right: Port, singles: SingleMistakes, observed: Observed, progress: bool) -> tuple[list[Fit], int]:
+    """Every two of the singles, in both orders where that matters: those that fit, best first, and how many there were.
+
+    A cheap look at the first outputs of one sequence leaves few to be simulated in full. Mistakes that are not made
+    together with others, such as the gate orders of one matrix, are left out. In large models the pairs of two layers,
+    which share most of their computation, come first, and the others only if none of them fits.
+    """
+    chosen = [k for k, mistake in enumerate(singles.mistakes) if mistake.in_pairs]
+    mistakes, ports = [singles.mistakes[k] for k in chosen], [singles.ports[k] for k in chosen]
+    exact = simulate([right])[0]
+    look_at = _first_look(right, observed)
+    in_two_layers = {
+        (a, b) if a < b else (b, a)
+        for (_, first), (_, second) in combinations(_by_layer(mistakes), 2)
+        for a in first
+        for b in second
+    }
+    count = len(mistakes) * (len(mistakes) - 1) // 2
+    others = count - len(in_two_layers)
+    with progress_bar("pairs of mistakes", 2 * len(mistakes), enabled=progress) as show:
+        left = _pairs_in_two_layers(right, mistakes, ports, observed, look_at)
+        show(len(mistakes))
+        size = sum(array.nbytes for array in right.weights.values())
+        if others * size > _MANY_BYTES and (fits := _fits(left, mistakes, observed, exact)):
+            return fits, len(in_two_layers)
+        for first in range(len(mistakes)):
+            # In one place together, so that what the others leave untouched is computed once for all.
+            seconds: dict[str, list[int]] = defaultdict(list)
+            for second in range(first + 1, len(mistakes)):
+                if (first, second) not in in_two_layers:
+                    seconds[mistakes[second].place].append(second)
+            for numbers in seconds.values():
+                for start in range(0, len(numbers), _AT_ONCE):
+                    batch: Found = [
+                        ((first, second), port)
+                        for second in numbers[start : start + _AT_ONCE]
+                        for port in _both(mistakes[first], mistakes[second], ports[first], ports[second])
+                    ]
+                    found = differences_from([port for _, port in batch], observed, **look_at)
+                    left += [batch[k] for k in np.flatnonzero(found <= _LAX * observed.tolerance)]
+            show(len(mistakes) + first + 1)
+        return _fits(left, mistakes, observed, exact), count
+
+
+def _first_look(right: Port, observed: Observed) -> dict[str, Any]:
+    """The steps and rows of the first look: where not all outputs are known, all steps."""
+    lengths = None if right.valid is None else right.valid.sum(axis=0)
+    row = 0 if lengths is None or not lengths.size else int(np.argmax(lengths))
+    everything = observed.known is None or bool(observed.known.all())
+    return {"steps": _FIRST_STEPS if everything else None, "rows": slice(row, row + 1)}
+
+
+def _by_layer(mistakes: Sequence[Mistake]) -> list[tuple[int, list[int]]]:
+    """The mistakes that are made in one layer and direction, by that layer."""
+    layers: dict[int, list[int]] = defaultdict(list)
+    for k, mistake in enumerate(mistakes):
+        if mistake.place:
+            layers[int(mistake.place[1:].partition("_")[0])].append(k)
+    return sorted(layers.items())
+
+
+def _pairs_in_two_layers(
+    right: Port, mistakes: Sequence[Mistake], ports: Sequence[Port], observed: Observed, look_at: Mapping[str, Any]
+) -> Found:
+    """The pairs of mistakes in different layers whose first outputs are those observed.
+
+    What the lower layers make of the first mistake is computed once, for all second mistakes.
+    """
+    row, steps = look_at["rows"], look_at["steps"]
+    until = slice(steps if right.causal else None)
+    valid = None if right.valid is None else right.valid[until, row]
+    known = None if observed.known is None else observed.known[until, row]
+    narrow = {"inputs": right.inputs[until, row], "h_0": right.h_0[:, row], "c_0": right.c_0[:, row], "valid": valid}
+    seen = replace(observed, outputs=observed.outputs[until, row], known=known)
+    left: Found = []
+    for (_, below), (high, above) in combinations(_by_layer(mistakes), 2):
+        lower = [replace(ports[k], **narrow).layers(0, high) for k in below]
+        features = [narrow["inputs"]] * len(below)
+        for some in simulations(lower):
+            for k, outputs in zip(some.members, some.outputs, strict=True):
+                features[k] = outputs
+        for second in above:
+            upper = replace(ports[second], **narrow)
+            found = differences_from([upper.layers(high, inputs=x) for x in features], seen, steps=steps)
+            for k in np.flatnonzero(found <= _LAX * observed.tolerance):
+                first = below[k]
+                if (port := mistakes[second].apply(ports[first])) is not None:
+                    left.append(((min(first, second), max(first, second)), port))
+    return left
+
+
+def _fits(left: Found, mistakes: Sequence[Mistake], observed: Observed, exact: np.ndarray) -> list[Fit]:
+    """Of the pairs left by the first look, those that explain all outputs, or else the steps that can be judged."""
+    ports = [port for _, port in left]
+    looked = look(ports, observed, exact)
+    best: dict[tuple[int, int], float] = {}
+    for (pair, _), difference in zip(left, looked.left, strict=True):
+        if difference <= observed.tolerance:
+            best[pair] = min(best.get(pair, np.inf), float(difference))
+    fits = [Fit((mistakes[a], mistakes[b]), difference / observed.tolerance) for (a, b), difference in best.items()]
+    if not fits:
+        named = [(mistakes[a], mistakes[b]) for (a, b), _ in left]
+        return judged_fits(named, ports, looked.promise, observed, exact)
+    return sorted(fits, key=lambda fit: fit.used)
+
+
+def _both(a: Mistake, b: Mistake, with_a: Port, with_b: Port) -> Iterator[Port]:
+    if a.kind == b.kind == "gate-order" and a.place == b.place:
+        return  # which is another gate order
+    orders = [(b, with_a)] if a.commutes_with(b) else [(b, with_a), (a, with_b)]
+    for mistake, port in orders:
+        if (made := mistake.apply(port)) is not None:
+            yield made
