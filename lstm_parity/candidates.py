@@ -1,12 +1,8 @@
-"""A stranger's port as a side of the comparison: a function of (params, inputs), or an ONNX model."""
+"""A stranger's port as a side of the comparison: a function of (params, inputs)."""
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
@@ -15,7 +11,8 @@ import numpy as np
 import torch
 
 from lstm_parity.cases import Case, Observation
-from lstm_parity.devices import full_precision
+from lstm_parity.compare import is_float
+from lstm_parity.isolation import in_a_line, strangers_code
 from lstm_shared.errors import InputError
 from lstm_shared.layout_table import LAYOUTS
 from lstm_shared.layouts import to_layout
@@ -25,68 +22,107 @@ from lstm_shared.tensors import to_array, to_tensor
 Framework = Literal["numpy", "jax", "torch"]
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
+# What the arrays of a framework are called in a sentence.
+ARRAYS = {"numpy": "NumPy arrays", "jax": "JAX arrays", "torch": "torch tensors"}
+
 
 @dataclass(frozen=True)
 class Candidate:
     """A port to judge.
 
     Attributes:
-        function: ``function(params, inputs, **given)`` -> outputs, or (outputs, (h_n, c_n)). ``given`` holds ``state``,
-            ``lengths``, ``reset`` and ``batch_first`` where the check was given them. A cell returns (h, c).
+        function: ``function(params, inputs, **given)`` -> outputs, or (outputs, (h_n, c_n)). ``given`` holds ``state``
+            if the function takes it, and ``lengths``, ``reset`` and ``batch_first`` where the check was given them. A
+            cell returns (h, c). It gets copies of everything.
         layout: how params are handed over: "torch", the weight dictionary; else one of ``lstm_shared.LAYOUTS``, as
             {"l0": tree, "l0_reverse": tree, "l1": …}.
-        framework: which arrays go in. From "numpy" outputs are compared; in "jax" and "torch" gradients of the inputs
-            too, and of every weight when the layout is "torch".
-        dtypes: the precisions it can compute in; None for any.
+        framework: which arrays go in; None to find out from what comes back. From "numpy" outputs are compared; in
+            "jax" and "torch" gradients of the inputs too, and of every weight when the layout is "torch".
+        dtypes: the precisions it can compute in; None to find out.
     """
 
     function: Callable[..., Any]
     layout: str = "torch"
-    framework: Framework = "numpy"
+    framework: Framework | None = None
     dtypes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         problems = []
         if self.layout not in ("torch", *LAYOUTS):
             problems.append(f"layout is {self.layout!r}, expected one of torch, {', '.join(LAYOUTS)}")
-        if self.framework not in FRAMEWORKS:
+        if self.framework is not None and self.framework not in FRAMEWORKS:
             problems.append(f"framework is {self.framework!r}, expected one of {', '.join(FRAMEWORKS)}")
         if not callable(self.function):
             problems.append(f"the candidate is a {type(self.function).__name__}, expected a function (params, inputs)")
         InputError.raise_any(problems)
 
+    def takes(self, name: str, *, optional: bool = False) -> bool:
+        """Whether the function has an argument of this name; with ``optional``, one that may be left out."""
+        try:
+            parameters = inspect.signature(self.function).parameters
+        except (TypeError, ValueError):  # of C, without a signature
+            return False
+        if name not in parameters:
+            return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        one = parameters[name]
+        return one.kind is not one.POSITIONAL_ONLY and not (optional and one.default is one.empty)
 
-def load_candidate(source: str, *, layout: str = "torch", framework: str = "numpy") -> Candidate:
-    """The candidate that a command line names: ``module:function``, ``path/to/file.py:function`` or ``model.onnx``.
+
+def find_out(case: Case, candidate: Candidate) -> tuple[Candidate, list[str]]:
+    """The candidate with its framework and dtypes filled in by calling it, and what that means for the check, in words.
+
+    Args:
+        case: what it will be called with, in any dtype.
 
     Raises:
-        InputError: there is no such module, function or model.
+        InputError: it fails on every kind of array.
     """
-    if source.endswith(".onnx"):
-        return Candidate(_onnx(Path(source)), dtypes=("float32",))
-    module_name, colon, name = source.rpartition(":")
-    if not colon:
-        raise InputError(f"{source}: expected module:function, file.py:function or a model.onnx")
-    try:
-        module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
-    except Exception as error:  # whatever the stranger's module raises when it is imported
-        raise InputError(f"{source}: cannot import {module_name}: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        raise InputError(f"{source}: {module_name} has no {name!r}")
-    return Candidate(getattr(module, name), layout, framework)  # pyright: ignore[reportArgumentType]
+    frameworks = FRAMEWORKS if candidate.framework is None else (candidate.framework,)
+    first_failure: InputError | None = None
+    failed_in: dict[str, InputError] = {}
+    for dtype in candidate.dtypes or ("float64", "float32"):
+        for framework in frameworks:
+            trial = replace(candidate, framework=framework)
+            try:
+                returned = _forward_once(case.astype(dtype), trial)
+            except InputError as error:
+                first_failure = first_failure or error
+                failed_in.setdefault(dtype, error)
+                continue
+            if candidate.framework is None:
+                trial = replace(trial, framework=_framework_of(returned, framework))
+            notes = []
+            if dtype == "float32" and "float64" in failed_in:
+                trial = replace(trial, dtypes=("float32",))
+                said = str(failed_in["float64"]).removeprefix("the candidate failed: ")
+                notes.append(f"the port computes in float32 only, so that is all it was judged in (float64: {said})")
+            return trial, notes
+    assert first_failure is not None
+    raise first_failure
 
 
-def observe(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
+def _framework_of(returned: Mapping[str, Any], given: Framework) -> Framework:
+    """Whose arrays came back."""
+    first = next(iter(returned.values()))
+    return "jax" if isinstance(first, jax.Array) else "torch" if isinstance(first, torch.Tensor) else given
+
+
+def observe(case: Case, candidate: Candidate, notes: list[str] | None = None) -> tuple[Observation, Case]:
     """What the candidate computes, and the case with the loss over just the arrays that it returns.
+
+    Args:
+        notes: gets a sentence for what could not be looked at.
 
     Raises:
         InputError: the candidate raised an exception, or returned something that is not outputs.
     """
     if isinstance(case.spec, ByHandSpec):
         raise InputError("a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary")
-    run = {"numpy": _observe_numpy, "jax": _observe_jax, "torch": _observe_torch}[candidate.framework]
-    with _strangers_code():
-        return run(case, candidate)
+    if candidate.framework is None:
+        candidate, _ = find_out(case, candidate)
+    run = {"numpy": _observe_numpy, "jax": _observe_jax, "torch": _observe_torch}[candidate.framework or "numpy"]
+    with strangers_code():
+        return run(case, candidate, [] if notes is None else notes)
 
 
 def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
@@ -95,79 +131,109 @@ def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
     Raises:
         InputError: the candidate raised an exception.
     """
-    with _strangers_code(), jax.enable_x64(case.inputs.dtype == np.float64):
-        convert = {"numpy": np.asarray, "jax": jnp.asarray, "torch": to_tensor}[candidate.framework]
+    if candidate.framework is None:
+        candidate, _ = find_out(case, candidate)
+    outputs = next(iter(_forward_once(case, candidate).values()))
+    return to_array(outputs) if isinstance(outputs, torch.Tensor) else np.array(outputs)
+
+
+def _forward_once(case: Case, candidate: Candidate) -> dict[str, Any]:
+    with strangers_code(), jax.enable_x64(case.inputs.dtype == np.float64):
+        convert = {"numpy": np.array, "jax": jnp.asarray, "torch": _leaf}[candidate.framework or "numpy"]
         weights, state = ({name: convert(a) for name, a in group.items()} for group in (case.weights, case.state))
-        outputs = next(iter(_call(case, candidate, weights, convert(case.inputs), state).values()))
-        return to_array(outputs) if isinstance(outputs, torch.Tensor) else np.asarray(outputs)
+        return _call(case, candidate, weights, convert(case.inputs), state)
 
 
-@contextmanager
-def _strangers_code() -> Iterator[None]:
-    """Run a candidate at full precision; whatever it raises becomes an InputError that names it."""
-    try:
-        with full_precision():
-            yield
-    except InputError:  # ours: what it returned is not what it should be
-        raise
-    except Exception as error:
-        said = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
-        raise InputError(f"the candidate failed: {said}") from error
+def _leaf(array: np.ndarray) -> torch.Tensor:
+    """A tensor that gradients reach, and that may be changed in place."""
+    return to_tensor(array).requires_grad_().clone()
 
 
-def _observe_numpy(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
-    forward = _call(case, candidate, case.weights, case.inputs, case.state)
-    arrays = {name: np.asarray(array) for name, array in forward.items()}
+def _observe_numpy(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
+    weights, state = ({name: np.array(a) for name, a in group.items()} for group in (case.weights, case.state))
+    forward = _call(case, candidate, weights, np.array(case.inputs), state)
+    arrays = {name: np.array(array) for name, array in forward.items()}  # a port may use its buffers again
+    notes.append("gradients were not compared: NumPy arrays have none; a port in JAX or torch shows them")
     return {"forward": arrays}, _returning(case, arrays)
 
 
-def _observe_jax(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
+def _observe_jax(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
     with jax.enable_x64(case.inputs.dtype == np.float64):
         weights, inputs, state = jax.tree.map(jnp.asarray, (case.weights, case.inputs, case.state))
         forward = _call(case, candidate, weights, inputs, state)
         case = _returning(case, forward)
+        observation: Observation = {"forward": {name: np.array(array) for name, array in forward.items()}}
+        if not _differentiable(observation["forward"]):
+            return observation, case
 
         def loss(weights: Any, inputs: Any) -> Any:
             outputs = _call(case, candidate, weights, inputs, state)
             return sum(jnp.sum(outputs[name] * case.cotangents[name]) for name in case.cotangents)
 
         which = (0, 1) if candidate.layout == "torch" else (1,)
-        value, gradients = jax.value_and_grad(loss, argnums=which)(weights, inputs)
+        try:
+            value, gradients = jax.value_and_grad(loss, argnums=which)(weights, inputs)
+        except Exception as error:
+            notes.append(f"JAX cannot differentiate the port, so gradients were not compared ({in_a_line(error)})")
+            return observation, case
         by_weight = gradients[0] if candidate.layout == "torch" else {}
-        observation = {
-            "forward": forward,
-            "loss": {"loss": value},
-            "gradient": {**by_weight, "inputs": gradients[-1]},
-        }
-        return jax.tree.map(np.asarray, observation), case
+        _note_layout(candidate, notes)
+        observation["loss"] = {"loss": np.asarray(value)}
+        observation["gradient"] = {n: np.asarray(g) for n, g in {**by_weight, "inputs": gradients[-1]}.items()}
+        return observation, case
 
 
-def _observe_torch(case: Case, candidate: Candidate) -> tuple[Observation, Case]:
+def _observe_torch(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
     weights = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
     inputs = to_tensor(case.inputs).requires_grad_()
     state = {name: to_tensor(array) for name, array in case.state.items()}
-    forward = _call(case, candidate, weights, inputs, state)
+    # Not the leaves themselves: a port may change what it is given in place.
+    given = {name: leaf.clone() for name, leaf in weights.items()}
+    forward = _call(case, candidate, given, inputs.clone(), state)
     case = _returning(case, forward)
-    observation: Observation = {"forward": {name: to_array(tensor) for name, tensor in forward.items()}}
-    terms = [torch.sum(forward[name] * to_tensor(case.cotangents[name])) for name in case.cotangents]
+    observation: Observation = {"forward": {name: _to_numpy(array) for name, array in forward.items()}}
+    if not _differentiable(observation["forward"]):
+        return observation, case
+    terms = [torch.sum(torch.as_tensor(forward[n]) * to_tensor(case.cotangents[n])) for n in case.cotangents]
     loss = torch.stack(terms).sum()
+    if not loss.requires_grad:
+        notes.append("the port detaches its outputs from its inputs, so gradients were not compared")
+        return observation, case
     observation["loss"] = {"loss": to_array(loss)}
-    if loss.requires_grad:
-        loss.backward()
-        leaves = {**(weights if candidate.layout == "torch" else {}), "inputs": inputs}
-        # A weight without a gradient was copied out of the graph: that is not comparable, and not a wrong gradient.
-        observation["gradient"] = {n: to_array(leaf.grad) for n, leaf in leaves.items() if leaf.grad is not None}
+    loss.backward()
+    leaves = {**(weights if candidate.layout == "torch" else {}), "inputs": inputs}
+    # A weight without a gradient was copied out of the graph: that is not comparable, and not a wrong gradient.
+    gradients = {name: to_array(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
+    _note_layout(candidate, notes)
+    if missing := [name for name in leaves if name not in gradients]:
+        some = f"{', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
+        notes.append(f"the port copies weights out of torch's graph: gradients of {some} were not compared")
+    observation["gradient"] = gradients
     return observation, case
+
+
+def _note_layout(candidate: Candidate, notes: list[str]) -> None:
+    if candidate.layout != "torch":
+        notes.append(f"the port takes its weights in layout {candidate.layout}: of gradients only the inputs' compared")
+
+
+def _differentiable(forward: Mapping[str, np.ndarray]) -> bool:
+    return all(is_float(array.dtype) for array in forward.values())
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    return to_array(array) if isinstance(array, torch.Tensor) else np.array(array)
 
 
 def _call(case: Case, candidate: Candidate, weights: Mapping[str, Any], inputs: Any, state: Any) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    if any(array.any() for array in case.state.values()):
+    if case.state and candidate.takes("state"):
         given["state"] = (state["h"], state["c"])
+    copy = torch.tensor if candidate.framework == "torch" else np.array
     if case.lengths is not None:
-        given["lengths"] = case.lengths if candidate.framework != "torch" else torch.tensor(case.lengths)
+        given["lengths"] = copy(case.lengths)
     if case.reset is not None:
-        given["reset"] = case.reset if candidate.framework != "torch" else torch.tensor(case.reset)
+        given["reset"] = copy(case.reset)
     if case.batch_first and isinstance(case.spec, LSTMSpec):
         given["batch_first"] = True
     return _named(case, candidate.function(_in_layout(case, candidate.layout, weights), inputs, **given))
@@ -178,8 +244,9 @@ def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:
         return dict(weights)
     if not isinstance(case.spec, LSTMSpec):
         raise InputError(f"layout {layout!r} is for LSTMs; these are the weights of {in_words(case.spec)}: use 'torch'")
+    copies = {name: np.array(array) for name, array in case.weights.items()}
     return {
-        f"l{layer}{suffix}": to_layout(case.weights, layout, layer=layer, reverse=bool(suffix))
+        f"l{layer}{suffix}": to_layout(copies, layout, layer=layer, reverse=bool(suffix))
         for layer in range(case.spec.num_layers)
         for suffix in case.spec.directions
     }
@@ -208,46 +275,3 @@ def _returning(case: Case, forward: Mapping[str, Any]) -> Case:
     ]
     InputError.raise_any(wrong)
     return replace(case, cotangents={name: case.cotangents[name] for name in forward}, steps=0)
-
-
-def _onnx(path: Path) -> Callable[..., Any]:
-    """An ONNX model as a candidate; it has its weights inside, so params are not looked at."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"{path}: running an ONNX model needs onnxruntime: pip install onnxruntime") from error
-    try:
-        session = onnxruntime.InferenceSession(path)
-    except Exception as error:
-        raise InputError(f"{path}: not an ONNX model that onnxruntime runs: {str(error).splitlines()[0]}") from error
-    names = [value.name for value in session.get_inputs()]
-
-    def run(params: Any, inputs: np.ndarray) -> Any:
-        outputs = np.asarray(session.run(None, {names[0]: inputs})[0])
-        if outputs.ndim != 4:
-            return outputs
-        # The LSTM operator itself: (time, directions, batch, hidden_size) -> (time, batch, features)
-        time, directions, batch, size = outputs.shape
-        return outputs.transpose(0, 2, 1, 3).reshape(time, batch, directions * size)
-
-    return run
-
-
-def _load_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _load_module(name: str) -> Any:
-    sys.path.insert(0, "")  # as `python -m` does: modules beside the reader are found
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove("")

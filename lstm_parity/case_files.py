@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from jax_lstm.implementations import IMPLEMENTATIONS
 from lstm_parity.cases import Case, make_case
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import read_arrays, write_file
@@ -20,18 +21,22 @@ _OPTIONAL = ("lengths", "reset")
 
 
 class CaseFile(NamedTuple):
-    """What a file holds: a case, and whether JAX is to compile it or to run it operation by operation."""
+    """What a file holds: a case, and how JAX runs it: compiled or operation by operation, by which implementation."""
 
     case: Case
     compiled: bool
+    implementation: str = "auto"
 
 
-def write_case(path: str | os.PathLike[str], case: Case, *, compiled: bool = True) -> None:
+def write_case(
+    path: str | os.PathLike[str], case: Case, *, compiled: bool = True, implementation: str = "auto"
+) -> None:
     """Write a case as an ``.npz`` of plain numbers, whole or not at all.
 
     Its arrays are ``weights/NAME``, ``inputs``, ``state/NAME``, ``cotangents/NAME``, ``lengths`` and ``reset`` where
-    there are any, the scalars ``batch_first``, ``steps``, ``seed`` and ``compiled``, and ``dtype``, a name in ASCII.
-    NumPy cannot keep bfloat16 in an ``.npz``: such arrays are float32 there, to be rounded to ``dtype`` again.
+    there are any, the scalars ``batch_first``, ``steps``, ``seed`` and ``compiled``, and two names in ASCII, ``dtype``
+    and ``implementation``. NumPy cannot keep bfloat16 in an ``.npz``: such arrays are float32 there, to be rounded to
+    ``dtype`` again.
 
     Raises:
         InputError: a name that does not end in .npz, or floating-point arrays of several dtypes.
@@ -46,7 +51,7 @@ def write_case(path: str | os.PathLike[str], case: Case, *, compiled: bool = Tru
     arrays: dict[str, Any] = {name: _plain(array) for name, array in floats.items()}
     arrays |= {name: value for name in _OPTIONAL if (value := getattr(case, name)) is not None}
     arrays |= {"batch_first": case.batch_first, "steps": case.steps, "seed": case.seed, "compiled": compiled}
-    arrays["dtype"] = np.frombuffer(dtypes[0].encode(), np.uint8)
+    arrays |= {name: _letters(word) for name, word in (("dtype", dtypes[0]), ("implementation", implementation))}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_file(path, buffer.getvalue())
@@ -67,13 +72,14 @@ def read_case(path: str | os.PathLike[str]) -> CaseFile:
     missing += [f"{group}/…" for group in ("weights", "cotangents") if not _group(arrays, group)]
     if missing:
         raise InputError(f"{path}: not a case, or not a whole one: it has no {', '.join(missing)}")
-    known = (*needed, *_OPTIONAL)
+    known = (*needed, *_OPTIONAL, "implementation")
     others = [name for name in arrays if name not in known and name.partition("/")[0] not in _GROUPS]
     if others:
         raise InputError(f"{path}: not a case: it holds {', '.join(others[:5])}")
-    dtype = bytes(arrays["dtype"].astype(np.uint8)).decode("ascii", "replace")
-    if dtype not in _DTYPES:
-        raise InputError(f"{path}: its dtype is {dtype!r}, expected one of {', '.join(_DTYPES)}")
+    dtype, implementation = (_word(arrays.get(name, _letters("auto"))) for name in ("dtype", "implementation"))
+    for what, word, expected in (("dtype", dtype, _DTYPES), ("implementation", implementation, IMPLEMENTATIONS)):
+        if word not in expected:
+            raise InputError(f"{path}: its {what} is {word!r}, expected one of {', '.join(expected)}")
     scalars = {name: arrays[name] for name in _SCALARS}
     if wrong := [name for name, value in scalars.items() if value.shape != () or value.dtype.kind == "f" or value < 0]:
         raise InputError(f"{path}: {', '.join(wrong)}: expected one whole number, 0 or larger")
@@ -81,7 +87,7 @@ def read_case(path: str | os.PathLike[str]) -> CaseFile:
         case = _case(arrays, scalars)
     except ReportedError as error:
         raise type(error)(f"{path}: {problem}" for problem in error.problems) from error
-    return CaseFile(case.astype(dtype), bool(scalars["compiled"]))
+    return CaseFile(case.astype(dtype), bool(scalars["compiled"]), implementation)
 
 
 def require_case_name(path: str | os.PathLike[str]) -> None:
@@ -104,6 +110,8 @@ def case_in_words(case: Case) -> str:
         words.append(f"{int(case.reset.sum())} of {case.reset.size} steps reset")
     if any(np.any(array) for array in case.state.values()):
         words.append("an initial state")
+    if not case.state:
+        words.append("called without a state")
     for what, arrays in (("weights", list(case.weights.values())), ("inputs", [case.inputs])):
         values = np.concatenate([array.astype(np.float64).ravel() for array in arrays])
         largest = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
@@ -133,12 +141,20 @@ def _case(arrays: dict[str, np.ndarray], scalars: dict[str, np.ndarray]) -> Case
     shapes, expected = ({name: array.shape for name, array in c.items()} for c in (cotangents, case.cotangents))
     if shapes != expected:
         raise InputError(f"its cotangents have the shapes {shapes}, expected {expected}")
-    return replace(case, cotangents=cotangents)
+    return replace(case if state else case.without_state(), cotangents=cotangents)
 
 
 def _group(arrays: dict[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
     prefix = f"{group}/"
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _letters(word: str) -> np.ndarray:
+    return np.frombuffer(word.encode(), np.uint8)
+
+
+def _word(letters: np.ndarray) -> str:
+    return bytes(letters.astype(np.uint8)).decode("ascii", "replace")
 
 
 def _plain(array: np.ndarray) -> np.ndarray:

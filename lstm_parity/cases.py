@@ -7,6 +7,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
+from jax_lstm.chunked import chunk_steps
 from lstm_shared.by_hand import COMPANY_PRICES
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError
@@ -17,8 +18,9 @@ from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Sp
 # "gradient" and "adam"; in the last the arrays have the steps as their first axis.
 Observation = dict[str, dict[str, np.ndarray]]
 
-# Inputs that are drawn when none are given: sizes that differ from each other and are quick.
-_TIME, _BATCH = 12, 3
+# Inputs that are drawn when none are given: two whole chunks of the fast backward pass and a remainder, a few rows.
+DRAWN_BATCH = 3
+DRAWN_TIME = 2 * chunk_steps(DRAWN_BATCH) + 5
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Case:
 
     Attributes:
         inputs: by hand, prices (*series, days); else as for ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast``.
-        state: the initial states by name: ``long_memory`` and ``short_memory`` by hand, else ``h`` and ``c``; empty for
-            a forecaster.
+        state: the initial states by name: ``long_memory`` and ``short_memory`` by hand, else ``h`` and ``c``. Empty
+            where the model is to be called without one.
         cotangents: for every forward array, the random numbers of order 1 whose inner product with it is the loss; no
             gradient is then too small to be judged.
         steps: Adam steps to take.
@@ -50,11 +52,34 @@ class Case:
     @property
     def time(self) -> int:
         """Steps of the inputs, days by hand, 1 for a cell."""
+        return 1 if isinstance(self.spec, CellSpec) else self.inputs.shape[self.time_axis]
+
+    @property
+    def time_axis(self) -> int:
+        """Which axis of the inputs the steps are. Not for a cell, which has none."""
         if isinstance(self.spec, ByHandSpec):
-            return self.inputs.shape[-1]
-        if isinstance(self.spec, CellSpec):
-            return 1
-        return self.inputs.shape[1 if self.inputs.ndim == 3 and self.batch_first else 0]
+            return self.inputs.ndim - 1
+        return 1 if self.inputs.ndim == 3 and self.batch_first else 0
+
+    def without_state(self) -> "Case":
+        """The same case, for implementations that are called without a state and then begin at zero."""
+        return replace(self, state={})
+
+    def first_steps(self, steps: int) -> "Case":
+        """The same case, its sequences cut off after so many steps (days). Not for a cell, which has one."""
+        axis = self.time_axis
+
+        def cut(array: np.ndarray, axis: int = axis) -> np.ndarray:
+            return array[(slice(None),) * axis + (slice(steps),)]
+
+        by_step = ("outputs", "long_memory", "short_memory")
+        return replace(
+            self,
+            inputs=cut(self.inputs),
+            cotangents={name: cut(array) if name in by_step else array for name, array in self.cotangents.items()},
+            lengths=None if self.lengths is None else np.minimum(self.lengths, steps),
+            reset=None if self.reset is None else cut(self.reset),
+        )
 
     def astype(self, dtype: str) -> "Case":
         """The same case with every floating-point array rounded to this dtype."""
@@ -81,8 +106,12 @@ def make_case(
     reset: Any = None,
     steps: int = 10,
     seed: int = 0,
+    draw_state: bool = False,
 ) -> Case:
     """Check the arguments of ``check`` and fill in what was left out.
+
+    Args:
+        draw_state: whether a state that is left out is drawn, as ``check`` does; else, and by hand, it is zero.
 
     Raises:
         WeightsError, InputError: as the backends would say it.
@@ -97,7 +126,15 @@ def make_case(
             raise InputError(f"lengths and reset are for an LSTM; these are the weights of {in_words(spec)}")
         make = {ByHandSpec: _by_hand_case, CellSpec: _cell_case, ForecasterSpec: _forecaster_case}[type(spec)]
         case = make(spec, arrays, inputs, state, rng)
+    if draw_state and state is None and not isinstance(spec, ByHandSpec):  # the articles begin at zero
+        case = replace(case, state={name: _drawn_state(name, array.shape, rng) for name, array in case.state.items()})
     return replace(case, steps=steps, seed=seed)
+
+
+def _drawn_state(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Of a size that the model could have reached: what it says is within (-1, 1), what it remembers may be larger."""
+    drawn = rng.standard_normal(shape)
+    return np.tanh(drawn) if name in ("h", "short_memory") else drawn
 
 
 def _by_hand_case(spec: ByHandSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
@@ -122,7 +159,7 @@ def _lstm_case(
 ) -> Case:
     lengths, reset = (None if x is None else np.asarray(x) for x in (lengths, reset))
     if inputs is None:
-        time, batch = (_TIME, _BATCH) if lengths is None else (int(lengths.max(initial=0)), lengths.size)
+        time, batch = (DRAWN_TIME, DRAWN_BATCH) if lengths is None else (int(lengths.max(initial=0)), lengths.size)
         leading = reset.shape if reset is not None else (batch, time) if batch_first else (time, batch)
         inputs = rng.standard_normal((*leading, spec.input_size))
     inputs = np.asarray(inputs)
@@ -144,7 +181,7 @@ def _lstm_case(
 
 
 def _cell_case(spec: CellSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
-    inputs = np.asarray(rng.standard_normal((_BATCH, spec.input_size)) if inputs is None else inputs)
+    inputs = np.asarray(rng.standard_normal((DRAWN_BATCH, spec.input_size)) if inputs is None else inputs)
     if isinstance(state, tuple | list):
         state = tuple(map(np.asarray, state))
     require_cell_inputs(spec, inputs, state)
@@ -154,11 +191,15 @@ def _cell_case(spec: CellSpec, weights: Any, inputs: Any, state: Any, rng: np.ra
 
 
 def _forecaster_case(spec: ForecasterSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
-    if state is not None:
-        raise InputError("a forecaster starts from zero states: leave out state")
-    inputs = np.asarray(rng.standard_normal((_BATCH, _TIME, spec.lstm.input_size)) if inputs is None else inputs)
-    require_sequence(spec.lstm, inputs, batch_first=True)
+    drawn_shape = (DRAWN_BATCH, DRAWN_TIME, spec.lstm.input_size)
+    inputs = np.asarray(rng.standard_normal(drawn_shape) if inputs is None else inputs)
+    if isinstance(state, tuple | list):
+        state = tuple(map(np.asarray, state))
+    require_sequence(spec.lstm, inputs, state, batch_first=True)
     if inputs.ndim != 3 or not inputs.shape[1]:
         raise InputError(f"inputs has shape {inputs.shape}, expected (batch, time, features) with at least one step")
+    rows = (spec.lstm.num_layers * len(spec.lstm.directions), inputs.shape[0])
+    if state is None:
+        state = (np.zeros((*rows, spec.lstm.state_size)), np.zeros((*rows, spec.lstm.hidden_size)))
     cotangents = {"predictions": rng.standard_normal((inputs.shape[0], spec.output_size))}
-    return Case(spec, weights, inputs, {}, cotangents, 0, 0, batch_first=True)
+    return Case(spec, weights, inputs, dict(zip("hc", state, strict=True)), cotangents, 0, 0, batch_first=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lstm_parity.cases import Case, Observation
-from lstm_parity.compare import Row
+from lstm_parity.compare import Row, is_float
 from lstm_parity.gate_traces import trace_both
 from lstm_parity.location import Location, locate
 from lstm_parity.output_location import GradientLocation, OutputLocation, locate_gradient, locate_outputs
@@ -52,7 +52,7 @@ def _in_arrays(
     case: Case, row: Row, candidate: Observation, reference: Observation
 ) -> OutputLocation | GradientLocation | None:
     ours, theirs = (side.get(row.stage, {}).get(row.name) for side in (candidate, reference))
-    if ours is None or theirs is None or ours.shape != theirs.shape:
+    if ours is None or theirs is None or ours.shape != theirs.shape or not is_float(ours.dtype):
         return None
     if row.stage == "gradient":
         return locate_gradient(row.name, theirs, ours, tolerance=row.tolerance)

@@ -26,8 +26,10 @@ def errors_over_time(
         options: those of ``check``; its inputs, states, lengths and resets are used.
     """
     known = ("inputs", "state", "batch_first", "lengths", "reset", "seed")
-    case = make_case(weights, **{name: options[name] for name in known if name in options}, steps=0).astype(_DTYPE)
+    given = {name: options[name] for name in known if name in options}
+    case = make_case(weights, **given, steps=0, draw_state=True).astype(_DTYPE)
     if candidate is not None:
+        case = case if candidate.takes("state") else case.without_state()
         ours, case = observe(case, candidate)
         fields = {"outputs": (ours["forward"], observe_torch.observe(case)["forward"])}
         fields = {name: (mine[key], theirs[key]) for name, (mine, theirs) in fields.items() for key in list(mine)[:1]}

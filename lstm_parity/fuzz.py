@@ -1,37 +1,44 @@
-"""The search for the case that breaks it: hypothesis draws whole cases, and makes a failing one as small as it can."""
+"""The search for the case that breaks it: every two options and sizes first, then cases as hypothesis draws them.
+
+Hypothesis makes a failing case as small as it can, whichever of the two it came from.
+"""
 
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import hypothesis
 import jax
 from hypothesis import HealthCheck, Phase
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
+from hypothesis.strategies import SearchStrategy
 
 from lstm_parity import observe_jax, observe_torch
 from lstm_parity.cases import Case
 from lstm_parity.compare import Row
+from lstm_parity.configurations import Configuration
 from lstm_parity.divergence import with_location
-from lstm_parity.drawn_cases import drawn_cases
+from lstm_parity.drawn_cases import configurations, simpler_than
 from lstm_parity.environment import environment
+from lstm_parity.judgement import VERDICT_DTYPE
+from lstm_parity.observations import judge
+from lstm_parity.reach import Reach
 from lstm_parity.report import Report
-from lstm_parity.verdict import VERDICT_DTYPE, compare_observations
+from lstm_parity.strata import strata
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
 from lstm_shared.progress import progress_bar
 
-# One case in so many is compiled by JAX, as users run it; the others run operation by operation: compiling takes a
-# second, and no two cases share a program.
-COMPILED_SHARE = 20
-
 # After so many cases what JAX keeps compiled is dropped, over a megabyte for each operation in each shape: 300 cases
 # then peak at 1.5 GB resident (0.5 before the first), where 200 stood at 2.4 and more went on growing.
 _CASES_KEPT = 50
+
+# Of so many cases near a failing one the first that fails is made smaller. Almost half are the failing one itself.
+_STARTS = 50
 
 # Comparing takes longer than a unit test may, and a large model is what was asked for.
 _NO_MATTER = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
@@ -44,8 +51,11 @@ class FuzzResult:
     Attributes:
         cases_run: drawn and compared, up to the first that differs.
         compiled: how many of them JAX compiled; the others ran operation by operation.
+        undecided: how many of them could not be judged to the end, because rounding errors alone move their results.
+        reach: what these cases were and which paths they took.
         failure: the smallest case found that differs, None when all agree.
         failure_compiled: whether JAX compiled it.
+        failure_implementation: how ``jax_lstm.lstm`` ran it: its ``implementation``.
         report: its comparison.
         closest: the largest share of its tolerance that any comparison of an agreeing case used.
         seed: what the cases were drawn from.
@@ -54,8 +64,11 @@ class FuzzResult:
 
     cases_run: int
     compiled: int
+    undecided: int
+    reach: Reach
     failure: Case | None
     failure_compiled: bool
+    failure_implementation: str
     report: Report | None
     closest: float
     seed: int
@@ -73,8 +86,9 @@ class _OutOfTime(BaseException):
 def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0, progress: bool = False) -> FuzzResult:
     """Draw cases from a seed and compare both backends on each, forward and gradients, until one differs.
 
-    From time to time it clears JAX's caches, so that its memory does not grow: functions of the caller's that were
-    compiled before are compiled again when they are called next.
+    The first hundred or so show every two options together, and each with every class of sizes (``strata``); the rest
+    are drawn at random. From time to time it clears JAX's caches, so that its memory does not grow: functions of the
+    caller's that were compiled before are compiled again when they are called next.
 
     Args:
         cases: how many; with ``minutes``, None for as many as there is time for.
@@ -102,24 +116,30 @@ def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0
         # Where hypothesis keeps notes for its next run, by default in the user's working directory.
         stack.callback(set_hypothesis_home_dir, None)
         set_hypothesis_home_dir(stack.enter_context(tempfile.TemporaryDirectory()))
-        search.run(cases or 10**9, seed)
-    failure, compiled = search.failure or (None, False)
+        with suppress(_OutOfTime):
+            search.run(cases or 10**9, seed)
+    failing = search.failing or Configuration()
+    failure = search.failing and search.failing.case()
+    how = {"compiled": failing.compiled, "implementation": failing.implementation}
     return FuzzResult(
         cases_run=search.cases_run,
         compiled=search.compiled,
+        undecided=search.undecided,
+        reach=search.reach,
         failure=failure,
-        failure_compiled=compiled,
-        report=None if failure is None else replay(failure, compiled=compiled),
+        failure_compiled=failing.compiled,
+        failure_implementation=failing.implementation,
+        report=None if failure is None else replay(failure, **how),
         closest=search.closest,
         seed=seed,
         seconds=time.perf_counter() - began,
     )
 
 
-def replay(case: Case, *, compiled: bool = True) -> Report:
+def replay(case: Case, *, compiled: bool = True, implementation: str = "auto") -> Report:
     """Compare both backends on one case in its own dtype: outputs, loss, gradients, and its Adam steps if any."""
     began = time.perf_counter()
-    rows = _compare(case, compiled)
+    rows = _compare(case, compiled, implementation)
     return Report(tuple(rows), environment(), case.seed, {"both": time.perf_counter() - began})
 
 
@@ -129,11 +149,34 @@ class _Search:
     def __init__(self, until: float | None):
         self.until = until
         self.cases_run = self.compiled = self.compared = 0  # the last counts the ever smaller ones too
+        self.undecided = 0
         self.closest = 0.0
-        self.failure: tuple[Case, bool] | None = None
+        self.reach = Reach()
+        self.failing: Configuration | None = None
+        self.differs: dict[Configuration, bool] = {}  # hypothesis comes back to some, most of all where it shrinks
         self.show: Callable[[int], None] = lambda run: None
 
     def run(self, cases: int, seed: int) -> None:
+        """Compare so many, the strata first, and make the first that differs as small as it gets."""
+        first = strata(seed)[:cases]
+        try:
+            for configuration in first:
+                self._one(configuration)
+        except _Differs:
+            self._make_smaller(seed)
+        else:
+            if cases > len(first):
+                self._draw(configurations(), cases - len(first), seed)
+
+    def _make_smaller(self, seed: int) -> None:
+        """Hand the failing configuration to hypothesis as the largest of those it may draw."""
+        assert self.failing is not None
+        if self.failing.compiled:  # what fails by operation too is made small in a tenth of the time
+            with suppress(_Differs):
+                self._one(replace(self.failing, compiled=False))
+        self._draw(simpler_than(self.failing), _STARTS, seed)
+
+    def _draw(self, strategy: SearchStrategy[Configuration], cases: int, seed: int) -> None:
         @hypothesis.seed(seed)
         @hypothesis.settings(
             max_examples=cases,
@@ -144,45 +187,49 @@ class _Search:
             report_multiple_bugs=False,
             print_blob=False,
         )
-        @hypothesis.given(drawn_cases())
-        def agree(case: Case) -> None:
-            self._one(case)
+        @hypothesis.given(strategy)
+        def agree(configuration: Configuration) -> None:
+            self._one(configuration)
 
-        with suppress(_Differs, _OutOfTime, Flaky):  # Flaky: it differed once, and then agreed; that is shown too
+        with suppress(_Differs, Flaky):  # Flaky: it differed once, and then agreed; that is shown too
             agree()
 
-    def _one(self, case: Case) -> None:
-        shrinking = self.failure is not None
-        if self.failure is not None:  # the smaller cases are run as the first was
-            compiled = self.failure[1]
-        else:
+    def _one(self, configuration: Configuration) -> None:
+        shrinking = self.failing is not None
+        if not shrinking:
             if self.until is not None and time.perf_counter() > self.until:
                 raise _OutOfTime
             self.cases_run += 1
-            compiled = self.cases_run % COMPILED_SHARE == 0
-            self.compiled += compiled
-        rows = _compare(case, compiled)
-        self.compared += 1
-        if self.compared % _CASES_KEPT == 0:
-            jax.clear_caches()
-        if not all(row.ok for row in rows):
-            self.failure = case, compiled  # the last to differ is the smallest: hypothesis ends with it
+            self.compiled += configuration.compiled
+        if configuration not in self.differs:
+            case, compiled, implementation = configuration.case(), configuration.compiled, configuration.implementation
+            rows = _compare(case, compiled, implementation)
+            self.compared += 1
+            if self.compared % _CASES_KEPT == 0:
+                jax.clear_caches()
+            self.differs[configuration] = not all(row.ok for row in rows)
+            if not shrinking:
+                self.reach.add(case, compiled=compiled, implementation=implementation)
+                self.undecided += any(row.judged < 1 for row in rows)
+                if not self.differs[configuration]:
+                    self.closest = max(self.closest, *(row.used for row in rows))
+        if self.differs[configuration]:
+            self.failing = configuration  # the last to differ is the smallest: hypothesis ends with it
             raise _Differs
         if not shrinking:
-            self.closest = max(self.closest, *(row.used for row in rows))
             self.show(self.cases_run)
 
 
-def _compare(case: Case, compiled: bool) -> list[Row]:
+def _compare(case: Case, compiled: bool, implementation: str) -> list[Row]:
     dtype = case.inputs.dtype.name
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower, no more
-        return _compare_in(dtype, case, compiled)
+        return _compare_in(dtype, case, compiled, implementation)
 
 
-def _compare_in(dtype: str, case: Case, compiled: bool) -> list[Row]:
+def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> list[Row]:
     try:
-        ours = observe_jax.observe(case, compiled=compiled)
+        ours = observe_jax.observe(case, compiled=compiled, implementation=implementation)
     except Exception as error:  # whatever it is: on a case that is in order it must not be raised
         return [_raised("jax", dtype, error)]
     try:
@@ -190,7 +237,7 @@ def _compare_in(dtype: str, case: Case, compiled: bool) -> list[Row]:
         truth = None if dtype == VERDICT_DTYPE else observe_torch.observe(case.astype(VERDICT_DTYPE))
     except Exception as error:
         return [_raised("torch", dtype, error)]
-    rows = compare_observations(case, ours, reference, ("jax", "torch"), dtype, truth)
+    rows = judge(case, ours, reference, ("jax", "torch"), dtype, truth, observe_torch.observe)
     return with_location(case, rows, ours, reference)
 
 

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from lstm_parity.compare import Row
 from lstm_parity.plots import figure_bytes
-from lstm_parity.report import Report, describe_row
+from lstm_parity.report import SHOWN_ROWS, Report
+from lstm_parity.tables import describe_row
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -16,7 +17,10 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.4rem; margin-bottom: .2rem; }
 .verdict { padding: .7rem 1rem; border-radius: .4rem; color: #fff; background: #22683a; }
 .verdict.differ { background: #9b1c1c; }
-.failures { color: #b42318; }
+.verdict.undecided { background: #8a5a00; }
+.answer p { margin: .3rem 0; white-space: pre-wrap; }
+details { margin: .5rem 0; }
+summary { cursor: pointer; }
 img { max-width: 100%; background: #fff; border-radius: .4rem; }
 table { border-collapse: collapse; font-size: .85rem; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .6rem .15rem 0; text-align: right; border-bottom: 1px solid #8883; }
@@ -37,7 +41,10 @@ def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> s
         subject: what was checked, in words.
         pictures: title -> figure; they are put into the page.
     """
-    failures = "".join(f"<li>{escape(line)}</li>" for line in report.failures())
+    answer = "".join(f"<p>{escape(line)}</p>" for line in report.answer())
+    rows = [_table_row(row) for row in report.worst_first]
+    more = len(rows) - SHOWN_ROWS
+    others = f"<details><summary>and {more} more</summary>{_table(rows[SHOWN_ROWS:])}</details>" if more > 0 else ""
     images = "".join(
         f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="data:image/png;base64,'
         f'{base64.b64encode(figure_bytes(figure, "png")).decode()}">'
@@ -49,25 +56,30 @@ def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> s
     command = f"<h2>To repeat it</h2><code>{escape(report.command)}</code>" if report.command else ""
     return f"""<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>lstm-parity: {"agree" if report.ok else "differ"}</title>
+<head><meta charset="utf-8"><title>lstm-parity: {report.verdict_word}</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
 <body>
 <h1>lstm-parity</h1>
 <p>{escape(subject)}</p>
-<p class="verdict{"" if report.ok else " differ"}">{escape(report.verdict())}</p>
-{f'<ul class="failures">{failures}</ul>' if failures else ""}
+<p class="verdict {report.verdict_word}">{escape(report.verdict())}</p>
+<div class="answer">{answer}</div>
 {images}
-<h2>Every comparison, worst first</h2>
-<table>
-<tr><th>array</th><th>dtype</th><th>sides</th><th>difference</th><th>allowed</th><th>used</th><th></th><th>relative</th></tr>
-{"".join(map(_table_row, report.worst_first))}
-</table>
+<h2>Comparisons, worst first</h2>
+<p>Difference: the largest of the array. Allowed: the tolerance at that place. Used: how much of it. Relative: the
+difference over the array's largest number.</p>
+{_table(rows[:SHOWN_ROWS])}
+{others}
 <h2>Where it ran</h2>
 <dl>{facts}</dl>
 {command}
 </body>
 </html>
 """
+
+
+def _table(rows: list[str]) -> str:
+    titles = ("array", "dtype", "sides", "difference", "allowed", "used", "", "relative")
+    return f"<table>\n<tr>{''.join(f'<th>{title}</th>' for title in titles)}</tr>\n{''.join(rows)}</table>"
 
 
 def _table_row(row: Row) -> str:

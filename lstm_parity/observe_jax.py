@@ -18,39 +18,54 @@ from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 Forward = Callable[[Any, Any, Any], dict[str, Any]]
 
 
-def observe(case: Case, device: str = "cpu", *, compiled: bool = True) -> Observation:
-    """Run the case in its own dtype, under jit, at full precision. Float64 needs no setting by the caller.
+def observe(
+    case: Case,
+    device: str = "cpu",
+    *,
+    compiled: bool = True,
+    implementation: str = "auto",
+    gradients: bool = True,
+) -> Observation:
+    """Run the case in its own dtype, at full precision. Float64 needs no setting by the caller.
 
-    With ``compiled=False`` the same program runs operation by operation: see ``by_operation``.
+    Args:
+        device: "cpu", "gpu" or "tpu".
+        compiled: under jit, as users run it; else the same program operation by operation (``by_operation``).
+        implementation: that of ``jax_lstm.lstm``, for an LSTM and a forecaster; other models have one only.
+        gradients: whether to go on after the forward pass.
     """
     on_device = jax.default_device(jax_devices()[device])
     with jax.enable_x64(case.inputs.dtype == np.float64), full_precision(), on_device:
-        return _observe(_forward(case), case, jax.jit if compiled else by_operation)
+        return _observe(_forward(case, implementation), case, jax.jit if compiled else by_operation, gradients)
 
 
-def _forward(case: Case) -> Forward:
-    """The model as a function (weights, inputs, state) -> name -> array."""
+def _forward(case: Case, implementation: str) -> Forward:
+    """The model as a function (weights, inputs, state) -> name -> array. Without a state it is called without one."""
+
+    def given(state: Any) -> Any:
+        return (state["h"], state["c"]) if state else None
 
     def by_hand(weights: Any, prices: Any, state: Any) -> dict[str, Any]:
         trace = jax_lstm.by_hand.trace(weights, prices, **state)
         return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
 
     def lstm(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
-        options = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
-        outputs, (h_n, c_n) = jax_lstm.lstm(weights, inputs, (state["h"], state["c"]), **options)
+        options: dict[str, Any] = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
+        outputs, (h_n, c_n) = jax_lstm.lstm(weights, inputs, given(state), implementation=implementation, **options)
         return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
 
     def cell(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
-        h, c = jax_lstm.lstm_cell(weights, inputs, (state["h"], state["c"]))
+        h, c = jax_lstm.lstm_cell(weights, inputs, given(state))
         return {"h": h, "c": c}
 
     def forecaster(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
-        return {"predictions": jax_lstm.forecast(weights, inputs, batch_first=True)}
+        options: dict[str, Any] = {"batch_first": True, "implementation": implementation}
+        return {"predictions": jax_lstm.forecast(weights, inputs, state=given(state), **options)}
 
     return {ByHandSpec: by_hand, LSTMSpec: lstm, CellSpec: cell, ForecasterSpec: forecaster}[type(case.spec)]
 
 
-def _observe(forward: Forward, case: Case, program: Callable[[Any], Any]) -> Observation:
+def _observe(forward: Forward, case: Case, program: Callable[[Any], Any], with_gradients: bool) -> Observation:
     # jnp.asarray would compile a copy for each shape.
     weights, inputs, state, cotangents = jax.device_put((case.weights, case.inputs, case.state, case.cotangents))
 
@@ -65,13 +80,15 @@ def _observe(forward: Forward, case: Case, program: Callable[[Any], Any]) -> Obs
     # By itself, as where nothing is differentiated: a fast implementation may run another loop there. What the loss
     # sees of the differentiated one is compared by its value.
     outputs = program(forward)(weights, inputs, state)
+    if not with_gradients:
+        return {"forward": jax.tree.map(np.asarray, outputs)}
     value, (by_weight, by_inputs, by_state) = gradients(weights, inputs, state)
     observation: dict[str, dict[str, Any]] = {
         "forward": outputs,
         "loss": {"loss": value},
         "gradient": {**by_weight, "inputs": by_inputs, **{f"{name}_0": by_state[name] for name in by_state}},
     }
-    if case.steps:
+    if case.steps:  # after each, all weights
         adam = optax.adam(LEARNING_RATE)
         optimizer_state = adam.init(weights)
         steps = []

@@ -17,12 +17,16 @@ from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import to_torch
 from torch_lstm.explicit import run
 
+# The gradients that the Adam steps took, (steps, *shape) each: not compared, they tell how far a step may be off.
+STEP_GRADIENTS = "gradients of the adam steps"
+
 Forward = Callable[[Tensor, Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 def observe(case: Case, device: str = "cpu") -> Observation:
     """Run the case in its own dtype, at full precision, with the reference module of its kind."""
-    module = to_torch(case.weights, batch_first=case.batch_first).to(device)
+    with torch.random.fork_rng(devices=[]):  # a new module draws weights before it is given these
+        module = to_torch(case.weights, batch_first=case.batch_first).to(device)
     forward = {ByHandSpec: _by_hand, LSTMSpec: _lstm, CellSpec: _cell, ForecasterSpec: _forecaster}[type(case.spec)]
     with full_precision():
         return _observe(module, forward(module, case), case, device)
@@ -43,7 +47,7 @@ def _lstm(module: Any, case: Case) -> Forward:
     refused = case.reset is not None or not case.time or unpackable
 
     def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        initial = (state["h"], state["c"])
+        initial = _given(state)
         if refused:  # by nn.LSTM: the explicit gates are the oracle
             options = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
             outputs, (h_n, c_n), _ = run(dict(module.named_parameters()), inputs, initial, **options)
@@ -60,28 +64,32 @@ def _lstm(module: Any, case: Case) -> Forward:
 
 def _cell(module: Any, case: Case) -> Forward:
     def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        h, c = module(inputs, (state["h"], state["c"]))
+        h, c = module(inputs, _given(state))
         return {"h": h, "c": c}
 
     return forward
 
 
 def _forecaster(module: Any, case: Case) -> Forward:
-    return lambda inputs, state: {"predictions": module(inputs)}
+    return lambda inputs, state: {"predictions": module(inputs, _given(state))}
+
+
+def _given(state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+    return (state["h"], state["c"]) if state else None
 
 
 def observe_nn_lstm(case: Case) -> Observation:
     """A by-hand case through ``torch.nn.LSTM(1, 1)``, a third and independent implementation.
 
-    nn.LSTM shows long memories at the last day only, so the cotangents of the days before are left out of the loss:
-    the observation is to be compared with one of ``short_memory_only(case)``.
+    nn.LSTM shows long memories at the last day only, so they are left out of the loss: compare with a case that has a
+    cotangent for the short memories alone.
     """
     module = nn.LSTM(1, 1, batch_first=True).to(to_tensor(case.inputs).dtype)
     module.load_state_dict({name: to_tensor(array) for name, array in by_hand_to_lstm(case.weights).items()})
 
     def forward(prices: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        initial = tuple(state[name].reshape(1, -1, 1) for name in ("short_memory", "long_memory"))
-        outputs, _ = module(prices.reshape(-1, prices.shape[-1], 1), initial)
+        initial = [state[name].reshape(1, -1, 1) for name in ("short_memory", "long_memory") if name in state]
+        outputs, _ = module(prices.reshape(-1, prices.shape[-1], 1), tuple(initial) or None)
         return {"short_memory": outputs[..., 0].reshape(prices.shape)}
 
     return _observe(module, forward, case)
@@ -99,7 +107,8 @@ def _observe(module: nn.Module, forward: Forward, case: Case, device: str = "cpu
         return torch.stack(terms).sum(), outputs
 
     loss, outputs = loss_and_outputs()
-    loss.backward()
+    if loss.requires_grad:  # it does not without a step and a state: nothing is computed then
+        loss.backward()
     observation: dict[str, dict[str, Any]] = {
         "forward": outputs,
         "loss": {"loss": loss},
@@ -111,14 +120,17 @@ def _observe(module: nn.Module, forward: Forward, case: Case, device: str = "cpu
     }
     observation = {stage: _arrays(tensors) for stage, tensors in observation.items()}
     adam = torch.optim.Adam(parameters.values(), lr=LEARNING_RATE)
-    steps = []
+    weights, gradients = [], []
     for _ in range(case.steps):
         adam.zero_grad()
-        loss_and_outputs()[0].backward()
+        if loss.requires_grad:
+            loss_and_outputs()[0].backward()
+        gradients.append(_arrays({name: _gradient(parameter) for name, parameter in parameters.items()}))
         adam.step()
-        steps.append(_arrays(parameters))
-    if steps:
-        observation["adam"] = {name: np.stack([step[name] for step in steps]) for name in parameters}
+        weights.append(_arrays(parameters))
+    if weights:
+        observation["adam"] = {name: np.stack([step[name] for step in weights]) for name in parameters}
+        observation[STEP_GRADIENTS] = {name: np.stack([step[name] for step in gradients]) for name in parameters}
     return observation
 
 

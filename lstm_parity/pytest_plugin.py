@@ -11,7 +11,7 @@ from lstm_parity.verdict import check
 def assert_parity(
     weights: Mapping[str, Any], candidate: Callable[..., Any] | Candidate | None = None, **options: Any
 ) -> Report:
-    """Fail, with the whole report as the message, unless a port agrees with PyTorch.
+    """Fail, with the report as the message and its verdict as the first line, unless a port agrees with PyTorch.
 
     Args:
         weights: the dictionary that the port is of.
@@ -22,11 +22,11 @@ def assert_parity(
         The report, for tests that want to ask more of it.
 
     Raises:
-        AssertionError: they differ.
+        AssertionError: they differ, or that is undecided.
         WeightsError, InputError: the arguments are not what they should be.
     """
     __tracebackhide__ = True  # pytest then shows the caller's line, not this one
     report = check(weights, candidate=candidate, **options)
     if not report.ok:
-        raise AssertionError(f"\n{report}")
+        raise AssertionError(str(report))
     return report

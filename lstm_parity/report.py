@@ -1,16 +1,25 @@
-"""The report of a check: a verdict, every row worst first, and where and how it was made."""
+"""The report of a check: the answer first, then what it stands on, and where and how it was made."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from lstm_parity.compare import Row
-from lstm_parity.tables import table_of_numbers
+from lstm_parity.compared import Compared, adam_steps, in_words
+from lstm_parity.sensitivity import Sensitivity
+from lstm_parity.tables import percent, stage_in_words, table_of_rows
+
+if TYPE_CHECKING:
+    from lstm_parity.diagnosis import Diagnosis
+
+Verdict = Literal["agree", "differ", "undecided"]
+
+# So many rows are shown, worst first, unless all are asked for: with the answer above them they fit on a screen.
+SHOWN_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,11 @@ class Report:
         seed: of whatever was drawn at random.
         seconds: time each backend took, compilation included.
         command: what to type to repeat it; empty when it was called from Python.
+        undecided: why nothing can be said, a sentence each: what the inputs cannot tell, what responds too strongly to
+            rounding errors. Empty when everything was judged that must be.
+        notes: what was not compared, or not to its end, and why, a sentence each.
+        sensitivity: how far the results move with each weight, gate and state.
+        diagnosis: of the first outputs that differ: the mistake that explains them, if one does.
     """
 
     rows: tuple[Row, ...]
@@ -30,11 +44,27 @@ class Report:
     seed: int
     seconds: dict[str, float] = field(default_factory=dict)
     command: str = ""
+    undecided: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
+    diagnosis: "Diagnosis | None" = None
+
+    @property
+    def verdict_word(self) -> Verdict:
+        """ "differ" if a comparison fails, "undecided" if that cannot be known, "agree" if everything was judged."""
+        if any(not row.ok for row in self.rows):
+            return "differ"
+        return "undecided" if self.undecided or not self.rows else "agree"
 
     @property
     def ok(self) -> bool:
-        """Whether there is something compared and every row is within its tolerance."""
-        return bool(self.rows) and all(row.ok for row in self.rows)
+        """Whether they agree: something was compared, every row is within its tolerance, and all of it was judged."""
+        return self.verdict_word == "agree"
+
+    @property
+    def exit_code(self) -> int:
+        """0 for agree, 1 for differ, 3 for undecided."""
+        return {"agree": 0, "differ": 1, "undecided": 3}[self.verdict_word]
 
     @property
     def worst_first(self) -> list[Row]:
@@ -58,31 +88,38 @@ class Report:
         return next((str(row.location) for row in self.rows if row.location is not None), "")
 
     def verdict(self) -> str:
-        """One line: agree with how much room, or differ and where first."""
-        if not self.rows:
-            return "nothing was compared"
-        if self.ok:
+        """One line: what agrees and with how much room, where they differ first, or why that cannot be known."""
+        count = f"{len(self.rows)} comparison{'s' if len(self.rows) != 1 else ''}"
+        if self.verdict_word == "undecided":
+            if not self.rows:
+                return "undecided: nothing was compared"
+            return f"undecided: {self.undecided[0]}; what was compared agrees: {count} {in_words(self.rows)}"
+        if self.verdict_word == "agree":
             worst = self.worst_first[0]
-            return (
-                f"agree: {len(self.rows)} comparisons, the closest to its limit uses {_percent(worst.used)} "
-                f"of the tolerance ({_stage(worst)}, {worst.name}, {worst.dtype})"
+            closest = (
+                f"the closest to its limit uses {percent(worst.used)} of the tolerance "
+                f"({stage_in_words(worst)}, {worst.name}, {worst.dtype})"
             )
+            compared = Compared.of(self.rows)
+            if compared.gradients or all(row.stage not in ("forward", "gradient") for row in self.rows):
+                return f"agree: {count} {in_words(self.rows)}, {closest}"
+            return f"agree in {compared.dtypes} {compared.things} only: {count}, {closest}"
         row = self.first_divergence
         assert row is not None
         failed = sum(not row.ok for row in self.rows)
-        return f"differ: {failed} of {len(self.rows)} comparisons; first in {_place(row)}"
+        return f"differ: {failed} of {count}; first in {place(row)}"
 
-    def tables(self) -> list[Table]:
-        """A rich table for each dtype and pair of sides; every row, worst first."""
-        groups: dict[tuple[str, tuple[str, str]], list[Row]] = {}
-        for row in self.worst_first:
-            groups.setdefault((row.dtype, row.sides), []).append(row)
-        order = list(dict.fromkeys((row.dtype, row.sides) for row in self.rows))
-        return [_table(dtype, sides, groups[dtype, sides]) for dtype, sides in order]
+    def answer(self) -> list[str]:
+        """What follows the verdict: where they part first, the mistake that explains it, the repair, what is open."""
+        lines = [self.location] if self.location else []
+        if self.diagnosis is not None:
+            lines += _explained(self.diagnosis)
+        open_questions = self.undecided if self.verdict_word == "differ" else self.undecided[1:]
+        return [*lines, *open_questions, *self.notes]
 
     def failures(self) -> list[str]:
         """A line for each failed row, in the order of computation, and one for the place of the first."""
-        return [_place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
+        return [place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
 
     def settings(self) -> Text:
         """One line: versions, devices, precision settings, the seed and the command."""
@@ -90,15 +127,33 @@ class Report:
         named += [("command:", self.command)] if self.command else []
         return Text("; ".join(f"{name} {value}" for name, value in named), style="dim")
 
+    def headline(self) -> Text:
+        """The verdict in its colour."""
+        style = {"agree": "bold green", "differ": "bold red", "undecided": "bold yellow"}[self.verdict_word]
+        return Text(f"verdict: {self.verdict()}", style=style)
+
+    def screen(self, *, every_row: bool = False) -> Group:
+        """For a terminal: the answer, the worst rows (or all), and how it was made."""
+        return Group(self.headline(), *map(Text, self.answer()), Text(), self.evidence(every_row=every_row))
+
+    def evidence(self, *, every_row: bool = False) -> Group:
+        """What the answer stands on: the worst rows (or all), and how it was made."""
+        rows = self.worst_first if every_row else self.worst_first[:SHOWN_ROWS]
+        parts: list[Any] = [table_of_rows(rows)] if rows else []
+        if left := len(self.rows) - len(rows):
+            parts.append(Text(f"and {left} more (--all shows them)", style="dim"))
+        return Group(*parts, Text(), self.settings())
+
     def __rich__(self) -> Group:
-        blank = Text()
-        verdict = Text(f"verdict: {self.verdict()}", style="bold green" if self.ok else "bold red")
-        tables = [part for table in self.tables() for part in (table, blank)]
-        return Group(*tables, self.settings(), *(Text(line, style="red") for line in self.failures()), verdict)
+        return self.screen()
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, every_row: bool = False) -> str:
+        """As on the screen, without colours; sentences are not broken into lines."""
         text = StringIO()
-        Console(file=text, width=120, no_color=True).print(self)
+        Console(file=text, width=10_000, no_color=True).print(self.screen(every_row=every_row))
         return text.getvalue().rstrip()
 
     def to_json(self) -> str:
@@ -106,10 +161,16 @@ class Report:
         first = self.first_divergence
         content = {
             "ok": self.ok,
+            "verdict_word": self.verdict_word,
             "verdict": self.verdict(),
             "seed": self.seed,
             "location": self.location,
             "first_divergence": None if first is None else asdict(first),
+            "undecided": self.undecided,
+            "notes": self.notes,
+            "adam_steps": adam_steps(self.rows),
+            "diagnosis": None if self.diagnosis is None else json.loads(self.diagnosis.to_json()),
+            "sensitivity": [asdict(one) for one in self.sensitivity],
             "command": self.command,
             "seconds": self.seconds,
             "environment": self.environment,
@@ -118,47 +179,28 @@ class Report:
         return json.dumps(finite(content), indent=2, allow_nan=False)
 
 
-def _table(dtype: str, sides: tuple[str, str], rows: list[Row]) -> Table:
-    exact = any(row.errors is not None for row in rows)
-    # With the distances from the truth there is no room for the tolerance itself; it is difference / used.
-    columns = ["difference", *([] if exact else ["allowed"]), "used", "relative"]
-    columns += [f"{side} off" for side in sides] if exact else []
-    table = table_of_numbers(f"{dtype}, {sides[0]} against {sides[1]}", "array", columns)
-    for row in rows:
-        cells = describe_row(row)
-        numbers = [cells[column] for column in columns if column in cells]
-        numbers += [f"{error:.2f}" for error in row.errors or ()]
-        table.add_row(cells["array"], *numbers, style="" if row.ok else "bold red")
-    if exact:
-        table.caption = "off: distance of each side from the float64 result, in eps · scale"
-        table.caption_justify = "left"
-    return table
+def _explained(diagnosis: "Diagnosis") -> list[str]:
+    if diagnosis.right:
+        return []
+    if not diagnosis.explanations:
+        return ["none of the known mistakes explains the outputs"]
+    best, *others = diagnosis.explanations
+    lines = []
+    for mistake in best.mistakes:
+        lines += [f"{mistake.identifier}: {mistake.words}", f"  repair: {mistake.repair}"]
+    if others:
+        names = [" with ".join(one.identifiers) for one in others]
+        lines.append(f"  no output can tell it apart from {', '.join(names[:5])}{', …' if len(names) > 5 else ''}")
+    return lines
 
 
-def describe_row(row: Row) -> dict[str, str]:
-    """The cells of a row as text, by the titles of their columns."""
-    return {
-        "array": f"{_stage(row)} {row.name}",
-        "difference": f"{row.difference:.1e}",
-        "allowed": f"{row.tolerance:.1e}",
-        "used": _percent(row.used),
-        "relative": f"{row.relative:.1e}",
-    }
-
-
-def _stage(row: Row) -> str:
-    return f"adam step {row.where[0] + 1}" if row.stage == "adam" and row.where else row.stage
-
-
-def _place(row: Row) -> str:
+def place(row: Row) -> str:
+    """Where a row's worst or first wrong value is, with both values."""
     index = row.where[1:] if row.stage == "adam" else row.where
     where = f" at {list(index)}" if index else ""
     what = row.problem or f"{row.values[0]!r} ({row.sides[0]}) against {row.values[1]!r} ({row.sides[1]})"
-    return f"{_stage(row)}, {row.name}{where}, {row.dtype}: {what}"
-
-
-def _percent(used: float) -> str:
-    return f"{100 * used:.1f} %" if used < 10 else f"{used:.1e} ×"
+    setting = f" ({row.setting})" if row.setting else ""
+    return f"{stage_in_words(row)}, {row.name}{where}{setting}, {row.dtype}: {what}"
 
 
 def finite(value: Any) -> Any:

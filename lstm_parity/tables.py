@@ -1,12 +1,14 @@
 """The look that the reports' tables share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
+from lstm_parity.compare import Row
 
-def table_of_numbers(title: str, names: str, numbers: Iterable[str]) -> Table:
-    """A titled table as narrow as it can be: no lines, a column of ``names`` and one for each of ``numbers``."""
+
+def table_of_numbers(title: str | None, names: str, numbers: Iterable[str]) -> Table:
+    """A table as narrow as it can be, with a title or not: a column of ``names`` and one for each of ``numbers``."""
     table = Table(
         title=title,
         title_justify="left",
@@ -20,3 +22,47 @@ def table_of_numbers(title: str, names: str, numbers: Iterable[str]) -> Table:
     for column in numbers:
         table.add_column(column, justify="right", no_wrap=True)
     return table
+
+
+def table_of_rows(rows: Sequence[Row]) -> Table:
+    """Comparisons in the order given, within 80 columns, and what the columns mean."""
+    exact = any(row.errors is not None for row in rows)
+    columns = ["difference", "allowed", "used", *(["off"] if exact else [])]
+    table = table_of_numbers(None, "array", columns)
+    table.columns[0].no_wrap = False
+    for row in rows:
+        cells = describe_row(row)
+        numbers = [cells[column] for column in columns[:3]]
+        if exact:
+            numbers.append("" if row.errors is None else " / ".join(f"{error:.2g}" for error in row.errors))
+        table.add_row(f"{row.dtype} {cells['array']}", *numbers, style="" if row.ok else "bold red")
+    sides = ", ".join(dict.fromkeys(f"{row.sides[0]} against {row.sides[1]}" for row in rows))
+    table.caption = f"{sides}, worst first. difference: the largest; allowed: the tolerance there; used: how much of it"
+    if exact:
+        table.caption += "; off: distance of either side from the float64 result, in eps · scale"
+    table.caption_justify = "left"
+    return table
+
+
+def describe_row(row: Row) -> dict[str, str]:
+    """The cells of a row as text, by the titles of their columns."""
+    setting = [row.setting] if row.setting else []
+    if row.sides[1] != "torch":
+        setting.append(f"against {row.sides[1]}")
+    return {
+        "array": f"{stage_in_words(row)} {row.name}" + (f" ({', '.join(setting)})" if setting else ""),
+        "difference": f"{row.difference:.1e}",
+        "allowed": f"{row.tolerance:.1e}",
+        "used": percent(row.used) if row.judged else "not judged",
+        "relative": f"{row.relative:.1e}",
+    }
+
+
+def stage_in_words(row: Row) -> str:
+    """The stage; of Adam's the step, counted from one."""
+    return f"adam step {row.where[0] + 1}" if row.stage == "adam" and row.where else row.stage
+
+
+def percent(used: float) -> str:
+    """A share of a tolerance."""
+    return f"{100 * used:.1f} %" if used < 10 else f"{used:.1e} ×"

@@ -1,5 +1,6 @@
 """Programs run operation by operation give what the compiled ones give: also where NumPy moves the numbers."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -42,6 +43,13 @@ PROGRAMS = {
     "convert and round": lambda x: x.astype(jnp.bfloat16).astype(jnp.float32) + x.astype(jnp.int32),
     "barrier": lambda x: lax.optimization_barrier((x + 1, x * 2)),
     "one kernel": one_kernel(lambda x: {"sum": x.sum(0), "twice": 2 * x}),
+    "column and row": lambda x: (x[:, :1] < x[:1]) & (x[:, :1] * x[:1] > 0),
+    "array and number": lambda x: 2 * x,
+    "numbers alone": lambda x: jnp.sum(x[0, 0] * x[1, 1]),
+    "no elements": lambda x: -x[:0],
+    "hyperbolic tangent": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "power": lambda x: x**3,
     "loop that writes its steps": lambda x: lax.fori_loop(0, 5, lambda k, y: y.at[4 - k].set(y[k] + 1), x),
     "loop of no steps": lambda x: lax.fori_loop(0, 0, lambda k, y: y + 1, x),
 }
@@ -56,22 +64,36 @@ def test_a_program_gives_bit_by_bit_what_it_gives_compiled(name, dtype):
     np.testing.assert_array_equal(x, MATRIX.astype(jnp.dtype(dtype)))  # and nothing was written into what went in
 
 
-def test_what_only_moves_numbers_compiles_nothing():
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """An entry for every program that JAX compiles."""
+    found: list[str] = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event.endswith("backend_compile_duration"):
+            found.append(event)
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_what_only_moves_numbers_compiles_nothing(compiled):
     def moves(x):
         padded = lax.pad(x, jnp.float32(0), ((1, 0, 0), (0, 1, 0)))
         return lax.dynamic_update_slice(padded, lax.dynamic_slice(x, (1, 1), (2, 2)), (0, 1))[::2].T
 
-    compiled: list[str] = []
+    by_operation(moves)(np.ones((7, 11), np.float32))
+    assert not compiled
+    by_operation(lambda x: x + 1)(np.ones((7, 11), np.float32))
+    assert len(compiled) == 1
 
-    def listen(event: str, duration: float, **_: object) -> None:
-        if event.endswith("backend_compile_duration"):
-            compiled.append(event)
 
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        by_operation(moves)(np.ones((7, 11), np.float32))
-        assert not compiled
-        by_operation(lambda x: x + 1)(np.ones((7, 11), np.float32))
-        assert len(compiled) == 1
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+def test_an_operation_element_by_element_is_compiled_once_for_arrays_of_many_shapes(compiled):
+    run = by_operation(lambda x: jnp.tanh(x) * x)
+    for shape in ((7, 11), (5, 13), (3, 5, 5), (100,)):  # of 65 to 100 elements
+        run(np.ones(shape, np.float32))
+    assert len(compiled) == 2
+    run(np.ones((7, 11, 2), np.float32))
+    assert len(compiled) == 4

@@ -42,7 +42,7 @@ def test_right_code_passes_and_says_how_close_it_was():
     gradients = {row.name for row in report.rows if row.stage == "gradient" and row.sides == ("jax", "torch")}
     assert gradients == {*BY_HAND, "inputs", "long_memory_0", "short_memory_0"}
     assert "agree" in report.verdict()
-    assert all(f"{row.name}" in str(report) for row in report.rows)
+    assert all(f"{row.name}" in report.text(every_row=True) for row in report.rows)
     assert json.loads(report.to_json())["ok"] is True
     for name in ("jax", "torch", "python", "jax device", "torch float32 precision"):
         assert report.environment[name]

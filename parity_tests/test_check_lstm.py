@@ -66,7 +66,10 @@ RIGHT = {
 def test_right_code_passes(case):
     weights, options = RIGHT[case]
     report = lstm_parity.check(weights, steps=2, **options)
-    assert report.ok, str(report)
+    # Where nothing is computed nothing differs, but that says nothing about the weights.
+    expected = "undecided" if case in ("an empty ragged batch", "no steps") else "agree"
+    assert report.verdict_word == expected, str(report)
+    assert all(row.ok for row in report.rows)
     assert set(weights) <= {row.name for row in report.rows if row.stage == "gradient"}
     assert {row.dtype for row in report.rows} == {"float64", "float32"}
     assert report.worst_first[0].used < 0.5  # the tolerance is calibrated with room
@@ -200,7 +203,7 @@ def test_inputs_are_drawn_from_the_stated_seed():
             {"lengths": [1]},
             "lengths and reset are for an LSTM; these are the weights of an LSTM cell",
         ),
-        (RIGHT["a forecaster"][0], {"state": STATE}, "a forecaster starts from zero states"),
+        (RIGHT["a forecaster"][0], {"state": STATE}, r"h_0 has shape \(4, 2, 4\), expected \(4, 3, 4\)"),
         (RIGHT["a forecaster"][0], {"inputs": INPUTS[0]}, r"expected \(batch, time, features\)"),
     ],
 )

@@ -35,10 +35,10 @@ def table_row(out: str, first: str) -> list[str]:
 
 
 def test_check_ends_in_a_verdict_with_json_and_a_picture(cli, tmp_path):
-    ran = cli("check", "--quick", "--json", tmp_path / "check.json", "--plot", tmp_path / "check.png")
+    ran = cli("check", "--quick", "--all", "--json", tmp_path / "check.json", "--plot", tmp_path / "check.png")
     assert ran.code == 0
     assert ran.err == ""
-    assert ran.out.splitlines()[-1].startswith("verdict: agree: ")
+    assert ran.out.splitlines()[2].startswith("verdict: agree: ")
     assert is_png(tmp_path / "check.png")
     record = read_json(tmp_path / "check.json")
     assert record["ok"] is True
@@ -73,7 +73,7 @@ def test_check_fails_and_names_the_place_when_the_backends_differ(cli, monkeypat
         monkeypatch.setattr(by_hand, "_day", day)
         jax.clear_caches()
     assert ran.code == 1
-    verdict = ran.out.splitlines()[-1]
+    verdict = ran.out.splitlines()[2]
     assert verdict.startswith("verdict: differ: ")
     assert "; first in forward, long_memory at [0, " in verdict  # that of the day after, which reads the short memory
     record = read_json(tmp_path / "check.json")

@@ -15,10 +15,12 @@ ROOT = Path(__file__).parent.parent
 RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrence.py", "jax_lstm/stack.py", "jax_lstm/chunked.py"
 IMPLEMENTATIONS = "jax_lstm/implementations.py"
 
-# Both directions of a small layer run in one loop, those of a large one each in its own.
-SMALL, LARGE = 4, 40
+# Which weights: both directions of a small layer run in one loop, those of a large one each in its own. Resets are for
+# one direction.
+SMALL, LARGE, FORWARD = "small", "large", "forward"
+SIZES = {SMALL: (4, True), LARGE: (40, True), FORWARD: (4, False)}
 
-# name -> (hidden size, file, what stands there, what is planted, what the verdict must say)
+# name -> (which weights, file, what stands there, what is planted, what the verdict must say)
 FAULTS = {
     "two gates exchanged": (
         SMALL,
@@ -32,7 +34,7 @@ FAULTS = {
         STACK,
         'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"]',
         'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"] * (place != "l1_reverse")',
-        "first apart in layer 1, reverse direction, step 11, input gate",
+        "first apart in layer 1, reverse direction, step 36, input gate",
     ),
     "one gradient scaled by 1 + 1e-9": (
         SMALL,
@@ -64,6 +66,27 @@ FAULTS = {
         "place = size - 1 - j",
         "first apart in the gradient of weight_ih_l1_reverse, ",
     ),
+    "the reverse direction's chunks in the wrong place": (
+        LARGE,
+        CHUNKED,
+        "start = steps - first - size if options.reverse else first",
+        "start = first",
+        "first apart in the gradient of weight_ih_l1_reverse, ",
+    ),
+    "chunks walked in the wrong order": (
+        SMALL,
+        CHUNKED,
+        "lambda n, carry: chunk((whole - 1 - n) * size, size, carry)",
+        "lambda n, carry: chunk(n * size, size, carry)",
+        "first in gradient, weight_ih_l1 at [",
+    ),
+    "a reset forgotten in the forget gate's gradient": (
+        FORWARD,
+        CHUNKED,
+        "            c_before = jnp.where(reset, jnp.zeros_like(c_before), c_before)\n",
+        "",
+        "(lengths and resets), float64",
+    ),
     "the reverse direction's outputs left from the end where both share a loop": (
         SMALL,
         IMPLEMENTATIONS,
@@ -75,14 +98,14 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def weights_of(tmp_path_factory) -> dict[int, Path]:
-    """A file of weights for each hidden size."""
+def weights_of(tmp_path_factory) -> dict[str, Path]:
+    """A file of weights for each name in ``SIZES``."""
     folder = tmp_path_factory.mktemp("weights")
-    return {hidden_size: random_weights(folder / f"{hidden_size}.npz", hidden_size) for hidden_size in (SMALL, LARGE)}
+    return {name: random_weights(folder / f"{name}.npz", *sizes) for name, sizes in SIZES.items()}
 
 
-def random_weights(path: Path, hidden_size: int) -> Path:
-    weights = init_lstm(5, hidden_size, num_layers=2, bidirectional=True, dtype=np.float64)
+def random_weights(path: Path, hidden_size: int, bidirectional: bool) -> Path:
+    weights = init_lstm(5, hidden_size, num_layers=2, bidirectional=bidirectional, dtype=np.float64)
     rng = np.random.default_rng(0)
     save(path, {name: array + 0.4 * rng.standard_normal(array.shape) for name, array in weights.items()})
     return path
@@ -105,20 +128,20 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("hidden_size", [SMALL, LARGE])
-def test_the_copy_as_it_is_agrees(copy, weights_of, hidden_size):
-    done = check_with(copy, weights_of[hidden_size])
+@pytest.mark.parametrize("which", SIZES)
+def test_the_copy_as_it_is_agrees(copy, weights_of, which):
+    done = check_with(copy, weights_of[which])
     assert done.returncode == 0, done.stderr
     assert "verdict: agree" in done.stdout
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found_and_its_place_is_named(copy, weights_of, fault):
-    hidden_size, file, right, wrong, said = FAULTS[fault]
+    which, file, right, wrong, said = FAULTS[fault]
     source = (copy / file).read_text()
     assert source.count(right) == 1
     (copy / file).write_text(source.replace(right, wrong))
-    done = check_with(copy, weights_of[hidden_size])
+    done = check_with(copy, weights_of[which])
     assert done.returncode == 1, done.stderr
     assert "verdict: differ" in done.stdout
     assert said in done.stdout

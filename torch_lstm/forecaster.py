@@ -65,9 +65,9 @@ class Forecaster(L.LightningModule):
             self.to(next(iter(tensors.values())).dtype)
             self.load_state_dict(tensors)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, time, input_size) -> predictions (batch, output_size)."""
-        outputs, _ = self.lstm(inputs)
+    def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(batch, time, input_size) -> predictions (batch, output_size), from the state (h_0, c_0) or from zeros."""
+        outputs, _ = self.lstm(inputs, state)
         return self.fc(outputs[:, -1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lstm_parity.benchmark.cases import BenchCase
-from lstm_parity.compare import TRAJECTORY_FACTOR, Row, adam_growth, compare, factor, group_scale
+from lstm_parity.compare import TRAJECTORY_FACTOR, Row, adam_tolerance, compare, eps, factor, group_scale
 
 Shown = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -28,9 +28,9 @@ def judge(case: BenchCase, dtype: str, contender: str, shown: Shown, reference: 
             arrays, expected = ({name: a[:steps] for name, a in side.items()} for side in (arrays, expected))
         elif stage == "adam" and arrays:
             expected = {name: array for name, array in expected.items() if name in arrays}
-            gradient = reference["gradient"]
-            scale = group_scale(gradient)
-            allowed = {name: k * (1 + adam_growth(gradient[name], scale, 1)[0]) for name in expected}
+            gradient, unit = reference["gradient"], eps(dtype) * group_scale(expected)
+            errors = np.array([k * eps(dtype) * group_scale(gradient)])
+            allowed = {n: adam_tolerance(gradient[n][None], errors, k * unit)[0] / unit for n in expected}
         rows += compare(stage, arrays, expected, dtype=dtype, sides=(contender, "torch"), allowed=allowed)
     return rows
 

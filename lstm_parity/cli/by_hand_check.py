@@ -9,24 +9,31 @@ from rich.console import Console
 from rich.text import Text
 
 from lstm_parity.cli.options import command_line, write_json
-from lstm_parity.golden import QUICK_EPOCHS, golden_run
+from lstm_parity.golden import QUICK_EPOCHS, GoldenRun, golden_run
 from lstm_parity.plots import save_figure, training_curves
+from lstm_parity.report import Report
 from lstm_parity.verdict import check
 from lstm_shared.by_hand import COMPANY_LABELS, PUBLISHED_INIT, PUBLISHED_PREDICTIONS
 
 
-def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot: Path | None, **devices: Any) -> int:
-    """Print the parity report, the golden table and the verdict; 0 when the backends agree, else 1."""
-    console.print("[bold]The LSTM by hand[/bold], two companies, four days of prices, twelve weights\n")
+def check_by_hand(
+    console: Console, *, quick: bool, every_row: bool, json_file: Path | None, plot: Path | None, **devices: Any
+) -> int:
+    """Print the verdict, the golden table and the parity report; 0 when the backends agree, 1 or 3 when not."""
     report = check(PUBLISHED_INIT, **devices)
     stages = (0, QUICK_EPOCHS) if quick else tuple(PUBLISHED_PREDICTIONS)
     run = golden_run("float64", stages=stages, progress=True)
     report = replace(report, rows=(*report.rows, *run.trajectory_rows()), command=command_line())
     departures = run.departures()
-    for table in report.tables():
-        console.print(table)
-        console.print()
-    console.print("[bold]Training[/bold] (Adam, learning rate 1e-3; an epoch is two steps, company A then B)")
+    ok = report.ok and not departures
+    _save(report, run, departures, ok, json_file, plot)
+    published = "" if quick else f"; published figures {'reached' if not departures else 'NOT reached'} by both"
+    style = "bold green" if ok else "bold red" if report.exit_code != 3 else "bold yellow"
+    console.print("[bold]The LSTM by hand[/bold], two companies, four days of prices, twelve weights\n")
+    console.print(Text(f"verdict: {report.verdict()}{published}", style=style))
+    for line in (*report.answer(), *departures):
+        console.print(Text(line, style="" if ok else "red"))
+    console.print("\n[bold]Training[/bold] (Adam, learning rate 1e-3; an epoch is two steps, company A then B)")
     console.print(run.table())
     console.print()
     steps = 2 * stages[-1]
@@ -35,12 +42,14 @@ def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot
         apart = f", and {compiled:.2f} s to compile" if compiled else ""
         console.print(f"{backend:5s} {steps} steps in {seconds:.3f} s, {1e6 * seconds / steps:.2f} µs a step{apart}")
     console.print()
-    console.print(report.settings())
-    for line in (*report.failures(), *departures):
-        console.print(Text(line, style="red"))
-    ok = report.ok and not departures
-    published = "" if quick else f"; published figures {'reached' if not departures else 'NOT reached'} by both"
-    console.print(Text(f"verdict: {report.verdict()}{published}", style="bold green" if ok else "bold red"))
+    console.print(report.evidence(every_row=every_row))
+    return 1 if departures else report.exit_code
+
+
+def _save(
+    report: Report, run: GoldenRun, departures: list[str], ok: bool, json_file: Path | None, plot: Path | None
+) -> None:
+    """Before anything is printed: what was computed is kept whatever becomes of the screen."""
     if json_file:
         golden = {
             "predictions": run.predictions,
@@ -52,4 +61,3 @@ def check_by_hand(console: Console, *, quick: bool, json_file: Path | None, plot
     if plot:
         results = {str(backend): result for backend, result in run.results.items()}
         save_figure(training_curves(results, COMPANY_LABELS), plot)
-    return 0 if ok else 1

@@ -50,7 +50,9 @@ def check(
         ),
     ] = None,
     layout: Annotated[str, typer.Option(help="How the port takes params: torch, or another framework's.")] = "torch",
-    framework: Annotated[str, typer.Option(help="Arrays that the port takes: numpy, jax or torch.")] = "numpy",
+    framework: Annotated[
+        str | None, typer.Option(help="Arrays that the port takes: numpy, jax or torch; found out by default.")
+    ] = None,
     dtypes: Annotated[str, typer.Option(help="Precisions to compare in, with commas between.")] = "float64,float32",
     steps: Annotated[int, typer.Option(help="Adam steps to compare.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the random cotangents, and of inputs that are drawn.")] = 0,
@@ -59,12 +61,16 @@ def check(
     all_devices: Annotated[
         bool, typer.Option("--all-devices", help="Every pair of devices that is here, in one table.")
     ] = False,
+    truth: Annotated[
+        str, typer.Option(help="float64, or extended: long double says which side is nearer; slow.")
+    ] = "float64",
+    every_row: Annotated[bool, typer.Option("--all", help="Show every comparison, not only the ten closest.")] = False,
     case: Annotated[Path | None, typer.Option(help="Replay a case that `lstm-parity fuzz` has written.")] = None,
     json_file: JsonFile = None,
     plot: PlotFile = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page with everything.")] = None,
 ) -> None:
-    """Compare both backends: outputs, gradients, training. Exit code 0 when they agree, 1 when they differ.
+    """Compare both backends: outputs, gradients, training. Exit code 0: they agree; 1: they differ; 3: undecided.
 
     Without FILE: the LSTM by hand. Both backends compute and train from the same twelve numbers, and the published
     results stand beside them. With FILE: any LSTM, LSTM cell, forecaster or by-hand model in it.
@@ -77,7 +83,9 @@ def check(
 
         raise typer.Exit(replay_case(context, case, json_file))
     if file is None:
-        refuse_options(context, "needs a FILE", "prefix", "inputs", "batch_first", "lengths", "against", "html")
+        refuse_options(
+            context, "needs a FILE", "prefix", "inputs", "batch_first", "lengths", "against", "html", "truth"
+        )
         if not all_devices:
             refuse_options(context, "needs a FILE", "dtypes", "steps", "seed")
     else:
@@ -104,7 +112,9 @@ def check(
     if file is None and not all_devices:
         from lstm_parity.cli.by_hand_check import check_by_hand
 
-        raise typer.Exit(check_by_hand(console, quick=quick, json_file=json_file, plot=plot, **devices))
+        raise typer.Exit(
+            check_by_hand(console, quick=quick, every_row=every_row, json_file=json_file, plot=plot, **devices)
+        )
 
     from lstm_parity.verdict import check as compare
     from lstm_shared.by_hand import PUBLISHED_INIT
@@ -128,17 +138,17 @@ def check(
         "dtypes": dtype_names,
         "steps": steps,
         "seed": seed,
+        "truth": truth,
     }
     if all_devices:
         raise typer.Exit(_check_all_devices(console, weights, options, json_file))
     candidate = None
     if against is not None:
-        from lstm_parity.candidates import load_candidate
+        from lstm_parity.load_candidate import load_candidate
 
         candidate = load_candidate(against, layout=layout, framework=framework)
     report = compare(weights, candidate=candidate, **options, **devices)
     report = replace(report, command=command_line())
-    console.print(report)
     if json_file:
         write_file(json_file, (report.to_json() + "\n").encode())
     if plot or html:
@@ -153,13 +163,14 @@ def check(
             save_figure(pictures["error over time"], plot)
         if html:
             write_file(html, html_page(report, in_words(describe(weights)), pictures).encode())
-    raise typer.Exit(0 if report.ok else 1)
+    console.print(report.screen(every_row=every_row))  # last: what was computed is saved whatever becomes of the screen
+    raise typer.Exit(report.exit_code)
 
 
 def _check_all_devices(
     console: "Console", weights: "Mapping[str, Any]", options: dict[str, Any], json_file: Path | None
 ) -> int:
-    """Check every pair of devices that is here and print one line for each; 0 when all agree, else 1."""
+    """Check every pair of devices, a line for each. Exit code 0: all agree; 1: one differs; 3: one is undecided."""
     from rich.table import Table
 
     from lstm_parity.devices import jax_devices, torch_devices
@@ -177,4 +188,5 @@ def _check_all_devices(
     console.print(table)
     if json_file:
         write_json(json_file, {pair: json.loads(report.to_json()) for pair, report in reports.items()})
-    return 0 if all(report.ok for report in reports.values()) else 1
+    codes = {report.exit_code for report in reports.values()}
+    return next((code for code in (1, 3) if code in codes), 0)

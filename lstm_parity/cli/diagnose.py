@@ -42,7 +42,9 @@ def diagnose(
         typer.Option(metavar="MODULE:FUNCTION", help="Run the port, as in check, instead of reading its outputs."),
     ] = None,
     layout: Annotated[str, typer.Option(help="How that port takes params: torch, or another framework's.")] = "torch",
-    framework: Annotated[str, typer.Option(help="Arrays that it takes: numpy, jax or torch.")] = "numpy",
+    framework: Annotated[
+        str | None, typer.Option(help="Arrays that it takes: numpy, jax or torch; found out by default.")
+    ] = None,
     prefix: Annotated[str | None, typer.Option(help="Which model in the weight file, if there are several.")] = None,
     batch_first: Annotated[
         bool, typer.Option("--batch-first", help="Inputs and outputs are (batch, time, features).")
@@ -79,8 +81,8 @@ def diagnose(
     from rich.console import Console
     from rich.text import Text
 
-    from lstm_parity.candidates import load_candidate
     from lstm_parity.diagnosis import diagnose as find
+    from lstm_parity.load_candidate import load_candidate
     from lstm_shared.files import write_file
 
     _, weights, _ = load_model(weights_file, prefix)
@@ -89,7 +91,7 @@ def diagnose(
     if against is None:
         calls = [_read_outputs(path) for path in (outputs, outputs_again) if path is not None]
     else:
-        arrays["inputs"], calls = _run_twice(
+        arrays["inputs"], given["state"], calls = _run_twice(
             load_candidate(against, layout=layout, framework=framework), weights, arrays.get("inputs"), given
         )
     found = find(weights, arrays["inputs"], tuple(calls) if len(calls) == 2 else calls[0], progress=True, **given)
@@ -101,13 +103,21 @@ def diagnose(
 
 def _run_twice(
     candidate: "Candidate", weights: "Mapping[str, Any]", inputs: Any, given: "Mapping[str, Any]"
-) -> tuple[Any, list[Any]]:
-    """The inputs (drawn if none were given) and the port's outputs of two calls, which tell whether dropout is on."""
-    from lstm_parity.candidates import outputs_of
+) -> tuple[Any, Any, list[Any]]:
+    """Inputs and state, drawn where they were not given, and the outputs of two calls: do they change, as with dropout?
+
+    A port that takes no state is run without one.
+    """
+    from lstm_parity.candidates import find_out, outputs_of
     from lstm_parity.cases import make_case
 
-    case = make_case(weights, inputs, **given).astype((candidate.dtypes or ("float64",))[0])
-    return case.inputs, [outputs_of(case, candidate) for _ in range(2)]
+    case = make_case(weights, inputs, **given, draw_state=True)
+    if not candidate.takes("state"):
+        case = case.without_state()
+    candidate, _ = find_out(case, candidate)
+    case = case.astype((candidate.dtypes or ("float64",))[0])
+    state = (case.state["h"], case.state["c"]) if "h" in case.state else None
+    return case.inputs, state, [outputs_of(case, candidate) for _ in range(2)]
 
 
 def _read_outputs(path: Path) -> Any:

@@ -19,10 +19,11 @@ def fuzz(
     out: Annotated[Path, typer.Option(help="Where a failing case goes: an .npz, or a directory.")] = Path(_NAME),
     json_file: JsonFile = None,
 ) -> None:
-    """Draw models, data and options at random and compare both backends on each, outputs and gradients.
+    """Draw models, data and options and compare both backends on each, outputs and gradients.
 
-    Exit code 0 when all agree. Else 1: the smallest case that differs is shown and written to a file, which
-    `lstm-parity check --case FILE` replays.
+    First every two options together, and each with the sizes at which our backend takes another path; then at random.
+    The table says what was reached. Exit code 0 when all agree. Else 1: the smallest case that differs is shown and
+    written to a file, which `lstm-parity check --case FILE` replays.
     """
     out = out / _NAME if out.is_dir() else out
     if minutes is not None:
@@ -44,29 +45,35 @@ def fuzz(
         "ok": found.failure is None,
         "cases_run": found.cases_run,
         "compiled": found.compiled,
+        "undecided": found.undecided,
         "closest": found.closest,
         "seed": seed,
         "seconds": found.seconds,
+        "reached": found.reach.to_dict(),
         "failure": None,
     }
     if found.failure is None or found.report is None:
-        typer.echo(f"agree: {pace}; the closest to its limit uses {100 * found.closest:.1f} % of the tolerance")
+        open_cases = f"; {found.undecided} of them could not be judged to the end" if found.undecided else ""
+        closest = f"the closest to its limit uses {100 * found.closest:.1f} % of the tolerance"
+        typer.echo(f"agree: {pace}; {closest}{open_cases}")
     else:
         words = case_in_words(found.failure)
-        write_case(out, found.failure, compiled=found.failure_compiled)
+        how = {"compiled": found.failure_compiled, "implementation": found.failure_implementation}
+        write_case(out, found.failure, **how)
         typer.echo(f"differ: one of {pace}; made as small as it gets:")
-        typer.echo(words)
+        typer.echo(words + _run_in_words(**how))
         typer.echo(f"verdict: {found.report.verdict()}")
         typer.echo(f"{out} holds it; to replay it: lstm-parity check --case {out}")
         report = json.loads(found.report.to_json())
-        content["failure"] = {"case": words, "compiled": found.failure_compiled, "file": str(out), "report": report}
+        content["failure"] = {"case": words, **how, "file": str(out), "report": report}
+    typer.echo(found.reach)
     if json_file:
         write_json(json_file, content)
     raise typer.Exit(0 if found.failure is None else 1)
 
 
 def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> int:
-    """``check --case``: print the report of a case in a file; 0 when the backends agree on it, else 1."""
+    """``check --case``: print the report of a case in a file; 0 when the backends agree on it, 1 when they differ."""
     others = [option.name for option in context.command.params if option.name not in ("case", "json_file")]
     refuse_options(context, "--case brings its own: leave this out", *(name for name in others if name))
 
@@ -78,10 +85,17 @@ def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> i
     from lstm_parity.fuzz import replay
     from lstm_shared.files import write_file
 
-    case, compiled = read_case(path)
-    typer.echo(f"{path}: {case_in_words(case)}{'' if compiled else '; run operation by operation'}\n")
-    report = replace(replay(case, compiled=compiled), command=command_line())
+    case, compiled, implementation = read_case(path)
+    how = {"compiled": compiled, "implementation": implementation}
+    typer.echo(f"{path}: {case_in_words(case)}{_run_in_words(**how)}\n")
+    report = replace(replay(case, **how), command=command_line())
     Console().print(report)
     if json_file:
         write_file(json_file, (report.to_json() + "\n").encode())
-    return 0 if report.ok else 1
+    return report.exit_code
+
+
+def _run_in_words(*, compiled: bool, implementation: str) -> str:
+    """What a case is not run by otherwise: another implementation, or operation by operation."""
+    by_name = "" if implementation == "auto" else f'; implementation="{implementation}"'
+    return by_name + ("" if compiled else "; run operation by operation")

@@ -1,0 +1,90 @@
+"""Run a stranger's code so that it judges nothing but itself: what it changes in the process is put back afterwards."""
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from lstm_parity.devices import full_precision
+from lstm_shared.errors import InputError
+
+
+@contextmanager
+def strangers_code() -> Iterator[None]:
+    """Run a port at full precision, and put back what it changes: modules, warnings, random states, framework settings.
+
+    Whatever it raises becomes an InputError that says so, and so does an attempt to end the process.
+    """
+    modules, path, environment, directory = dict(sys.modules), list(sys.path), dict(os.environ), os.getcwd()
+    settings = dict(jax.config.values)
+    of_torch = _torch_settings()
+    # NumPy's old global generator is the one that a port may seed.
+    randomness = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        with warnings.catch_warnings(), np.errstate(), full_precision():
+            yield
+    except InputError:  # ours: what it returned is not what it should be
+        raise
+    except SystemExit as error:
+        raise InputError(f"the candidate failed: it called sys.exit({error.code!r})") from error
+    except Exception as error:
+        raise InputError(f"the candidate failed: {in_a_line(error)}") from error
+    finally:
+        _put_back(sys.modules, modules, keep_new=True)  # what it imported may stay
+        _put_back(os.environ, environment)
+        sys.path[:] = path
+        os.chdir(directory)
+        for name, value in settings.items():
+            if jax.config.values[name] != value:
+                jax.config.update(name, value)
+        _restore_torch(of_torch)
+        random.setstate(randomness[0])
+        np.random.set_state(randomness[1])  # noqa: NPY002
+        torch.set_rng_state(randomness[2])
+
+
+def in_a_line(error: BaseException) -> str:
+    """An exception as ``TypeError: the first line of its message``."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+
+
+def _put_back(now: Any, before: dict[str, Any], *, keep_new: bool = False) -> None:
+    if not keep_new:
+        for name in [name for name in now if name not in before]:
+            del now[name]
+    for name, value in before.items():
+        if name not in now or now[name] is not value:
+            now[name] = value
+
+
+def _torch_settings() -> dict[str, Any]:
+    return {
+        "dtype": torch.get_default_dtype(),
+        "device": torch.get_default_device(),
+        "grad": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.enabled,
+    }
+
+
+def _restore_torch(before: dict[str, Any]) -> None:
+    now = _torch_settings()
+    if now["dtype"] != before["dtype"]:
+        torch.set_default_dtype(before["dtype"])
+    if now["device"] != before["device"]:
+        torch.set_default_device(before["device"])
+    if now["threads"] != before["threads"]:
+        torch.set_num_threads(before["threads"])
+    if now["deterministic"] != before["deterministic"]:
+        torch.use_deterministic_algorithms(before["deterministic"])
+    if now["mkldnn"] != before["mkldnn"]:
+        torch.backends.mkldnn.enabled = before["mkldnn"]
+    torch.set_grad_enabled(before["grad"])

@@ -1,0 +1,198 @@
+"""One check in progress: what was compared so far, what could not be judged, and what the inputs can tell."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from lstm_parity import observe_torch
+from lstm_parity.cases import Case, Observation
+from lstm_parity.compare import Row, eps, is_float
+from lstm_parity.compared import listed
+from lstm_parity.conditioning import Observe, judged_steps
+from lstm_parity.divergence import with_location
+from lstm_parity.observations import judge
+from lstm_parity.report import Report
+from lstm_parity.sensitivity import Sensitivity, audit, unseen
+
+# The precision that decides, where it is among those that are compared.
+VERDICT_DTYPE = "float64"
+
+Truth = Literal["float64", "extended"]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Who computes what is compared.
+
+    Attributes:
+        ours: the side that is judged; with what it computed, the case with the cotangents of just that.
+        reference: the side that it is judged by.
+        names: what to call the two.
+        traces: whether the judged side is our JAX backend, which shows its gates.
+        partial: whether the judged side need not show all that the reference shows.
+        truth: what computes the float64 result that lower precisions are held against.
+    """
+
+    ours: Callable[[Case], tuple[Observation, Case]]
+    reference: Observe
+    names: tuple[str, str] = ("jax", "torch")
+    traces: bool = False
+    partial: bool = False
+    truth: Observe = observe_torch.observe
+
+
+class Judgement:
+    """Collects comparisons; ``report`` makes a verdict of them."""
+
+    def __init__(self, truth: Truth = "float64"):
+        self._truth = truth
+        self._rows: list[Row] = []
+        self._notes: dict[str, None] = {}
+        self._undecided: dict[str, None] = {}
+        self._seconds: dict[str, float] = {}
+        self._sensitivity: list[Sensitivity] = []
+        self._failed: tuple[Case, Observation] | None = None
+        self._decides = ""
+        self.judged: Case | None = None
+
+    def note(self, sentence: str) -> None:
+        """Something that was not compared, and why."""
+        self._notes[sentence] = None
+
+    def judge(self, case: Case, dtype: str, sides: Sides, *, setting: str = "") -> None:
+        """Compare both sides on a case in its dtype; where it cannot be judged to its end, over its first steps.
+
+        Args:
+            setting: what is special about it, in words; empty for the case as it was given.
+        """
+        self._decides = self._decides or dtype
+        observed, returned = self._timed(sides.names[0], sides.ours, case)
+        lowest = max((a.dtype.name for a in observed["forward"].values() if is_float(a.dtype)), key=eps, default=dtype)
+        if eps(lowest) > eps(dtype):  # it computes in that whatever it is given
+            self.note(f"the port computes in {lowest} whatever it is given, so it was judged in {lowest}")
+            if not any((row.dtype, row.setting) == (lowest, setting) for row in self._rows):
+                self._decides = lowest if self._decides == dtype else self._decides
+                self.judge(case.astype(lowest), lowest, sides, setting=setting)
+            return
+        rows = self._compare(returned, observed, dtype, sides, setting)
+        if setting:
+            if any(row.judged < 1 for row in rows):
+                self.note(f"{setting}: not judged to the end, where rounding errors alone move the results")
+            return
+        decides = dtype == self._decides and sides.names[1] == "torch"
+        if decides:
+            self.judged = returned
+        self._note_adam(rows, dtype)
+        unjudged = [row for row in rows if row.judged < 1 and row.stage in ("forward", "gradient")]
+        if unjudged and all(row.ok for row in rows):
+            self._judge_first_steps(
+                returned, dtype, sides, listed(f"{r.stage} {r.name}" for r in unjudged[:3]), decides
+            )
+
+    def _judge_first_steps(self, case: Case, dtype: str, sides: Sides, what: str, decides: bool) -> None:
+        steps = judged_steps(case, sides.reference, dtype)
+        if not steps:
+            sentence = f"in {dtype} rounding errors alone move {what} so far that no step can be judged"
+            self._undecided |= {sentence: None} if decides else {}
+            self._notes |= {} if decides else {sentence: None}
+            return
+        self.note(
+            f"in {dtype} everything was judged over the first {steps} of {case.time} steps: over all of them rounding "
+            f"errors alone move {what}"
+        )
+        observed, returned = self._timed(sides.names[0], sides.ours, case.first_steps(steps))
+        rows = self._compare(returned, observed, dtype, sides, f"first {steps} steps")
+        self._note_adam(rows, dtype)
+        if decides:
+            self.judged = returned
+
+    def _compare(self, case: Case, observed: Observation, dtype: str, sides: Sides, setting: str) -> list[Row]:
+        reference = self._timed(sides.names[1], sides.reference, case)
+        if sides.partial:
+            reference = {
+                stage: {name: array for name, array in arrays.items() if name in observed[stage]}
+                for stage, arrays in reference.items()
+                if stage in observed
+            }
+        rows = judge(case, observed, reference, sides.names, dtype, self._exact(case, dtype, sides), sides.reference)
+        rows = with_location(case, rows, observed, reference, traces=sides.traces)
+        rows = [replace(row, setting=setting) for row in rows]
+        if self._failed is None and any(not row.ok and row.stage == "forward" for row in rows):
+            self._failed = case, observed
+        self._rows += rows
+        return rows
+
+    def _exact(self, case: Case, dtype: str, sides: Sides) -> Observation | None:
+        if dtype != VERDICT_DTYPE:
+            return sides.truth(case.astype(VERDICT_DTYPE))
+        if self._truth == "extended" and sides.names[1] == "torch":
+            from lstm_parity import extended
+
+            return extended.observe(case)
+        return None
+
+    def _note_adam(self, rows: list[Row], dtype: str) -> None:
+        judged, taken = next((row.adam_steps for row in rows if row.adam_steps is not None), (0, 0))
+        if judged < taken:
+            through = f"only the first {judged} of {taken} Adam steps were" if judged else "no Adam step was"
+            self.note(
+                f"in {dtype} {through} judged: after that, rounding errors alone move more than a tenth of the weights "
+                "by half as far as Adam does"
+            )
+
+    def _timed(self, side: str, run: Callable[[Case], Any], case: Case) -> Any:
+        began = time.perf_counter()
+        result = run(case)
+        self._seconds[side] = self._seconds.get(side, 0.0) + time.perf_counter() - began
+        return result
+
+    def audit(self) -> None:
+        """Look what the case that was judged can tell; what it cannot makes the verdict undecided."""
+        if self.judged is None:
+            return
+        case = replace(self.judged.astype(VERDICT_DTYPE), steps=0)
+        reference = observe_torch.observe(case)
+        if all(np.isfinite(array).all() for arrays in reference.values() for array in arrays.values()):
+            self._sensitivity = audit(case, reference, observe_torch.observe)
+            self._undecided |= dict.fromkeys(unseen(self._sensitivity))
+
+    def report(self, environment: Mapping[str, str], seed: int) -> Report:
+        """The report of all that was compared."""
+        differs = any(not row.ok for row in self._rows)
+        diagnosis = None
+        if differs and self._failed is not None:
+            from lstm_parity.failed_outputs import explain  # the catalogue of mistakes is needed only now
+
+            diagnosis = explain(*self._failed)
+        if self._truth == "extended":
+            self._say_who_is_nearer()
+        return Report(
+            tuple(self._rows),
+            dict(environment),
+            seed,
+            self._seconds,
+            undecided=tuple(self._undecided),
+            notes=tuple(self._notes),
+            sensitivity=tuple(self._sensitivity),
+            diagnosis=diagnosis,
+        )
+
+    def _say_who_is_nearer(self) -> None:
+        rows = [row for row in self._rows if row.errors is not None and row.dtype == VERDICT_DTYPE]
+        if not rows:
+            return
+        worst = max(rows, key=lambda row: max(row.errors or ()))
+        nearer = [0, 0]
+        for row in rows:
+            ours, theirs = row.errors or (0.0, 0.0)
+            if ours != theirs:
+                nearer[int(theirs < ours)] += 1
+        names = worst.sides
+        off = [f"{error:.3g} ({side})" for error, side in zip(worst.errors or (), names, strict=True)]
+        self.note(
+            f"extended precision: {names[0]} is nearer in {nearer[0]} of {len(rows)} arrays, {names[1]} in "
+            f"{nearer[1]}; farthest off in {worst.stage} {worst.name}, by {' and '.join(off)} eps · scale"
+        )

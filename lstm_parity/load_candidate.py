@@ -1,0 +1,86 @@
+"""The port that a command line names: a function in a module or a file, or an ONNX model."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.candidates import Candidate
+from lstm_parity.isolation import in_a_line, strangers_code
+from lstm_shared.errors import InputError
+
+
+def load_candidate(source: str, *, layout: str = "torch", framework: str | None = None) -> Candidate:
+    """The candidate that a command line names: ``module:function``, ``path/to/file.py:function`` or ``model.onnx``.
+
+    Raises:
+        InputError: there is no such module, function or model.
+    """
+    if source.endswith(".onnx"):
+        return Candidate(_onnx(Path(source)), framework="numpy", dtypes=("float32",))
+    module_name, colon, name = source.rpartition(":")
+    if not colon:
+        raise InputError(f"{source}: expected module:function, file.py:function or a model.onnx")
+    try:
+        with strangers_code():
+            module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
+    except InputError as error:  # whatever the stranger's module raises when it is imported
+        said = in_a_line(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
+        said = said.removeprefix("the candidate failed: ")
+        raise InputError(f"{source}: cannot import {module_name}: {said}") from error
+    if not hasattr(module, name):
+        raise InputError(f"{source}: {module_name} has no {name!r}")
+    return Candidate(getattr(module, name), layout, framework)  # pyright: ignore[reportArgumentType]
+
+
+def _load_file(path: Path) -> Any:
+    # Under a name of its own: a port in a file named torch.py must not become torch.
+    name = f"_port_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    before, folder = set(sys.modules), path.parent.resolve()
+    sys.modules[name] = module
+    sys.path.append(str(folder))  # it finds what lies beside it, after everything that is installed
+    spec.loader.exec_module(module)
+    for other in set(sys.modules) - before - {name}:
+        # The next port may have other modules of these names beside it.
+        file = getattr(sys.modules[other], "__file__", None)
+        if file is not None and Path(file).resolve().is_relative_to(folder):
+            del sys.modules[other]
+    return module
+
+
+def _load_module(name: str) -> Any:
+    sys.path.insert(0, "")  # as `python -m` does: modules beside the reader are found
+    return importlib.import_module(name)
+
+
+def _onnx(path: Path) -> Callable[..., Any]:
+    """An ONNX model as a candidate; it has its weights inside, so params are not looked at."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"{path}: running an ONNX model needs onnxruntime: pip install onnxruntime") from error
+    try:
+        session = onnxruntime.InferenceSession(path)
+    except Exception as error:
+        raise InputError(f"{path}: not an ONNX model that onnxruntime runs: {str(error).splitlines()[0]}") from error
+    names = [value.name for value in session.get_inputs()]
+
+    def run(params: Any, inputs: np.ndarray) -> Any:
+        outputs = np.asarray(session.run(None, {names[0]: inputs})[0])
+        if outputs.ndim != 4:
+            return outputs
+        # The LSTM operator itself: (time, directions, batch, hidden_size) -> (time, batch, features)
+        time, directions, batch, size = outputs.shape
+        return outputs.transpose(0, 2, 1, 3).reshape(time, batch, directions * size)
+
+    return run

@@ -1,0 +1,116 @@
+"""What a case can tell: how far its results move with each weight, gate and state, and what moves nothing.
+
+An array that nothing depends on may be anything in a port, and every comparison still agrees: the recurrent weights of
+a cell that starts from zero, say. Such a verdict is worth nothing for that array, so every report names it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lstm_parity.cases import Case, Observation
+from lstm_parity.compare import eps, factor, group_scale
+from lstm_parity.conditioning import Observe
+from lstm_shared.specs import ByHandSpec
+
+_GATES = ("input gate", "forget gate", "candidate", "output gate")
+_WITH_GATES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How far the results move with one part of a model.
+
+    Attributes:
+        name: of the weight or the state ("h", "c").
+        gate: which gate's rows of it; empty where there are none.
+        moves: the loss, in tolerances, if an entry of it were wrong by its own size (to first order; where that says
+            nothing, the outputs if the part is zeroed, turned upside down, or moved by one). Below 1: nothing shows.
+    """
+
+    name: str
+    gate: str
+    moves: float
+
+    @property
+    def seen(self) -> bool:
+        return self.moves >= 1.0
+
+
+def audit(case: Case, reference: Observation, observe: Observe) -> list[Sensitivity]:
+    """The sensitivity to every weight, gate by gate, and to the state.
+
+    Args:
+        case: in float64, with the cotangents of what is compared.
+        reference: ``observe(case)``.
+        observe: the reference.
+    """
+    gradients = reference["gradient"]
+    tolerance = factor(case.spec, case.time) * eps("float64") * group_scale(gradients)
+    found = []
+    for name, gate, part in _parts(case):
+        array = case.weights[name] if name in case.weights else case.state[name]
+        gradient = gradients[name if name in case.weights else f"{name}_0"]
+        sizes = np.maximum(np.abs(array[part]), np.abs(array[part]).mean() if array[part].size else 0)
+        moves = float(np.max(np.abs(gradient[part]) * sizes, initial=0.0)) / tolerance
+        if not moves >= 1.0:  # saturated, or zero by itself: then what it does shows only when it moves far
+            moves = max(moves, _moved_far(case, name, part, reference, observe))
+        found.append(Sensitivity(name, gate, moves))
+    return found
+
+
+def _parts(case: Case) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
+    """(name, gate, where in the array) of each part of the model."""
+    for name, array in case.weights.items():
+        part = name.rpartition(".")[2]
+        if not part.startswith(_WITH_GATES) or isinstance(case.spec, ByHandSpec):
+            yield name, "", ()
+            continue
+        size = len(array) // 4
+        for number, gate in enumerate(_GATES):
+            yield name, gate, (slice(number * size, (number + 1) * size),)
+    for name in case.state:
+        yield name, "", ()
+
+
+def _moved_far(case: Case, name: str, part: tuple[slice, ...], reference: Observation, observe: Observe) -> float:
+    """How far the outputs move, in tolerances, when the part is zero, upside down, or one more."""
+    group = "weights" if name in case.weights else "state"
+    arrays = getattr(case, group)
+    forward = reference["forward"]
+    tolerance = factor(case.spec, case.time) * eps("float64") * group_scale(forward)
+    largest = 0.0
+    for change in (np.zeros_like, lambda x: x[::-1] if x.ndim else -x, lambda x: x + 1):
+        array = arrays[name].copy()
+        array[part] = change(arrays[name][part])
+        moved = observe(replace(case, steps=0, **{group: {**arrays, name: array}}))["forward"]
+        apart = max((float(np.max(np.abs(moved[n] - forward[n]), initial=0.0)) for n in case.cotangents), default=0.0)
+        largest = max(largest, apart / tolerance)
+        if largest >= 1.0:
+            break
+    return largest
+
+
+def unseen(found: list[Sensitivity]) -> list[str]:
+    """A sentence for each thing that these inputs cannot tell; whole weights, and gates that no weight tells."""
+    if found and not any(one.seen for one in found):
+        return ["these inputs reach no weight at all"]
+    sentences = []
+    hidden = [one for one in found if not one.seen]
+    of_weight: dict[str, list[Sensitivity]] = {}
+    for one in found:
+        of_weight.setdefault(one.name, []).append(one)
+    whole = {name for name, parts in of_weight.items() if not any(part.seen for part in parts)}
+    for name in of_weight:
+        if name in whole:
+            what = f"the state {name}" if name in ("h", "c", "long_memory", "short_memory") else name
+            sentences.append(f"these inputs cannot tell whether {what} is used")
+    gates: dict[str, list[str]] = {}
+    for one in hidden:
+        if one.name not in whole:
+            gates.setdefault(one.gate, []).append(one.name)
+    for gate, names in gates.items():
+        some = f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''}"
+        sentences.append(f"these inputs cannot tell what the {gate} does with {some}")
+    return sentences

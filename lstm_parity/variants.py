@@ -1,0 +1,69 @@
+"""What a check draws beside the case itself, so that every path is reached that ``implementation="auto"`` can take."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from jax_lstm.chunked import chunk_steps, features_first, one_product
+from jax_lstm.implementations import Sizes, choose
+from lstm_parity.cases import DRAWN_BATCH, Case, make_case
+from lstm_shared.specs import ForecasterSpec, LSTMSpec
+
+# Beyond this many rows no rule branches.
+_MOST_ROWS = 256
+
+
+def variants(case: Case) -> Iterator[tuple[str, Case]]:
+    """(in words, case) of each further case for the weights of a drawn one: other numbers of rows, lengths, resets.
+
+    Args:
+        case: of an LSTM or a forecaster, with inputs that were drawn.
+    """
+    spec = case.spec.lstm if isinstance(case.spec, ForecasterSpec) else case.spec
+    if not isinstance(spec, LSTMSpec):
+        return
+    rng = np.random.default_rng(case.seed)
+    for rows in sorted({*_batches(spec), 1} - {DRAWN_BATCH}):
+        steps = 2 * chunk_steps(rows) + 1
+        yield f"{rows} row{'s' if rows > 1 else ''}", _drawn(case, spec, rows, steps, rng)
+    if isinstance(case.spec, ForecasterSpec) or case.lengths is not None or case.reset is not None:
+        return
+    steps = 2 * chunk_steps(DRAWN_BATCH) + 1
+    lengths = rng.permutation([steps, *rng.integers(1, steps, DRAWN_BATCH - 1)])
+    if spec.bidirectional:
+        yield "lengths", _drawn(case, spec, DRAWN_BATCH, steps, rng, lengths=lengths)
+    else:
+        reset = rng.random((steps, DRAWN_BATCH)) < 0.2
+        yield "lengths and resets", _drawn(case, spec, DRAWN_BATCH, steps, rng, lengths=lengths, reset=reset)
+
+
+def _batches(spec: LSTMSpec) -> set[int]:
+    """The smallest number of rows for each path through the rules, that of the drawn case left out."""
+    first: dict[Hashable, int] = {}
+    for rows in (DRAWN_BATCH, *range(1, _MOST_ROWS)):
+        sizes = Sizes(2 * chunk_steps(rows), rows, spec.input_size, spec.hidden_size, np.dtype("float32"))
+        of_sizes = (rows, spec.input_size, spec.hidden_size, sizes.dtype)
+        products = [one_product(*of_sizes, saving=saving) for saving in (False, True)]
+        path = (choose(sizes), features_first(rows, spec.hidden_size, sizes.dtype), *products)
+        first.setdefault(path, rows)
+    return set(first.values())
+
+
+def _drawn(
+    case: Case,
+    spec: LSTMSpec,
+    rows: int,
+    steps: int,
+    rng: np.random.Generator,
+    *,
+    lengths: np.ndarray | None = None,
+    reset: np.ndarray | None = None,
+) -> Case:
+    forecaster = isinstance(case.spec, ForecasterSpec)
+    shape = (rows, steps, spec.input_size) if forecaster else (steps, rows, spec.input_size)
+    options: dict[str, Any] = {} if forecaster else {"lengths": lengths, "reset": reset}
+    inputs = rng.standard_normal(shape).astype(case.inputs.dtype)
+    drawn = make_case(case.weights, inputs, steps=0, seed=case.seed, draw_state=True, **options)
+    return replace(drawn.astype(case.inputs.dtype.name), seed=case.seed)
