@@ -153,7 +153,7 @@ class _Search:
         self.closest = 0.0
         self.reach = Reach()
         self.failing: Configuration | None = None
-        self.differs: dict[Configuration, bool] = {}  # hypothesis comes back to some, most of all where it shrinks
+        self.differs: dict[Configuration, bool] = {}  # while it shrinks a case, hypothesis comes back to some
         self.show: Callable[[int], None] = lambda run: None
 
     def run(self, cases: int, seed: int) -> None:
@@ -201,7 +201,7 @@ class _Search:
                 raise _OutOfTime
             self.cases_run += 1
             self.compiled += configuration.compiled
-        if configuration not in self.differs:
+        if not shrinking or configuration not in self.differs:
             case, compiled, implementation = configuration.case(), configuration.compiled, configuration.implementation
             rows = _compare(case, compiled, implementation)
             self.compared += 1

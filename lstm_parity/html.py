@@ -19,6 +19,7 @@ h1 { font-size: 1.4rem; margin-bottom: .2rem; }
 .verdict.differ { background: #9b1c1c; }
 .verdict.undecided { background: #8a5a00; }
 .answer p { margin: .3rem 0; white-space: pre-wrap; }
+.wide { overflow-x: auto; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; }
 img { max-width: 100%; background: #fff; border-radius: .4rem; }
@@ -79,7 +80,8 @@ difference over the array's largest number.</p>
 
 def _table(rows: list[str]) -> str:
     titles = ("array", "dtype", "sides", "difference", "allowed", "used", "", "relative")
-    return f"<table>\n<tr>{''.join(f'<th>{title}</th>' for title in titles)}</tr>\n{''.join(rows)}</table>"
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    return f"<div class=wide><table>\n<tr>{head}</tr>\n{''.join(rows)}</table></div>"
 
 
 def _table_row(row: Row) -> str:

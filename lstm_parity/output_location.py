@@ -40,7 +40,9 @@ class OutputLocation:
         if self.direction == "reverse":
             place += " (of the reverse direction, which begins at the end; the forward half agrees)"
         goes_on = ""
-        if not np.isnan(self.growth):
+        if abs(self.growth - 1) < 0.02:
+            goes_on = "; the error stays about as large from step to step"
+        elif not np.isnan(self.growth):
             goes_on = f"; the error changes by a factor of {self.growth:.3g} a step"
         elif len(self.errors) > 1 and sum(not error <= self.tolerance for error in self.errors) == 1:
             goes_on = "; no other step is out of tolerance"
