@@ -17,8 +17,9 @@ from lstm_parity.port_steps import PRECISIONS
 from lstm_parity.ports import Port, chunks, halves, simulate
 
 # So many times is a port simulated again, and so many times the largest response is a right port allowed.
-# In float32, gains of 1 to 20 times U(±1/√hidden), hidden sizes 4, 16 and 64, one and two layers, 100 steps, 12 seeds
-# each: torch and jax_lstm used at most 1.02 of the floor plus one response.
+# In float32 and float64, gains of 1 to 20 times U(±1/√hidden), hidden sizes 4 to 64, one and two layers, one direction
+# and both, 100 steps, 12 seeds each: torch and jax_lstm used at most 1.34 of the floor plus one response, and none of
+# these 960 right ports was called wrong.
 _PERTURBATIONS, _RESPONSES = 8, 8.0
 # A mistake judged on some of the steps explains the outputs only if the right ones are so many tolerances away there;
 # one judged on all, with tolerances that grow, if they are so many.

@@ -125,14 +125,17 @@ def _fits(left: Found, mistakes: Sequence[Mistake], observed: Observed, exact: n
     """Of the pairs left by the first look, those that explain all outputs, or else the steps that can be judged."""
     ports = [port for _, port in left]
     looked = look(ports, observed, exact)
+    # Two mistakes that cancel explain nothing: 1 more in the forget gate's bias and 1 less.
+    visible = np.flatnonzero(looked.visible)
+    left, ports = [left[k] for k in visible], [ports[k] for k in visible]
     best: dict[tuple[int, int], float] = {}
-    for (pair, _), difference in zip(left, looked.left, strict=True):
+    for (pair, _), difference in zip(left, looked.left[visible], strict=True):
         if difference <= observed.tolerance:
             best[pair] = min(best.get(pair, np.inf), float(difference))
     fits = [Fit((mistakes[a], mistakes[b]), difference / observed.tolerance) for (a, b), difference in best.items()]
     if not fits:
         named = [(mistakes[a], mistakes[b]) for (a, b), _ in left]
-        return judged_fits(named, ports, looked.promise, observed, exact)
+        return judged_fits(named, ports, looked.promise[visible], observed, exact)
     return sorted(fits, key=lambda fit: fit.used)
 
 
