@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import hypothesis
 import jax
+import torch
 from hypothesis import HealthCheck, Phase
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
@@ -35,7 +36,7 @@ from lstm_shared.progress import progress_bar
 
 # After so many cases what JAX keeps compiled is dropped, over a megabyte for each operation in each shape: 300 cases
 # then peak at 1.5 GB resident (0.5 before the first), where 200 stood at 2.4 and more went on growing.
-_CASES_KEPT = 50
+_CASES_KEPT = 25
 
 # Of so many cases near a failing one the first that fails is made smaller. Almost half are the failing one itself.
 _STARTS = 50
@@ -116,6 +117,9 @@ def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0
         # Where hypothesis keeps notes for its next run, by default in the user's working directory.
         stack.callback(set_hypothesis_home_dir, None)
         set_hypothesis_home_dir(stack.enter_context(tempfile.TemporaryDirectory()))
+        # For small models torch's threads wait for each other by spinning: on two busy cores that doubled the time.
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
         with suppress(_OutOfTime):
             search.run(cases or 10**9, seed)
     failing = search.failing or Configuration()

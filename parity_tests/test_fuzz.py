@@ -7,6 +7,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+import torch
 
 import jax_lstm
 from lstm_parity import drawn_cases
@@ -220,6 +221,15 @@ def test_what_jax_has_compiled_is_released(monkeypatch, smaller):
 
     monkeypatch.setattr(search, "_CASES_KEPT", 3)
     assert kept_by(3) < 5 < kept_by(4)
+
+
+def test_torch_has_its_threads_back_after_a_search(smaller):
+    torch.set_num_threads(2)
+    try:
+        fuzz(cases=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_minutes_end_the_search(drawn):
