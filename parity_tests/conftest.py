@@ -1,6 +1,7 @@
 """Settings for every test: strict shapes in JAX, float64 as a context, run-time type checks of private modules."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ import lstm_parity.__main__
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Workers share the cores: torch's threads would wait for each other by spinning, which costs more than they gain.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the commands and scripts that tests start
 
 
 def pytest_collection_finish() -> None:

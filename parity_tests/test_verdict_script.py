@@ -1,0 +1,132 @@
+"""What ``benchmarks/verdict.py`` counts on: right ports are right, mistakes change something, counts add up.
+
+Right ports are measured against ``torch.nn.LSTM`` itself, so that a mistake in the ports cannot hide one in ``check``.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import verdict
+from verdict_models import RANDOM, Shape
+from verdict_plants import GRADIENTS_ONLY, MISTAKES, SIZED
+from verdict_ports import RIGHT, Plant, port
+
+from lstm_parity import observe_torch
+from lstm_parity.candidates import Candidate, observe
+from lstm_parity.cases import Case, Observation, make_case
+from lstm_parity.compare import group_scale
+from lstm_shared import describe, init_lstm
+
+FRAMEWORKS = ("numpy", "torch", "jax")
+SHAPES = [shape for shape in RANDOM if shape.name != "by-hand"]
+EPS = float(np.finfo(np.float64).eps)
+
+
+def drawn(shape: Shape) -> Case:
+    rng = np.random.default_rng(7)
+    weights = shape.make(rng)
+    lstm = describe(weights)
+    inputs = rng.standard_normal((*shape.leading, getattr(lstm, "lstm", lstm).input_size))
+    return make_case(weights, inputs, steps=0, seed=3, draw_state=True, **shape.options)
+
+
+def apart(observed: Observation, reference: Observation) -> float:
+    """The largest difference of any output, state or gradient that was returned, in eps of its group's scale."""
+    return max(
+        float(np.max(np.abs(array - reference[stage][name]), initial=0.0)) / (EPS * group_scale(reference[stage]))
+        for stage in ("forward", "gradient")
+        for name, array in observed.get(stage, {}).items()
+    )
+
+
+def distance(case: Case, framework: str, changes=RIGHT, plant: Plant | None = None) -> float:
+    candidate = Candidate(port(dict(case.weights), framework, changes, plant), framework=framework)
+    observed, returned = observe(case, candidate)
+    return apart(observed, observe_torch.observe(returned))
+
+
+# One text serves all frameworks; JAX takes seconds to compile it, so it has only the shapes that differ in its loop.
+IN_JAX = ("LSTM-reset", "LSTM-bidirectional-ragged", "LSTM-2-layer-projected", "cell")
+PORTS = [
+    (shape, framework) for shape in SHAPES for framework in FRAMEWORKS if framework != "jax" or shape.name in IN_JAX
+]
+
+
+@pytest.mark.parametrize(("shape", "framework"), PORTS, ids=[f"{shape.name}-{framework}" for shape, framework in PORTS])
+def test_a_right_port_is_within_rounding_errors_of_torch(shape, framework):
+    with jax.numpy_rank_promotion("allow"):  # a stranger's port adds biases as NumPy does
+        # 64 eps is what check allows a well-conditioned model.
+        assert distance(drawn(shape), framework) < 64
+
+
+def where_it_shows(name: str) -> Case:
+    """A case on which this mistake must show."""
+    if name == "swapped-matrices":  # they need one shape
+        return drawn(Shape("square", lambda rng: init_lstm(6, 6, seed=1, dtype=np.float64), (20, 3)))
+    if name in ("lengths-ignored", "reset-ignored"):
+        return drawn(next(shape for shape in SHAPES if name.split("-")[0] in shape.options))
+    case = drawn(SHAPES[0])
+    if name == "clipped-c":  # the memory must pass 1
+        return replace(case, state={state: 3 * array for state, array in case.state.items()})
+    return case
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_mistake_moves_what_the_right_port_does_not(name):
+    plant = Plant(name, ("_l0",), 1e-6 if name in SIZED else 0.0, seed=5)
+    assert distance(where_it_shows(name), "torch", MISTAKES[name], plant) > 1000
+
+
+@pytest.mark.parametrize("name", sorted(GRADIENTS_ONLY))
+def test_a_mistake_of_gradients_leaves_the_outputs_alone(name):
+    case = drawn(SHAPES[0])
+    candidate = Candidate(
+        port(dict(case.weights), "torch", MISTAKES[name], Plant(name, ("_l0",), 1e-6, 5)), framework="torch"
+    )
+    observed, returned = observe(case, candidate)
+    reference = observe_torch.observe(returned)
+    assert apart({"forward": observed["forward"]}, reference) < 64
+
+
+def a_trial(role: str, verdict: str, kind: str = "random", **more) -> dict:
+    return {"role": role, "number": 0, "kind": kind, "model": "LSTM", "by": "torch", "line": "", "seconds": 1.0} | {
+        "verdict": verdict,
+        "used": {},
+        **({"mistake": "gate-order", "moves": None} if role == "plant" else {"wrongly": []}),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("trial", "counted"),
+    [
+        (a_trial("pair", "differ"), "false alarms"),
+        (a_trial("plant", "differ", moves=0.5), "false alarms"),
+        (a_trial("plant", "agree", moves=11.0), "missed"),
+        (a_trial("plant", "undecided", moves=11.0), "missed"),
+        (a_trial("pair", "error"), "errors"),
+        (a_trial("plant", "error"), "errors"),
+        (a_trial("pair", "agree", wrongly=["weight_hh_l0"]), "listed wrongly"),
+    ],
+)
+def test_one_wrong_verdict_is_counted_and_keeps_the_aim_from_being_reached(trial, counted):
+    good = [a_trial("pair", "agree"), a_trial("plant", "differ"), a_trial("plant", "agree", moves=9.0)]
+    assert verdict.reached(verdict.summary(good))
+    record = verdict.summary([*good, trial])
+    assert record["counts"]["random"][counted] == 1
+    assert not verdict.reached(record)
+
+
+@pytest.mark.parametrize(
+    ("kind", "undecided", "reached"),
+    [("random", 2, True), ("random", 3, False), ("trained-like", 10, True), ("trained-like", 11, False)],
+)
+def test_the_share_of_undecided_models_is_limited_by_kind(kind, undecided, reached):
+    trials = [a_trial("pair", "undecided" if number < undecided else "agree", kind) for number in range(100)]
+    assert verdict.reached(verdict.summary(trials)) is reached
