@@ -86,6 +86,7 @@ def compare_observations(
     k = factor(case.spec, case.time)
     k *= magnitude(case.weights, case.inputs, *case.state.values())
     rows: list[Row] = []
+    determined = True
     for stage, arrays in reference.items():
         if stage == STEP_GRADIENTS:
             continue
@@ -100,7 +101,7 @@ def compare_observations(
         if stage == "adam":
             tolerances = _adam_tolerances(reference, k, dtype, moves)
             allowed = {name: tolerance / unit for name, tolerance in tolerances.items()}
-            steps = judged_adam_steps(tolerances)
+            steps = judged_adam_steps(tolerances) if determined else 0
             taken = (steps, case.steps)
             for name, tolerance in tolerances.items():
                 early = np.arange(len(tolerance)).reshape(-1, *(1,) * (tolerance.ndim - 1)) < steps
@@ -111,7 +112,11 @@ def compare_observations(
                 if moves is not None and name in moves.get(stage, {}):
                     moved = moves[stage][name]
                     allowed[name] = np.maximum(k, RESPONSE_FACTOR * np.where(np.isfinite(moved), moved, 0) / unit)
-                    judged[name] = moved <= limit(dtype) * scale
+                    judged[name] = (moved <= limit(dtype) * scale) & determined
+        if stage == "forward":
+            # Where rounding errors decide the outputs they decide what is computed from them, and how far two right
+            # gradients are apart is then so irregular that ten responses do not tell: 1 of 2,000 was 69 times as far.
+            determined = all(bool(which.all()) for which in judged.values())
         compared = compare(
             stage,
             candidate.get(stage, {}),
