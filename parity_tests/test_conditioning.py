@@ -11,6 +11,7 @@ from lstm_parity.candidates import Candidate
 from lstm_parity.cases import make_case
 from lstm_parity.compare import RESPONSE_FACTOR, Row, adam_judges, adam_tolerance, eps, limit
 from lstm_parity.conditioning import judged_steps, response
+from lstm_parity.observations import judge
 from lstm_parity.observe_torch import observe
 from lstm_parity.perturbations import one_ulp_away, reordered
 from lstm_parity.report import Report
@@ -165,6 +166,16 @@ def test_one_wrong_gradient_of_an_ill_conditioned_model_is_caught_in_the_first_s
         with_gain(20), inputs_of(2), candidate=Candidate(port, framework="jax"), dtypes=["float64"]
     )
     assert {(row.stage, row.name) for row in report.rows if not row.ok} == {("gradient", "bias_ih_l0")}
+
+
+def test_where_rounding_errors_decide_the_outputs_no_gradient_is_judged():
+    case = make_case(with_gain(20), inputs_of(0), steps=2, draw_state=True).astype("float64")
+    rows = judge(case, observe(one_ulp_away(case, 99)), observe(case), ("a", "b"), "float64", None, observe)
+    by_stage = {stage: [row.judged for row in rows if row.stage == stage] for stage in ("forward", "gradient", "adam")}
+    assert 0.2 < rows[0].judged < 0.8  # the first steps of the outputs
+    assert by_stage["gradient"] == [0.0] * 7
+    assert by_stage["adam"] == [0.0] * 4
+    assert {row.adam_steps for row in rows if row.stage == "adam"} == {(0, 2)}
 
 
 def test_nan_differs_wherever_it_stands():
