@@ -31,6 +31,7 @@ FILES = (
 NOT_BY_FUZZ: dict[tuple[str, str, str], str] = {
     ("single_kernel.py", "fits_single_kernel", ""): "asked by fit alone",
     ("single_kernel.py", "_compiles", ""): "asked by fit, and under vmap",
+    ("single_kernel.py", "_is_safe", ""): "asked by fit, and under vmap",
     ("single_kernel.py", "_equations", ""): "asked by fit, and under vmap",
     ("single_kernel.py", "_run", ""): "for calls outside of any program, and under disable_jit",
     ("single_kernel.py", "_batched", ""): "under vmap alone",
