@@ -169,8 +169,8 @@ def draw_plant(spec: Any, options: dict[str, Any], framework: str, rng: np.rando
     places = [f"_l{layer}{suffix}" for layer in range(layers) for suffix in suffixes]
     chosen = places if rng.random() < 0.5 else [str(rng.choice(places))]
     name = str(rng.choice(fitting))
-    if name == "swapped-matrices" and lstm.input_size != lstm.hidden_size:
-        chosen = [place for place in places if not place.startswith("_l0")]
+    if name == "swapped-matrices":
+        chosen = [place for place in places if _is_square(lstm, place)]
     return Plant(name, tuple(chosen), float(10 ** rng.uniform(-15, -2)), int(rng.integers(2**31)))
 
 
@@ -182,8 +182,7 @@ def _fits(name: str, spec: Any, options: dict[str, Any], framework: str) -> bool
     if "bias" in name:
         return lstm.bias
     if name == "swapped-matrices":
-        wide = getattr(lstm, "output_size", lstm.hidden_size) == lstm.hidden_size
-        return not projected and (lstm.input_size == lstm.hidden_size or (wide and getattr(lstm, "num_layers", 1) > 1))
+        return not projected and any(_is_square(lstm, f"_l{layer}") for layer in range(getattr(lstm, "num_layers", 1)))
     if name == "transposed-weight_hh" or name in ("state-swapped", "c_n-for-h_n"):
         return not projected and not (name == "c_n-for-h_n" and isinstance(spec, ForecasterSpec))
     if name in ("reversed-time", "late-inputs", "late-outputs", "turned-outputs"):
@@ -191,3 +190,10 @@ def _fits(name: str, spec: Any, options: dict[str, Any], framework: str) -> bool
     if name.endswith("-ignored") and name.split("-")[0] in ("lengths", "reset"):
         return options.get(name.split("-")[0]) is not None
     return True
+
+
+def _is_square(lstm: Any, place: str) -> bool:
+    """Whether what goes into a layer is as wide as its state, so that its two matrices can be exchanged."""
+    if place.startswith("_l0"):
+        return lstm.input_size == lstm.hidden_size
+    return lstm.output_size == lstm.hidden_size

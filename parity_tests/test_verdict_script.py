@@ -13,12 +13,12 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import verdict
-from verdict_models import RANDOM, Shape
-from verdict_plants import GRADIENTS_ONLY, MISTAKES, SIZED
+from verdict_models import RANDOM, TRAINED, Shape
+from verdict_plants import GRADIENTS_ONLY, MISTAKES, SIZED, draw_plant
 from verdict_ports import RIGHT, Plant, port
 
 from lstm_parity import observe_torch
-from lstm_parity.candidates import Candidate, observe
+from lstm_parity.candidates import Candidate, observe, outputs_of
 from lstm_parity.cases import Case, Observation, make_case
 from lstm_parity.compare import group_scale
 from lstm_shared import describe, init_lstm
@@ -81,6 +81,22 @@ def where_it_shows(name: str) -> Case:
 def test_every_mistake_moves_what_the_right_port_does_not(name):
     plant = Plant(name, ("_l0",), 1e-6 if name in SIZED else 0.0, seed=5)
     assert distance(where_it_shows(name), "torch", MISTAKES[name], plant) > 1000
+
+
+# Square in the first layer, not in the second: there the two matrices cannot be exchanged.
+SQUARE = Shape("square", lambda rng: init_lstm(6, 6, num_layers=2, bidirectional=True), (5, 2))
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, *TRAINED, SQUARE], ids=lambda shape: f"{shape.name}, {shape.leading}")
+def test_every_mistake_that_is_drawn_can_be_made(shape):
+    rng = np.random.default_rng(0)
+    case = drawn(shape).first_steps(3) if shape.name != "cell" else drawn(shape)
+    made = set()
+    for _ in range(60):
+        plant = draw_plant(case.spec, shape.options, "numpy", rng)
+        outputs_of(case, Candidate(port(dict(case.weights), "numpy", MISTAKES[plant.name], plant), framework="numpy"))
+        made.add(plant.name)
+    assert len(made) > 10
 
 
 @pytest.mark.parametrize("name", sorted(GRADIENTS_ONLY))
