@@ -3,6 +3,8 @@
 import re
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +14,10 @@ from verdict_plants import MISTAKES, draw_plant
 from verdict_ports import RIGHT, port
 
 import lstm_parity
-from lstm_parity import observe_torch
+from lstm_parity import judgement, observe_torch
 from lstm_parity.candidates import Candidate, observe
 from lstm_parity.cases import Case, Observation, make_case
-from lstm_parity.compare import group_scale
+from lstm_parity.compare import Row, group_scale
 from lstm_shared import describe
 
 ROLES = ("pair", "plant")
@@ -37,7 +39,8 @@ def run_trial(role: str, number: int, seed: int) -> dict[str, Any]:
 
     Returns:
         role, number, kind, model; by: who computes it; verdict: "agree", "differ", "undecided" or "error"; line: the
-        verdict in words; seconds; used: stage and dtype -> largest share of the tolerance. Of a pair, invisible: the
+        verdict in words; seconds; used: stage and dtype -> largest share of the tolerance, "measured" where the
+        response was. Of a pair, invisible: the
         parts listed as such, and wrongly: those of them that the outputs depend on. Of a plant, mistake, size, and
         moves: by how many tolerances it moves an entry (None where it was caught and that is surely more than one).
     """
@@ -65,13 +68,11 @@ def run_trial(role: str, number: int, seed: int) -> dict[str, Any]:
 
 
 def _judged(model: Model, candidate: Candidate | None, role: str) -> dict[str, Any]:
-    report = lstm_parity.check(
-        model.weights, model.inputs, candidate=candidate, state=model.state, seed=model.seed, **model.options
-    )
     used: dict[str, float] = {}
-    for row in report.rows:
-        key = f"{row.stage} {row.dtype}"
-        used[key] = max(used.get(key, 0.0), float(f"{row.used:.3g}"))
+    with _shares_kept(used):
+        report = lstm_parity.check(
+            model.weights, model.inputs, candidate=candidate, state=model.state, seed=model.seed, **model.options
+        )
     found = {"verdict": report.verdict_word, "line": report.verdict(), "used": used}
     case = make_case(
         model.weights, model.inputs, state=model.state, steps=0, seed=model.seed, draw_state=True, **model.options
@@ -80,6 +81,27 @@ def _judged(model: Model, candidate: Candidate | None, role: str) -> dict[str, A
         return found | _invisible(case, report)
     assert candidate is not None
     return found | {"moves": _moves(case, candidate, caught=report.verdict_word == "differ")}
+
+
+@contextmanager
+def _shares_kept(used: dict[str, float]) -> Iterator[None]:
+    """Keep how much of its tolerance each row uses, and whether the response to rounding errors was measured for it."""
+    usual = judgement.judge
+
+    def judge(*arguments: Any) -> list[Row]:
+        *others, observe = arguments
+        perturbed = []
+        rows = usual(*others, lambda case: perturbed.append(case) or observe(case))
+        for row in rows:
+            key = f"{row.stage} {row.dtype}{', measured' if perturbed else ''}"
+            used[key] = max(used.get(key, 0.0), float(f"{row.used:.3g}"))
+        return rows
+
+    judgement.judge = judge
+    try:
+        yield
+    finally:
+        judgement.judge = usual
 
 
 def _invisible(case: Case, report: Any) -> dict[str, Any]:

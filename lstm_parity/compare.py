@@ -8,8 +8,9 @@ such results may lie from one another depends on the model:
   here: in a gradient that cancels, correct code is off by a thousand eps relative to what is left.
 - **Where it is not** (trained weights, long inputs, many optimizer steps), a multiple of how far the reference itself
   moves when its numbers move by one ulp (``conditioning.py`` measures it): ``RESPONSE_FACTOR`` times.
-- **Where that is more than ``limit(dtype)`` · scale** nothing can be judged: almost anything would be within it. The
-  check then looks at as many first steps as can be judged, and says so.
+- **Where that is more than ``limit(dtype)`` · scale** nothing can be judged: almost anything would be within it. Where
+  this is so of an output, it is so of all gradients. The check then looks at as many first steps as can be judged, and
+  says so.
 
 Adam divides each gradient by its own size, so its steps have a tolerance of their own: ``adam_tolerance``.
 """
@@ -115,15 +116,6 @@ def factor(spec: Spec, steps: int) -> float:
     if isinstance(spec, ByHandSpec):
         return 32.0 if steps <= 4 else BY_HAND_FACTOR * max(1.0, steps / 64)
     return LSTM_FACTOR
-
-
-def magnitude(weights: Arrays, *inputs: np.ndarray) -> float:
-    """By how much the scale grows with large inputs: max(1, |input|, |memory|) · max(1, |weight|).
-
-    1 for weights and inputs of order 1 (below 4, the range of N(0, 1)), for which K is calibrated.
-    """
-    largest_input = max(map(_largest, inputs), default=0.0)
-    return 1.0 if largest_input <= 4 else largest_input * group_scale(weights)
 
 
 def group_scale(group: Arrays) -> float:

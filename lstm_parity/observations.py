@@ -18,7 +18,6 @@ from lstm_parity.compare import (
     factor,
     group_scale,
     limit,
-    magnitude,
 )
 from lstm_parity.conditioning import Observe, response
 from lstm_parity.observe_torch import STEP_GRADIENTS
@@ -84,7 +83,6 @@ def compare_observations(
         moves: the reference's response to rounding errors (``conditioning.response``), where it was measured.
     """
     k = factor(case.spec, case.time)
-    k *= magnitude(case.weights, case.inputs, *case.state.values())
     rows: list[Row] = []
     determined = True
     for stage, arrays in reference.items():

@@ -20,7 +20,7 @@ from lstm_parity import backends
 from lstm_parity.cases import make_case
 from lstm_parity.observe_jax import observe as observe_jax
 from lstm_parity.observe_torch import observe as observe_torch
-from lstm_parity.verdict import compare_observations
+from lstm_parity.verdict import judge
 from lstm_shared import (
     BY_HAND,
     COMPANY_PRICES,
@@ -131,7 +131,7 @@ def test_check_agrees_for_any_number_of_days_series_and_memories(dtype, days, se
 def test_drawn_weights_and_prices_agree_within_the_policy(seed, days, magnitude, memories):
     prices = np.random.default_rng(seed).standard_normal(days) * magnitude
     case = make_case(random_weights(seed), prices, state=memories, steps=0, seed=seed).astype("float64")
-    rows = compare_observations(case, observe_jax(case), observe_torch(case), ("jax", "torch"), "float64")
+    rows = judge(case, observe_jax(case), observe_torch(case), ("jax", "torch"), "float64", None, observe_torch)
     assert all(row.ok for row in rows), [row for row in rows if not row.ok]
 
 
