@@ -18,9 +18,9 @@ import torch_lstm
 from jax_lstm import by_hand
 from lstm_parity import backends
 from lstm_parity.cases import make_case
+from lstm_parity.observations import judge
 from lstm_parity.observe_jax import observe as observe_jax
 from lstm_parity.observe_torch import observe as observe_torch
-from lstm_parity.verdict import judge
 from lstm_shared import (
     BY_HAND,
     COMPANY_PRICES,
