@@ -3,6 +3,7 @@
 Right ports are measured against ``torch.nn.LSTM`` itself, so that a mistake in the ports cannot hide one in ``check``.
 """
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -146,3 +147,12 @@ def test_one_wrong_verdict_is_counted_and_keeps_the_aim_from_being_reached(trial
 def test_the_share_of_undecided_models_is_limited_by_kind(kind, undecided, reached):
     trials = [a_trial("pair", "undecided" if number < undecided else "agree", kind) for number in range(100)]
     assert verdict.reached(verdict.summary(trials)) is reached
+
+
+def test_the_record_is_whole_and_every_aim_is_reached():
+    record = json.loads((Path(verdict.__file__).parent / "verdict.json").read_text())
+    assert record["command"] == "python benchmarks/verdict.py --pairs 1000 --plants 1000 --seed 0"
+    assert sum(count["pairs"] for count in record["counts"].values()) == 1000
+    assert sum(count["plants"] for count in record["counts"].values()) == 1000
+    assert set(record["mistakes"]) == set(MISTAKES) - {"reset-ignored"}
+    assert verdict.reached(record)
