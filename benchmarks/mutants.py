@@ -101,6 +101,8 @@ def judge(mutant: Mutant | None, commands: list[str] | None, limit: float) -> Ou
         if mutant is not None:
             file = directory / "jax_lstm" / mutant.file
             file.write_text(file.read_text().replace(mutant.old, mutant.new))
+        # The verdict stands before a failed check looks for the mistake, which takes most of its time.
+        (directory / "lstm_parity" / "failed_outputs.py").write_text("def explain(*failed):\n    return None\n")
         usual = write_weights(directory)
         caught_by, how = None, ""
         for command in commands or usual:
