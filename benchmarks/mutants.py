@@ -1,6 +1,6 @@
 """Plant one mistake after the other in a copy of ``jax_lstm``, and see which commands notice.
 
-    python benchmarks/mutants.py                        # every mutant of mutants.toml; exit code 1 if any survives
+    python benchmarks/mutants.py                        # all; exit code 1 if one survives unexplained
     python benchmarks/mutants.py --only backward- --jobs 2 --json mutants.json
     python benchmarks/mutants.py --judge "lstm-parity fuzz --cases 200"   # in the place of the commands below
     python benchmarks/mutants.py --list
@@ -23,20 +23,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from lstm_shared import init_lstm, save
+from lstm_shared import init_by_hand, init_lstm, save
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity")
 
 
 class Mutant(NamedTuple):
-    """One mistake: ``old`` occurs exactly once in ``file`` of ``jax_lstm``, and ``new`` takes its place."""
+    """One mistake: ``old`` occurs exactly once in ``file`` of ``jax_lstm``, and ``new`` takes its place.
+
+    ``survives`` says why no check on default settings can notice it; empty of all others.
+    """
 
     name: str
     file: str
     old: str
     new: str
     breaks: str
+    survives: str = ""
 
 
 class Outcome(NamedTuple):
@@ -84,6 +88,7 @@ def write_weights(directory: Path) -> list[str]:
         "projected": init_lstm(3, 5, proj_size=2),
         "cell": cell,
         "forecaster": forecaster,
+        "by-hand": init_by_hand(),
     }
     for name, weights in files.items():
         save(directory / f"{name}.safetensors", weights)
@@ -157,10 +162,12 @@ def main() -> int:
             outcomes.append(outcome)
             print(line(outcome), flush=True)
     survived = [outcome.name for outcome in outcomes if outcome.caught_by is None]
-    print(f"\n{len(outcomes)} mutants, {len(survived)} survived", *survived, sep="\n  ")
+    explained = {mutant.name: mutant.survives for mutant in chosen if mutant.survives}
+    lines = [f"{name}: {explained.get(name, 'UNEXPLAINED')}" for name in survived]
+    print(f"\n{len(outcomes)} mutants, {len(survived)} survived", *lines, sep="\n  ")
     if asked.json:
         asked.json.write_text(json.dumps([outcome._asdict() for outcome in outcomes], indent=1) + "\n")
-    return 1 if survived else 0
+    return 1 if set(survived) - set(explained) else 0
 
 
 def line(outcome: Outcome) -> str:
