@@ -1,6 +1,6 @@
 """Plant one mistake after the other in a copy of ``jax_lstm``, and see which commands notice.
 
-    python benchmarks/mutants.py                        # all; exit code 1 if one survives unexplained
+    python benchmarks/mutants.py                        # all of mutants.toml; exit code 1 for an unexplained survivor
     python benchmarks/mutants.py --only backward- --jobs 2 --json mutants.json
     python benchmarks/mutants.py --judge "lstm-parity fuzz --cases 200"   # in the place of the commands below
     python benchmarks/mutants.py --list
