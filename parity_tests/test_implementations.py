@@ -152,6 +152,15 @@ def test_recomputed_in_the_backward_pass(recompute: int, kind: str):
     assert_like_torch(case, reset, recompute=recompute)
 
 
+@pytest.mark.parametrize("recompute", [3, 4, 100])  # of 8 steps: a remainder, none, nothing else
+def test_recomputed_with_a_loop_for_each_direction(recompute: int, monkeypatch: pytest.MonkeyPatch):
+    """As at larger hidden sizes: the reverse direction begins with the remainder."""
+    monkeypatch.setattr("jax_lstm.implementations.SHARED_LOOP", ())
+    spec, ragged, resetting = KINDS["bidirectional-projected-2-layer-ragged"]
+    case, reset = draw(spec, 8, BATCH, ragged, resetting)
+    assert_like_torch(case, reset, recompute=recompute)
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_recomputed_under_the_gradient_of_vmap(bidirectional: bool):
     """Inside a loop, JAX must find the axis of vmap in one place whether the loop is differentiated or not."""
