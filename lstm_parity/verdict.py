@@ -11,14 +11,13 @@ from lstm_parity.cases import Case, Observation, make_case
 from lstm_parity.devices import has_float64, require_devices
 from lstm_parity.environment import environment
 from lstm_parity.judgement import VERDICT_DTYPE, Judgement, Sides, Truth
-from lstm_parity.observations import compare_observations
 from lstm_parity.report import Report
 from lstm_parity.variants import variants
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError
 from lstm_shared.specs import ByHandSpec
 
-__all__ = ["VERDICT_DTYPE", "check", "compare_observations"]
+__all__ = ["VERDICT_DTYPE", "check"]
 
 
 def check(

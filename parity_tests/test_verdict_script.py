@@ -46,10 +46,13 @@ def apart(observed: Observation, reference: Observation) -> float:
     )
 
 
-def distance(case: Case, framework: str, changes=RIGHT, plant: Plant | None = None) -> float:
+def both_sides(
+    case: Case, framework: str, changes=RIGHT, plant: Plant | None = None
+) -> tuple[Observation, Observation]:
+    """What the port computes, and what torch does of the same."""
     candidate = Candidate(port(dict(case.weights), framework, changes, plant), framework=framework)
     observed, returned = observe(case, candidate)
-    return apart(observed, observe_torch.observe(returned))
+    return observed, observe_torch.observe(returned)
 
 
 # One text serves all frameworks; JAX takes seconds to compile it, so it has only the shapes that differ in its loop.
@@ -63,7 +66,7 @@ PORTS = [
 def test_a_right_port_is_within_rounding_errors_of_torch(shape, framework):
     with jax.numpy_rank_promotion("allow"):  # a stranger's port adds biases as NumPy does
         # 64 eps is what check allows a well-conditioned model.
-        assert distance(drawn(shape), framework) < 64
+        assert apart(*both_sides(drawn(shape), framework)) < 64
 
 
 def where_it_shows(name: str) -> Case:
@@ -81,7 +84,7 @@ def where_it_shows(name: str) -> Case:
 @pytest.mark.parametrize("name", MISTAKES)
 def test_every_mistake_moves_what_the_right_port_does_not(name):
     plant = Plant(name, ("_l0",), 1e-6 if name in SIZED else 0.0, seed=5)
-    assert distance(where_it_shows(name), "torch", MISTAKES[name], plant) > 1000
+    assert apart(*both_sides(where_it_shows(name), "torch", MISTAKES[name], plant)) > 1000
 
 
 # Square in the first layer, not in the second: there the two matrices cannot be exchanged.
@@ -102,12 +105,7 @@ def test_every_mistake_that_is_drawn_can_be_made(shape):
 
 @pytest.mark.parametrize("name", sorted(GRADIENTS_ONLY))
 def test_a_mistake_of_gradients_leaves_the_outputs_alone(name):
-    case = drawn(SHAPES[0])
-    candidate = Candidate(
-        port(dict(case.weights), "torch", MISTAKES[name], Plant(name, ("_l0",), 1e-6, 5)), framework="torch"
-    )
-    observed, returned = observe(case, candidate)
-    reference = observe_torch.observe(returned)
+    observed, reference = both_sides(drawn(SHAPES[0]), "torch", MISTAKES[name], Plant(name, ("_l0",), 1e-6, 5))
     assert apart({"forward": observed["forward"]}, reference) < 64
 
 
