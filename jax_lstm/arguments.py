@@ -1,23 +1,34 @@
 """The arguments of ``lstm``, checked and brought into one form: time-major arrays with a batch axis."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
 
+from jax_lstm.arrays import accumulation_dtype, to_jax
 from jax_lstm.implementations import IMPLEMENTATIONS, Sizes
 from jax_lstm.recurrence import Masks, Product
 from lstm_shared.describe import describe_as
-from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole, require_sequence
+from lstm_shared.kinds import as_array, as_arrays, in_words, native
 from lstm_shared.specs import LSTMSpec
 
 
-class Call(NamedTuple):
-    """The arguments, checked and time-major with a batch axis."""
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("params", "inputs", "h_0", "c_0", "lengths", "masks"),
+    meta_fields=("spec", "batched", "batch_first"),
+)
+@dataclass(frozen=True)
+class Call:
+    """The arguments, checked and time-major with a batch axis. A pytree of the arrays."""
 
     spec: LSTMSpec
     params: dict[str, Array]
@@ -54,9 +65,10 @@ def prepare(
     batch_first: bool,
     lengths: Any,
     reset: Any,
-    dropout: float,
-    key: Array | None,
+    precision: Any,
     implementation: str,
+    dropout: float = 0.0,
+    key: Array | None = None,
     recompute: int | None = None,
 ) -> Call:
     """The arguments of ``lstm``, which documents them.
@@ -65,22 +77,18 @@ def prepare(
         WeightsError, InputError: everything that is wrong with them.
     """
     spec = describe_as(params, LSTMSpec)
-    problems = []
-    if implementation not in IMPLEMENTATIONS:
-        problems.append(f"implementation is {implementation!r}, expected one of {', '.join(IMPLEMENTATIONS)}")
-    if recompute is not None and not is_whole(recompute):
-        problems.append(f"recompute is {recompute!r}, expected a number of steps, 1 or more, or None")
-    InputError.raise_any(problems)
+    problems = wrong_options(implementation, recompute) + wrong_precision(precision) + _wrong_key(key)
+    # Checked as they are: moving them to a device may already compile something.
+    inputs = as_array("inputs", inputs, problems)
+    lengths, reset = (
+        None if given is None else as_array(name, given, problems)
+        for name, given in (("lengths", lengths), ("reset", reset))
+    )
+    state = as_arrays(state, ("h_0", "c_0"), problems)
     known_lengths = None if lengths is None or isinstance(lengths, Tracer) else np.asarray(lengths)
     if known_lengths is not None and known_lengths.dtype.kind in "iu":
         # int64 constants in a program that is traced with x64 and then run without make JAX warn.
         lengths = known_lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
-    # Checked as they are: moving them to a device may already compile something.
-    inputs, lengths, reset = (
-        x if x is None or hasattr(x, "dtype") else np.asarray(x) for x in (inputs, lengths, reset)
-    )
-    if isinstance(state, tuple | list):
-        state = tuple(part if hasattr(part, "dtype") else np.asarray(part) for part in state)
     require_sequence(
         spec,
         inputs,
@@ -91,9 +99,18 @@ def prepare(
         reset=reset,
         dropout=dropout,
         has_key=key is not None,
+        others=problems,
     )
-    inputs, lengths, reset = (x if x is None else jnp.asarray(x) for x in (inputs, lengths, reset))
-    batched = inputs.ndim == 3
+    lengths, reset = (x if x is None else to_jax(x) for x in (lengths, reset))
+    batched = len(inputs.shape) == 3
+    valid = None
+    if lengths is None:
+        inputs = to_jax(inputs)
+    else:
+        lengths = jnp.atleast_1d(lengths)
+        if jnp.iinfo(lengths.dtype).bits < 32:
+            lengths = lengths.astype(jnp.int32)  # int8 could not count the steps
+        inputs, valid = _without_padding(inputs, lengths, batched, batch_first)
 
     def time_major(array: Array) -> Array:
         if not batched:
@@ -101,18 +118,60 @@ def prepare(
         return jnp.swapaxes(array, 0, 1) if batch_first else array
 
     inputs, reset = time_major(inputs), None if reset is None else time_major(reset)
-    accumulate = jnp.promote_types(inputs.dtype, jnp.float32)
+    accumulate = accumulation_dtype(inputs.dtype)
     rows = (spec.num_layers * len(spec.directions), inputs.shape[1])
     if state is None:
         h_0 = jnp.zeros((*rows, spec.state_size), inputs.dtype)
         c_0 = jnp.zeros((*rows, spec.hidden_size), accumulate)
     else:
-        h_0, c_0 = (jnp.asarray(part).reshape(*rows, part.shape[-1]) for part in state)
+        h_0, c_0 = (to_jax(part).reshape(*rows, part.shape[-1]) for part in state)
         h_0, c_0 = h_0.astype(inputs.dtype), c_0.astype(accumulate)
-    valid = None
-    if lengths is not None:
-        lengths = jnp.atleast_1d(lengths)
-        valid = jnp.arange(inputs.shape[0])[:, None] < lengths[None, :]
-        inputs = jnp.where(valid[..., None], inputs, jnp.zeros_like(inputs))  # NaN in the padding ends here
-    params = {name: jnp.asarray(params[name]).astype(accumulate) for name in spec.shapes}
-    return Call(spec, params, inputs, h_0, c_0, lengths, Masks(valid, reset), batched, batch_first)
+    params = {name: to_jax(params[name]).astype(accumulate) for name in spec.shapes}
+    return Call(spec, params, inputs, h_0, c_0, lengths, Masks(valid, reset), batched, bool(batch_first))
+
+
+def wrong_options(implementation: Any, recompute: Any) -> list[str]:
+    """What is wrong with the options that say how to compute."""
+    problems = []
+    if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
+        problems.append(f"implementation is {in_words(implementation)}, expected one of {', '.join(IMPLEMENTATIONS)}")
+    if recompute is not None and not is_whole(recompute):
+        problems.append(f"recompute is {in_words(recompute)}, expected a number of steps, 1 or more, or None")
+    return problems
+
+
+def wrong_precision(precision: Any) -> list[str]:
+    """What is wrong with the precision of the matrix products."""
+    if precision is None:
+        return []
+    row = jax.ShapeDtypeStruct((1, 1), jnp.float32)
+    try:
+        jax.eval_shape(lambda a, b: jnp.matmul(a, b, precision=precision), row, row)
+    except (TypeError, ValueError):
+        words = 'None, "default", "high", "highest" or another that jax.numpy.matmul knows'
+        return [f"precision is {in_words(precision)}, expected {words}"]
+    return []
+
+
+def _wrong_key(key: Any) -> list[str]:
+    if key is None:
+        return []
+    try:
+        jax.eval_shape(lambda key: jax.random.fold_in(key, 0), key)
+    except (TypeError, ValueError):
+        return [f"key is {in_words(key)}, expected one random key, as jax.random.key(0) makes it"]
+    return []
+
+
+def _without_padding(inputs: Any, lengths: Array, batched: bool, batch_first: bool) -> tuple[Array, Array]:
+    """(inputs that are zero in the padding, in the caller's layout; which steps are none, (time, batch)).
+
+    NaN in the padding ends here. Nothing else may touch the inputs before: under ``jax_debug_nans`` an operation that
+    hands NaN on is an error, be it a transposition or ``jnp.asarray``.
+    """
+    if not isinstance(inputs, jax.Array):
+        inputs = jax.device_put(native(inputs)) if isinstance(inputs, np.ndarray) else to_jax(inputs)
+    steps = inputs.shape[1 if batched and batch_first else 0]
+    valid = jnp.arange(steps, dtype=lengths.dtype)[:, None] < lengths[None, :]
+    where = valid[:, 0] if not batched else valid.T if batch_first else valid
+    return lax.select(jnp.broadcast_to(where[..., None], inputs.shape), inputs, jnp.zeros_like(inputs)), valid

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
+from jax_lstm.arrays import common_dtype, outside_jit, to_jax
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import require_by_hand
-from lstm_shared.inputs import require_prices
+from lstm_shared.inputs import read_labelled, read_numbers, read_prices, require_labels
 from lstm_shared.traces import ByHandTrace
 
 Params = Mapping[str, ArrayLike]
@@ -44,8 +45,15 @@ def lstm_unit(
 
     Returns:
         (long_memory, short_memory) after the day.
+
+    Raises:
+        WeightsError: ``params`` is not the by-hand model.
+        InputError: a value or memory that is no number.
     """
-    step = _day(params, input_value, long_memory, short_memory)
+    require_by_hand(params)
+    values = read_numbers(input_value=input_value, long_memory=long_memory, short_memory=short_memory)
+    arrays = _in_one_dtype(*(to_jax(params[name]) for name in BY_HAND), *map(to_jax, values))
+    step = _day(dict(zip(BY_HAND, arrays, strict=False)), *arrays[len(BY_HAND) :])
     return step.long_memory, step.short_memory
 
 
@@ -67,11 +75,17 @@ def predict(
         WeightsError: ``params`` is not the by-hand model.
         InputError: prices without a day axis, of whole numbers, or memories that do not fit the series.
     """
-    params, days, memories = _prepare(params, prices, long_memory, short_memory)
+    prepared = _prepare(params, prices, long_memory, short_memory)
+    return (_predict_compiled if outside_jit(prepared) else _predict)(*prepared)
 
+
+def _predict(params: Params, days: Array, memories: tuple[Array, Array]) -> Array:
     def day(memories: tuple[Array, Array], price: Array) -> tuple[tuple[Array, Array], None]:
-        return lstm_unit(params, price, *memories), None
+        step = _day(params, price, *memories)
+        return (step.long_memory, step.short_memory), None
 
+    if _no_days(days):
+        return memories[1]
     (_, short_memory), _ = lax.scan(day, memories, days)
     return short_memory
 
@@ -80,14 +94,22 @@ def trace(
     params: Params, prices: ArrayLike, long_memory: ArrayLike = 0.0, short_memory: ArrayLike = 0.0
 ) -> ByHandTrace:
     """As ``predict``, but keep the gates and both memories of every day: each field is (*series, days)."""
-    params, days, memories = _prepare(params, prices, long_memory, short_memory)
+    prepared = _prepare(params, prices, long_memory, short_memory)
+    return (_trace_compiled if outside_jit(prepared) else _trace)(*prepared)
 
+
+def _trace(params: Params, days: Array, memories: tuple[Array, Array]) -> ByHandTrace:
     def day(memories: tuple[Array, Array], price: Array) -> tuple[tuple[Array, Array], ByHandTrace]:
         step = _day(params, price, *memories)
         return (step.long_memory, step.short_memory), step
 
+    if _no_days(days):
+        return ByHandTrace(*(jnp.moveaxis(days, 0, -1) for _ in ByHandTrace._fields))
     _, steps = lax.scan(day, memories, days)
     return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), steps)
+
+
+_predict_compiled, _trace_compiled = jax.jit(_predict), jax.jit(_trace)
 
 
 def loss(params: Params, batch: tuple[ArrayLike, ArrayLike]) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
@@ -99,10 +121,14 @@ def loss(params: Params, batch: tuple[ArrayLike, ArrayLike]) -> tuple[Float[Arra
 
     Returns:
         (loss, predictions (batch,)): ready for ``jax.value_and_grad(loss, has_aux=True)``.
+
+    Raises:
+        WeightsError, InputError: as ``predict``; or a batch that is no pair, or labels that are not one a series.
     """
-    prices, labels = batch
+    prices, labels = read_labelled(batch, "prices")
     predictions = predict(params, prices)
-    return jnp.mean((predictions - jnp.asarray(labels, predictions.dtype)) ** 2), predictions
+    require_labels(labels, predictions)
+    return jnp.mean((predictions - to_jax(labels).astype(predictions.dtype)) ** 2), predictions
 
 
 def _day(params: Params, price: Any, long_memory: Any, short_memory: Any) -> ByHandTrace:
@@ -124,13 +150,20 @@ def _prepare(
     params: Params, prices: Any, long_memory: Any, short_memory: Any
 ) -> tuple[dict[str, Array], Array, tuple[Array, Array]]:
     require_by_hand(params)
-    prices = prices if isinstance(prices, jax.Array) else jnp.asarray(prices)
-    require_prices(prices.shape, prices.dtype, jnp.shape(long_memory), jnp.shape(short_memory))
-    weights = {name: jnp.asarray(params[name]) for name in BY_HAND}
-    dtype = jnp.result_type(*weights.values())
-    days = jnp.moveaxis(prices.astype(dtype), -1, 0)
+    prices, *memories = read_prices(prices, long_memory, short_memory)
+    arrays = _in_one_dtype(*(to_jax(params[name]) for name in BY_HAND))
+    dtype = arrays[0].dtype
+    days = jnp.moveaxis(to_jax(prices).astype(dtype), -1, 0)
+    long_memory, short_memory = (jnp.broadcast_to(to_jax(memory).astype(dtype), days.shape[1:]) for memory in memories)
+    return dict(zip(BY_HAND, arrays, strict=True)), days, (long_memory, short_memory)
 
-    def spread(memory: Any) -> Array:
-        return jnp.broadcast_to(jnp.asarray(memory, dtype), days.shape[1:])
 
-    return weights, days, (spread(long_memory), spread(short_memory))
+def _no_days(days: Array) -> bool:
+    """A loop over none fails under ``disable_jit``; exported for any number, nothing is known."""
+    return isinstance(days.shape[0], int) and days.shape[0] == 0
+
+
+def _in_one_dtype(*arrays: Array) -> list[Array]:
+    """The arrays in what JAX's usual promotion makes of their dtypes."""
+    dtype = common_dtype(*arrays)
+    return [array if array.dtype == dtype else array.astype(dtype) for array in arrays]

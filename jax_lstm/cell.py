@@ -6,9 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from jax_lstm.arguments import wrong_precision
+from jax_lstm.arrays import accumulation_dtype, to_jax
 from jax_lstm.recurrence import DirectionWeights, Product, lstm_step
 from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_cell_inputs
+from lstm_shared.kinds import as_array, as_arrays
 from lstm_shared.specs import CellSpec
 
 
@@ -35,16 +38,17 @@ def lstm_cell(
         WeightsError, InputError: everything that is wrong.
     """
     spec = describe_as(params, CellSpec)
-    inputs = jnp.asarray(inputs)
-    if isinstance(state, tuple | list):
-        state = tuple(map(jnp.asarray, state))  # pyright: ignore[reportAssignmentType]
-    require_cell_inputs(spec, inputs, state)
-    accumulate = jnp.promote_types(inputs.dtype, jnp.float32)
+    problems = wrong_precision(precision)
+    inputs = as_array("inputs", inputs, problems)
+    state = as_arrays(state, ("h", "c"), problems)
+    require_cell_inputs(spec, inputs, state, problems)
+    inputs = to_jax(inputs)
+    accumulate = accumulation_dtype(inputs.dtype)
     if state is None:
         h = c = jnp.zeros((*inputs.shape[:-1], spec.hidden_size), accumulate)
     else:
-        h, c = state
-    weights = {name: jnp.asarray(params[name]).astype(accumulate) for name in spec.shapes}
+        h, c = map(to_jax, state)
+    weights = {name: to_jax(params[name]).astype(accumulate) for name in spec.shapes}
     step = lstm_step(
         DirectionWeights(
             weights["weight_ih"].T,
@@ -53,8 +57,8 @@ def lstm_cell(
             None,
         ),
         inputs,
-        jnp.asarray(h, inputs.dtype),
-        jnp.asarray(c, accumulate),
+        h.astype(inputs.dtype),
+        c.astype(accumulate),
         Product(inputs.dtype, accumulate, precision),
     )
     return step.h, step.cell

@@ -1,74 +1,127 @@
-"""Checkpoints of a JAX training run, written with orbax: the state, the history so far, and which run it is."""
+"""Checkpoints of a JAX training run: its state as flat arrays, and what makes it the run it is."""
 
-import os
+from importlib.metadata import version
 from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from jax_lstm.programs import program_digest, settings
+from jax_lstm.training_step import Loss, loss_and_gradient, update
+from lstm_shared.checkpoint_files import Checkpoint
+from lstm_shared.checkpoints import CheckpointDirectory
+from lstm_shared.errors import InputError
+from lstm_shared.run_identity import Run, digest_of_weights
 from lstm_shared.training import TrainingPlan
+
+History = tuple[np.ndarray, np.ndarray]
+
+_HISTORY = ("losses", "predictions")
 
 
 class Checkpoints:
-    """The checkpoint directory of one run; a context manager, so that writing has ended when the block ends.
-
-    Does nothing when the plan has no directory.
-    """
+    """The checkpoints of one run; a context manager that holds the directory. Does nothing without a directory."""
 
     def __init__(self, plan: TrainingPlan):
         self._plan = plan
-        self._manager: Any = None
+        self._directory: CheckpointDirectory | None = None
+        self._run: Run = {}
+        self._saved = 0
+        self.notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         if self._plan.checkpoint_dir is not None:
-            import orbax.checkpoint as ocp  # imported only here: it takes a second
-
-            os.makedirs(self._plan.checkpoint_dir, exist_ok=True)
-            options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-            self._manager = ocp.CheckpointManager(self._plan.checkpoint_dir, options=options)
+            self._directory = CheckpointDirectory(self._plan.checkpoint_dir).__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self._manager is not None:
-            self._manager.close()
+    def __exit__(self, *exception: Any) -> None:
+        if self._directory is not None:
+            self._directory.__exit__(*exception)
 
-    def restore(self, state: Any) -> tuple[int, Any, tuple[np.ndarray, np.ndarray]] | None:
-        """(epoch, state, (losses, predictions)) of the newest checkpoint, or None if there is none.
+    def restore(
+        self, loss: Loss, optimizer: optax.GradientTransformation, state: Any, data: Any
+    ) -> tuple[int, Any, History] | None:
+        """(epoch, state, (losses, predictions)) of the newest sound checkpoint, or None if there is none.
 
         Raises:
-            InputError: the newest checkpoint is of another run, or the run was not to be resumed.
+            InputError: it is of another run, none is sound, or the run was not to be resumed.
         """
-        if self._manager is None:
+        if self._directory is None:
             return None
-        epoch = self._manager.latest_step()
-        self._plan.require_fresh(epoch)
-        if epoch is None:
+        plan = self._plan
+        if not plan.resume:
+            self._directory.require_fresh()
+        self._run = plan.run | _program(loss, optimizer, state, data, plan.batch_size)
+        checkpoint = self._directory.newest()
+        if checkpoint is None:
             return None
-        import orbax.checkpoint as ocp
+        weights = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state[0])}
+        saved = {name: checkpoint.arrays.get(f"state[0]{name}", np.zeros(0)) for name in weights}
+        notes = plan.require_same_run(checkpoint, self._run, go_on_from=digest_of_weights(saved))
+        self.notes = (*self._directory.notes, *notes)
+        self._saved = checkpoint.epoch
+        restored = _restore(state, checkpoint, str(plan.checkpoint_dir))
+        losses, predictions = (checkpoint.arrays[name] for name in _HISTORY)
+        return checkpoint.epoch, restored, (losses, predictions)
 
-        about = self._manager.restore(epoch, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
-        self._plan.require_same_run(about["fingerprint"], epoch)
-        history = {name: np.empty(shape, np.dtype(dtype)) for name, (shape, dtype) in about["history"].items()}
-        # NumPy targets: where an event loop runs (a notebook), orbax restores on a thread of its own, in which the
-        # caller's enable_x64 is not in force and JAX arrays would come back as float32.
-        target = {"state": jax.tree.map(np.asarray, state), "history": history}
-        restored = self._manager.restore(epoch, args=ocp.args.Composite(run=ocp.args.StandardRestore(target)))["run"]
-        history = restored["history"]
-        return epoch, jax.tree.map(jnp.asarray, restored["state"]), (history["losses"], history["predictions"])
+    def save(self, epoch: int, state: Any, history: History) -> None:
+        """Write a checkpoint of the run at this epoch, unless there is one.
 
-    def save(self, epoch: int, state: Any, history: tuple[np.ndarray, np.ndarray]) -> None:
-        """Write a checkpoint of the run at this epoch."""
-        import orbax.checkpoint as ocp
+        Raises:
+            OSError: it cannot be written; those before it are still there.
+        """
+        if self._directory is None or epoch <= self._saved:
+            return
+        arrays = dict(zip(_HISTORY, history, strict=True)) | _flat(state)
+        self._directory.save(Checkpoint(epoch, self._run, arrays))
+        self._saved = epoch
 
-        arrays = dict(zip(("losses", "predictions"), history, strict=True))
-        about = {
-            "fingerprint": self._plan.fingerprint,
-            "history": {name: [array.shape, array.dtype.name] for name, array in arrays.items()},
-        }
-        self._manager.save(
-            epoch,
-            args=ocp.args.Composite(
-                about=ocp.args.JsonSave(about), run=ocp.args.StandardSave({"state": state, "history": arrays})
-            ),
-        )
+
+def _program(loss: Loss, optimizer: optax.GradientTransformation, state: Any, data: Any, batch_size: int) -> Run:
+    weights, optimizer_state = state
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), data)
+    return {
+        "loss": program_digest(lambda weights, batch: loss_and_gradient(loss, weights, batch), weights, batch),
+        "loss_is": "the loss",
+        "optimizer": {
+            "settings": settings(optimizer),
+            "program": program_digest(lambda *step: update(optimizer, *step), weights, optimizer_state, weights),
+        },
+        "software": {name: version(name) for name in ("jax", "jaxlib", "optax")} | {"device": jax.default_backend()},
+    }
+
+
+def _flat(state: Any) -> dict[str, np.ndarray]:
+    return {
+        "state" + jax.tree_util.keystr(path): np.asarray(_key_data(leaf))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def _restore(state: Any, checkpoint: Checkpoint, place: str) -> Any:
+    """The checkpoint's arrays in the form of this state."""
+    expected = _flat(state)
+    saved = {name: array for name, array in checkpoint.arrays.items() if name not in _HISTORY}
+    if _forms(saved) != _forms(expected) or len(saved) + len(_HISTORY) != len(checkpoint.arrays):
+        raise InputError(f"{place}: the checkpoint's optimizer state has another form than this optimizer's")
+    leaves, structure = jax.tree.flatten(state)
+    arrays = [jnp.asarray(checkpoint.arrays[name]) for name in expected]
+    return structure.unflatten(map(_like, arrays, leaves))
+
+
+def _forms(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {name: (array.dtype, array.shape) for name, array in arrays.items()}
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _key_data(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _like(array: Any, leaf: Any) -> Any:
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array

@@ -6,8 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from jax_lstm.arrays import to_jax
 from jax_lstm.stack import lstm
 from lstm_shared.describe import describe_as
+from lstm_shared.inputs import read_labelled, require_labels
 from lstm_shared.specs import ForecasterSpec
 
 
@@ -32,7 +34,7 @@ def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options:
     outputs, _ = lstm(weights, inputs, **lstm_options)
     time_axis = 1 if outputs.ndim == 3 and lstm_options.get("batch_first") else 0
     last = _last(jnp.moveaxis(outputs, time_axis, 0), lstm_options.get("lengths"))
-    head, bias = (jnp.asarray(params[name]).astype(outputs.dtype) for name in ("fc.weight", "fc.bias"))
+    head, bias = (to_jax(params[name]).astype(outputs.dtype) for name in ("fc.weight", "fc.bias"))
     predictions = jnp.matmul(last, head.T, precision=lstm_options.get("precision"))
     return predictions + jnp.broadcast_to(bias, predictions.shape)
 
@@ -47,10 +49,14 @@ def loss(
 
     Returns:
         (loss, predictions (batch, output_size)).
+
+    Raises:
+        WeightsError, InputError: as ``forecast``; or a batch that is no pair, or labels that do not fit.
     """
-    inputs, labels = batch
+    inputs, labels = read_labelled(batch, "inputs")
     predictions = forecast(params, inputs, batch_first=True)
-    return jnp.mean((predictions - jnp.asarray(labels, predictions.dtype)) ** 2), predictions
+    require_labels(labels, predictions)
+    return jnp.mean((predictions - to_jax(labels).astype(predictions.dtype)) ** 2), predictions
 
 
 def _last(outputs: Float[Array, "time *batch features"], lengths: ArrayLike | None) -> Array:

@@ -141,6 +141,9 @@ def recomputed(run: Recurrence, segment: int) -> Recurrence:
             return state, outputs
 
         whole, rest = divmod(len(inputs), segment)
+        if not whole:  # a loop over no segments fails under disable_jit
+            state, outputs = piece(weights, (h, c), (inputs, masks))
+            return outputs, state
         at = whole * segment
         sequences, state = (inputs, masks), (h, c)
         head = jax.tree.map(lambda x: x[:at].reshape(whole, segment, *x.shape[1:]), sequences)

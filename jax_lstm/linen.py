@@ -8,8 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from jax_lstm.arguments import wrong_options, wrong_precision
 from jax_lstm.stack import lstm
 from lstm_shared.describe import require_spec
+from lstm_shared.errors import InputError
+from lstm_shared.kinds import wrong_probability, wrong_switches
+from lstm_shared.model_arguments import wrong_dtype, wrong_sizes
 from lstm_shared.specs import LSTMSpec
 
 
@@ -22,6 +26,9 @@ class LSTM(nn.Module):
     Args are torch's, with its meanings and defaults, and:
         param_dtype: dtype of new weights.
         precision, implementation, recompute: as in ``jax_lstm.lstm``.
+
+    Raises:
+        InputError: everything that is wrong with the arguments.
     """
 
     input_size: int
@@ -36,6 +43,18 @@ class LSTM(nn.Module):
     precision: Any = None
     implementation: str = "auto"
     recompute: int | None = None
+
+    def __post_init__(self):
+        sizes = (self.input_size, self.hidden_size, self.num_layers, self.bias, self.bidirectional, self.proj_size)
+        InputError.raise_any(
+            wrong_sizes(*sizes)
+            + wrong_switches(batch_first=self.batch_first)
+            + wrong_probability("dropout", self.dropout)
+            + wrong_dtype(self.param_dtype, "param_dtype")
+            + wrong_precision(self.precision)
+            + wrong_options(self.implementation, self.recompute)
+        )
+        super().__post_init__()
 
     @nn.compact
     def __call__(
@@ -53,6 +72,7 @@ class LSTM(nn.Module):
             WeightsError: ``params`` is not a dictionary of these sizes: everything that departs.
             InputError: as ``jax_lstm.lstm``.
         """
+        InputError.raise_any(wrong_switches(deterministic=deterministic))
         spec = LSTMSpec(
             self.input_size, self.hidden_size, self.num_layers, self.bias, self.bidirectional, self.proj_size
         )

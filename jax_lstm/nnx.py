@@ -7,9 +7,14 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, ArrayLike
 
+from jax_lstm.arguments import wrong_options, wrong_precision
+from jax_lstm.arrays import to_jax
 from jax_lstm.linen import uniform_initializer
 from jax_lstm.stack import lstm
 from lstm_shared.describe import describe_as
+from lstm_shared.errors import InputError
+from lstm_shared.kinds import in_words, wrong_probability, wrong_switches
+from lstm_shared.model_arguments import wrong_dtype, wrong_sizes
 from lstm_shared.specs import LSTMSpec
 
 
@@ -20,6 +25,9 @@ class LSTM(nnx.Module):
         param_dtype: dtype of new weights.
         precision, implementation, recompute: as in ``jax_lstm.lstm``.
         rngs: draws the weights (its ``params`` stream) and, when training, dropout (its ``dropout`` stream).
+
+    Raises:
+        InputError: everything that is wrong with the arguments.
 
     Dropout acts while ``deterministic`` is False: ``model.train()`` and ``model.eval()`` set it.
     """
@@ -41,6 +49,15 @@ class LSTM(nnx.Module):
         recompute: int | None = None,
         rngs: nnx.Rngs,
     ):
+        InputError.raise_any(
+            wrong_sizes(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+            + wrong_switches(batch_first=batch_first)
+            + wrong_probability("dropout", dropout)
+            + wrong_dtype(param_dtype, "param_dtype")
+            + wrong_precision(precision)
+            + wrong_options(implementation, recompute)
+            + ([] if isinstance(rngs, nnx.Rngs) else [f"rngs is {in_words(rngs)}, expected flax.nnx.Rngs"])
+        )
         self.spec = LSTMSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
         self.batch_first = batch_first
         self.dropout = dropout
@@ -63,7 +80,7 @@ class LSTM(nnx.Module):
         spec = describe_as(weights, LSTMSpec)
         module = cls(**vars(spec), **{"rngs": nnx.Rngs(0), **options})
         for name in spec.shapes:
-            setattr(module, name, nnx.Param(jnp.asarray(weights[name])))
+            setattr(module, name, nnx.Param(to_jax(weights[name])))
         return module
 
     @property

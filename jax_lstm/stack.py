@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.arguments import Call, prepare
+from jax_lstm.arrays import outside_jit
 from jax_lstm.implementations import Directions, directions, one_after_the_other, recomputed, recurrence
 from jax_lstm.recurrence import DirectionWeights, Operands, Step, recur
 from lstm_shared.traces import LSTMTrace
@@ -67,9 +68,25 @@ def lstm(
         WeightsError: the dictionary is not an LSTM's. The message names everything that is wrong.
         InputError: the same for every other argument. Both are raised before anything is compiled.
     """
-    call = prepare(params, inputs, state, batch_first, lengths, reset, dropout, key, implementation, recompute)
+    call = prepare(
+        params, inputs, state, batch_first, lengths, reset, precision, implementation, dropout, key, recompute
+    )
     if implementation == "cudnn":
         return _run_cudnn(call, dropout, precision, recompute)
+    run = _run_compiled if outside_jit(call, key) else _run
+    return run(
+        call,
+        key,
+        dropout=float(dropout),
+        precision=tuple(precision) if isinstance(precision, list) else precision,
+        implementation=implementation,
+        recompute=recompute,
+    )
+
+
+def _run(
+    call: Call, key: Array | None, *, dropout: float, precision: Any, implementation: str, recompute: int | None
+) -> tuple[Array, State]:
     run = recurrence(implementation, call.sizes, call.product(precision))
     if recompute is not None:
         run = recomputed(run, recompute)
@@ -96,7 +113,12 @@ def lstm_trace(
     precision: Any = None,
 ) -> LSTMTrace:
     """Run as ``lstm`` does (without dropout) and show all gates and states of every layer, direction and step."""
-    call = prepare(params, inputs, state, batch_first, lengths, reset, 0.0, None, "scan")
+    call = prepare(params, inputs, state, batch_first, lengths, reset, precision, "scan")
+    run = _trace_compiled if outside_jit(call) else _trace
+    return run(call, precision=tuple(precision) if isinstance(precision, list) else precision)
+
+
+def _trace(call: Call, *, precision: Any) -> LSTMTrace:
     run = one_after_the_other(partial(recur, product=call.product(precision), keep=lambda step: step))
     outputs, layers = call.inputs, []
     for layer in range(call.spec.num_layers):
@@ -106,6 +128,10 @@ def lstm_trace(
     steps: Step = jax.tree.map(lambda *parts: jnp.stack([call.restore(part) for part in parts]), *layers)
     projection = steps.h if call.spec.proj_size else None
     return LSTMTrace(*steps[: Step._fields.index("h")], projection=projection)
+
+
+_run_compiled = jax.jit(_run, static_argnames=("dropout", "precision", "implementation", "recompute"))
+_trace_compiled = jax.jit(_trace, static_argnames="precision")
 
 
 def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None) -> tuple[Array, State]:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,22 +12,27 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
-from jax_lstm.checkpoints import Checkpoints
+from jax_lstm.checkpoints import Checkpoints, History
 from jax_lstm.single_kernel import fits_single_kernel, single_kernel
+from jax_lstm.training_step import Loss, loss_and_gradient, require_kinds, update, usual_promotion
 from lstm_shared.errors import InputError
 from lstm_shared.progress import progress_bar
 from lstm_shared.training import FitResult, TrainingPlan, plan_training
-
-Loss = Callable[[Any, Any], tuple[Any, Any]]
 
 # With a progress bar the run is cut into this many pieces between checkpoints: often enough to see it move, and each
 # piece long enough that its start costs nothing.
 _PROGRESS_PARTS = 20
 
+# A run with checkpoints is cut so that a piece takes about this long: a signal is answered at the end of a piece, and
+# then the last whole piece is kept. The first is short, because nobody knows yet how long a step takes: this many steps
+# of the by-hand model take 0.3 ms, so most runs have one length, and compile once.
+_PIECE_SECONDS = 1.0
+_FIRST_STEPS = 1000
+
 jax.tree_util.register_dataclass(  # so that vmap(fit) and jit(fit) can return it
     FitResult,
     data_fields=["weights", "losses", "predictions", "examples"],
-    meta_fields=["steps", "epochs", "resumed_from", "seconds", "compile_seconds"],
+    meta_fields=["steps", "epochs", "resumed_from", "seconds", "compile_seconds", "notes"],
 )
 
 
@@ -49,7 +53,8 @@ def fit(
     """Train weights on data.
 
     Works under ``vmap`` (train a thousand initialisations in one call), ``jit`` and the other transforms; there,
-    checkpoints and the progress bar are not available.
+    checkpoints and the progress bar are not available. What stops a run with checkpoints (KeyboardInterrupt, an error)
+    is raised again after a last checkpoint of the run as far as it is known, which is about a second behind.
 
     Args:
         loss: ``loss(params, batch) -> (loss, predictions)``, as ``jax_lstm.by_hand.loss``; predictions are an array
@@ -60,25 +65,31 @@ def fit(
         optimizer: any optax gradient transformation.
         batch_size: examples a step; the last batch of an epoch is smaller where they do not divide.
         shuffle_seed: None for the order given, or the seed of a new order in each epoch.
-        checkpoint_dir: where to write checkpoints (orbax). It must hold none unless ``resume``.
+        checkpoint_dir: where to write checkpoints, of which the last three are kept. It must hold none unless
+            ``resume``, and no other run may write there.
         checkpoint_every: epochs between checkpoints; a tenth of the run by default.
-        resume: go on from the newest checkpoint; the result equals the straight run's bit for bit.
+        resume: go on from the newest sound checkpoint; the result equals the straight run's bit for bit. All arguments
+            but the epochs must be as they were.
         progress: show a bar on stderr.
 
     Returns:
         FitResult with NumPy arrays (with traced arrays under a transform). Losses and predictions are those of each
-        step, made before its update.
+        step, made before its update. Under a transform with ``jax_debug_nans``, which would stop at NaN, the unused
+        places of a smaller last batch hold 0.
 
     Raises:
-        InputError: everything that is wrong with the arguments, or a checkpoint of another run.
+        InputError: everything that is wrong with the arguments; what ``loss`` returns; a checkpoint of another run.
+        OSError: a checkpoint cannot be written; those before it are still there.
     """
     # Inside a caller's jit also what is concrete is part of the program: there the last of these is traced.
+    InputError.raise_any(require_kinds(loss, optimizer))
     traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data, jnp.asarray(np.float32(0)))))
     if traced and (checkpoint_dir is not None or progress):
         raise InputError("checkpoint_dir and progress need concrete arrays: leave them out inside jit, vmap and grad")
     plan = plan_training(
         {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)},
         jax.tree.leaves(data),
+        backend="jax",
         epochs=epochs,
         batch_size=batch_size,
         shuffle_seed=shuffle_seed,
@@ -88,7 +99,8 @@ def fit(
     )
     # With its dtype named, a Python float loses its weak type, which would compile the first piece twice.
     params, data = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), (params, data))
-    state = (params, optimizer.init(params))
+    with usual_promotion():
+        state = (params, optimizer.init(params))
     if traced:
         return _fit_traced(loss, optimizer, plan, state, data)
     return _fit_concrete(loss, optimizer, plan, state, data, progress)
@@ -98,8 +110,11 @@ def _fit_traced(
     loss: Loss, optimizer: optax.GradientTransformation, plan: TrainingPlan, state: Any, data: Any
 ) -> FitResult:
     order = plan.order(0, plan.epochs)
-    state, history = _run_epochs(loss, optimizer, plan.examples, state, data, order)
-    losses, predictions = _by_step(history)
+    state, (losses, predictions) = _run_epochs(loss, optimizer, plan.examples, state, data, order)
+    rest = plan.examples % plan.batch_size
+    if rest and jnp.issubdtype(predictions.dtype, jnp.floating) and not jax.config.jax_debug_nans:  # pyright: ignore[reportAttributeAccessIssue]
+        predictions = predictions.at[:, -1, rest:].set(jnp.nan)
+    losses, predictions = _by_step((losses, predictions))
     return FitResult(state[0], losses, predictions, _by_step(order), len(losses), plan.epochs)
 
 
@@ -109,27 +124,42 @@ def _fit_concrete(
     seconds = compile_seconds = 0.0
     first, pieces = 0, []
     with Checkpoints(plan) as checkpoints:
-        if (restored := checkpoints.restore(state)) is not None:
+        if (restored := checkpoints.restore(loss, optimizer, state, data)) is not None:
             first, state, history = restored
-            pieces.append(history)
-        with progress_bar("training in JAX", plan.epochs, done=first, enabled=progress) as show:
-            for start, stop in plan.pauses(first, _PROGRESS_PARTS if progress else 1):
-                order = np.ascontiguousarray(plan.order(start, stop))
-                began = time.perf_counter()
-                # Compiled programs are cached by jax, so that only the first piece of each length costs anything.
-                _run_epochs.lower(loss, optimizer, plan.examples, state, data, order).compile()
-                compiled = time.perf_counter()
-                state, history = jax.block_until_ready(_run_epochs(loss, optimizer, plan.examples, state, data, order))
-                seconds += time.perf_counter() - compiled
-                compile_seconds += compiled - began
-                pieces.append(jax.tree.map(np.asarray, _by_step(history)))
-                if plan.checkpoint_due(stop):
-                    pieces = [_join(pieces)]
-                    checkpoints.save(stop, state, pieces[0])
-                show(stop)
-    losses, predictions = _join(pieces)
+            pieces.append((first, history))
+        known = first, state  # the last whole piece, in one assignment: an interrupt finds the old one or the new one
+        length, longest = _piece_lengths(plan, progress)
+        try:
+            with progress_bar("training in JAX", plan.epochs, done=first, enabled=progress) as show:
+                while (start := known[0]) < plan.epochs:
+                    stop = plan.next_pause(start, length)
+                    order = np.ascontiguousarray(plan.order(start, stop))
+                    began = time.perf_counter()
+                    # Compiled programs are cached by jax, so that only the first piece of each length costs anything.
+                    _run_epochs.lower(loss, optimizer, plan.examples, known[1], data, order).compile()
+                    compiled = time.perf_counter()
+                    state, history = jax.block_until_ready(
+                        _run_epochs(loss, optimizer, plan.examples, known[1], data, order)
+                    )
+                    took = time.perf_counter() - compiled
+                    seconds += took
+                    compile_seconds += compiled - began
+                    pieces.append((stop, _to_host(plan, history)))
+                    known = stop, state
+                    if plan.checkpoint_due(stop):
+                        pieces = [(stop, _join(pieces, stop))]
+                        checkpoints.save(stop, state, pieces[0][1])
+                    if plan.checkpoint_dir is not None:
+                        length = _next_length(length, stop - start, took, longest)
+                    show(stop)
+        except BaseException as error:
+            if plan.checkpoint_dir is not None and known[0] > first and not isinstance(error, OSError):
+                checkpoints.save(*known, _join(pieces, known[0]))
+                error.add_note(f"{plan.checkpoint_dir}: the run is kept up to epoch {known[0]}")
+            raise
+    losses, predictions = _join(pieces, plan.epochs)
     return FitResult(
-        weights=jax.tree.map(np.asarray, state[0]),
+        weights=jax.tree.map(np.asarray, known[1][0]),
         losses=losses,
         predictions=predictions,
         examples=_by_step(plan.order(0, plan.epochs)),
@@ -138,30 +168,48 @@ def _fit_concrete(
         resumed_from=first,
         seconds=seconds,
         compile_seconds=compile_seconds,
+        notes=checkpoints.notes,
     )
+
+
+def _piece_lengths(plan: TrainingPlan, progress: bool) -> tuple[int, int]:
+    """Epochs of the first piece, and of the longest."""
+    if plan.checkpoint_dir is None:
+        longest = max(1, plan.epochs // _PROGRESS_PARTS) if progress else plan.epochs
+        return longest, longest
+    longest = max(1, plan.checkpoint_every // _PROGRESS_PARTS) if progress else plan.checkpoint_every
+    return max(1, min(longest, _FIRST_STEPS // plan.steps_per_epoch)), longest
+
+
+def _next_length(length: int, epochs: int, seconds: float, longest: int) -> int:
+    """Epochs of the next piece, after one of these epochs took these seconds; each new length is compiled once more."""
+    fitting = max(1, min(longest, int(epochs * _PIECE_SECONDS / max(seconds, 1e-9))))
+    return fitting if fitting > 4 * length or 2 * fitting < length else length
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _run_epochs(
     loss: Loss, optimizer: optax.GradientTransformation, examples: int, state: Any, data: Any, order: Any
 ) -> tuple[Any, tuple[Any, Any]]:
-    """Run the epochs of ``order`` (epochs, steps, batch): the new state, and (losses, predictions)."""
+    """Run the epochs of ``order`` (epochs, steps, batch): the new state, and (losses, predictions).
+
+    The unused places of a smaller last batch hold 0: NaN would end the run under ``jax_debug_nans``.
+    """
     batch_size = order.shape[-1]
     rest = examples % batch_size  # examples of an epoch's smaller last batch, 0 if all are full
 
     def step(state: Any, rows: Any) -> tuple[Any, tuple[Any, Any]]:
         weights, optimizer_state = state
         batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
-        (value, predictions), gradient = jax.value_and_grad(loss, has_aux=True)(weights, batch)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state, weights)
-        return (optax.apply_updates(weights, updates), optimizer_state), (value, predictions)
+        results, gradient = loss_and_gradient(loss, weights, batch)
+        return update(optimizer, gradient, optimizer_state, weights), results
 
     def epoch(state: Any, rows: Any) -> tuple[Any, tuple[Any, Any]]:
         if not rest:
             return lax.scan(step, state, rows)
         state, (losses, predictions) = lax.scan(step, state, rows[:-1])
         state, (last_loss, last_predictions) = step(state, rows[-1, :rest])
-        unused = jnp.full((batch_size - rest, *last_predictions.shape[1:]), jnp.nan, last_predictions.dtype)
+        unused = jnp.zeros((batch_size - rest, *last_predictions.shape[1:]), last_predictions.dtype)
         last_predictions = jnp.concatenate([last_predictions, unused])
         return state, (jnp.append(losses, last_loss), jnp.concatenate([predictions, last_predictions[None]]))
 
@@ -173,8 +221,19 @@ def _run_epochs(
     return train(state, order)
 
 
-def _join(pieces: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    losses, predictions = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+def _to_host(plan: TrainingPlan, history: tuple[Any, Any]) -> History:
+    """(steps, …) losses and predictions as NumPy arrays, NaN in the unused places of a smaller last batch."""
+    losses, predictions = map(np.asarray, history)
+    if (rest := plan.examples % plan.batch_size) and jnp.issubdtype(predictions.dtype, jnp.floating):
+        predictions = predictions.copy()
+        predictions[:, -1, rest:] = np.nan
+    return _by_step((losses, predictions))
+
+
+def _join(pieces: list[tuple[int, History]], epoch: int) -> History:
+    """The history up to this epoch: an interrupt may leave a piece more than that."""
+    known = [history for stop, history in pieces if stop <= epoch]
+    losses, predictions = (np.concatenate(parts) for parts in zip(*known, strict=True))
     return losses, predictions
 
 

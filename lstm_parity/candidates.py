@@ -13,10 +13,11 @@ import torch
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import is_float
 from lstm_parity.isolation import in_a_line, strangers_code
+from lstm_parity.port_returns import named, returning
 from lstm_shared.errors import InputError
 from lstm_shared.layout_table import LAYOUTS
 from lstm_shared.layouts import to_layout
-from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, in_words
+from lstm_shared.specs import ByHandSpec, LSTMSpec, in_words
 from lstm_shared.tensors import to_array, to_tensor
 
 Framework = Literal["numpy", "jax", "torch"]
@@ -134,7 +135,8 @@ def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
     if candidate.framework is None:
         candidate, _ = find_out(case, candidate)
     outputs = next(iter(_forward_once(case, candidate).values()))
-    return to_array(outputs) if isinstance(outputs, torch.Tensor) else np.array(outputs)
+    with strangers_code():  # a tensor without numbers, an array that was deleted
+        return _to_numpy(outputs)
 
 
 def _forward_once(case: Case, candidate: Candidate) -> dict[str, Any]:
@@ -154,14 +156,14 @@ def _observe_numpy(case: Case, candidate: Candidate, notes: list[str]) -> tuple[
     forward = _call(case, candidate, weights, np.array(case.inputs), state)
     arrays = {name: np.array(array) for name, array in forward.items()}  # a port may use its buffers again
     notes.append("gradients were not compared: NumPy arrays have none; a port in JAX or torch shows them")
-    return {"forward": arrays}, _returning(case, arrays)
+    return {"forward": arrays}, returning(case, arrays)
 
 
 def _observe_jax(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
     with jax.enable_x64(case.inputs.dtype == np.float64):
         weights, inputs, state = jax.tree.map(jnp.asarray, (case.weights, case.inputs, case.state))
         forward = _call(case, candidate, weights, inputs, state)
-        case = _returning(case, forward)
+        case = returning(case, forward)
         observation: Observation = {"forward": {name: np.array(array) for name, array in forward.items()}}
         if not _differentiable(observation["forward"]):
             return observation, case
@@ -190,7 +192,7 @@ def _observe_torch(case: Case, candidate: Candidate, notes: list[str]) -> tuple[
     # Not the leaves themselves: a port may change what it is given in place.
     given = {name: leaf.clone() for name, leaf in weights.items()}
     forward = _call(case, candidate, given, inputs.clone(), state)
-    case = _returning(case, forward)
+    case = returning(case, forward)
     observation: Observation = {"forward": {name: _to_numpy(array) for name, array in forward.items()}}
     if not _differentiable(observation["forward"]):
         return observation, case
@@ -236,7 +238,7 @@ def _call(case: Case, candidate: Candidate, weights: Mapping[str, Any], inputs: 
         given["reset"] = copy(case.reset)
     if case.batch_first and isinstance(case.spec, LSTMSpec):
         given["batch_first"] = True
-    return _named(case, candidate.function(_in_layout(case, candidate.layout, weights), inputs, **given))
+    return named(case, candidate.function(_in_layout(case, candidate.layout, weights), inputs, **given))
 
 
 def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:
@@ -250,28 +252,3 @@ def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:
         for layer in range(case.spec.num_layers)
         for suffix in case.spec.directions
     }
-
-
-def _named(case: Case, returned: Any) -> dict[str, Any]:
-    """What the candidate returned, by the names of the case's forward arrays."""
-    if isinstance(case.spec, CellSpec):
-        if not isinstance(returned, tuple | list) or len(returned) != 2:
-            raise InputError(f"the candidate returned {type(returned).__name__}, expected (h, c)")
-        return dict(zip("hc", returned, strict=True))
-    if isinstance(case.spec, ForecasterSpec):
-        return {"predictions": returned}
-    if not isinstance(returned, tuple | list):
-        return {"outputs": returned}
-    if len(returned) == 2 and isinstance(returned[1], tuple | list) and len(returned[1]) == 2:
-        return {"outputs": returned[0], "h_n": returned[1][0], "c_n": returned[1][1]}
-    raise InputError(f"the candidate returned {len(returned)} things, expected outputs or (outputs, (h_n, c_n))")
-
-
-def _returning(case: Case, forward: Mapping[str, Any]) -> Case:
-    wrong = [
-        f"the candidate's {name} has shape {tuple(np.shape(array))}, expected {case.cotangents[name].shape}"
-        for name, array in forward.items()
-        if tuple(np.shape(array)) != case.cotangents[name].shape
-    ]
-    InputError.raise_any(wrong)
-    return replace(case, cotangents={name: case.cotangents[name] for name in forward}, steps=0)

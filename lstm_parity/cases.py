@@ -10,7 +10,8 @@ import numpy as np
 from jax_lstm.chunked import chunk_steps
 from lstm_shared.by_hand import COMPANY_PRICES
 from lstm_shared.describe import describe
-from lstm_shared.errors import InputError
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.finite import not_finite
 from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec, in_words
 
@@ -81,19 +82,29 @@ class Case:
             reset=None if self.reset is None else cut(self.reset),
         )
 
+    def not_finite(self) -> list[str]:
+        """A line for each weight, state and input that is NaN or infinite. What stands in the padding is not read."""
+        read = self.inputs
+        if self.lengths is not None:
+            steps = np.arange(self.time).reshape(-1, 1) < np.atleast_1d(self.lengths)
+            steps = steps.T if self.inputs.ndim == 3 and self.batch_first else steps
+            read = self.inputs[steps.reshape(self.inputs.shape[:-1])]
+        return not_finite({**self.weights, **self.state, "inputs": read})
+
     def astype(self, dtype: str) -> "Case":
-        """The same case with every floating-point array rounded to this dtype."""
+        """The same case with every floating-point array rounded to this dtype; what is too large becomes infinite."""
 
         def cast(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: array.astype(np.dtype(dtype)) for name, array in arrays.items()}
 
-        return replace(
-            self,
-            weights=cast(self.weights),
-            inputs=self.inputs.astype(np.dtype(dtype)),
-            state=cast(self.state),
-            cotangents=cast(self.cotangents),
-        )
+        with np.errstate(over="ignore"):  # ``not_finite`` tells
+            return replace(
+                self,
+                weights=cast(self.weights),
+                inputs=self.inputs.astype(np.dtype(dtype)),
+                state=cast(self.state),
+                cotangents=cast(self.cotangents),
+            )
 
 
 def make_case(
@@ -114,10 +125,11 @@ def make_case(
         draw_state: whether a state that is left out is drawn, as ``check`` does; else, and by hand, it is zero.
 
     Raises:
-        WeightsError, InputError: as the backends would say it.
+        WeightsError, InputError: as the backends would say it, or something that is read is NaN or infinite.
     """
     spec = describe(weights)
-    arrays = {name: np.asarray(weights[name]) for name in spec.shapes}
+    arrays = {name: _native(weights[name]) for name in spec.shapes}
+    WeightsError.raise_any(not_finite(arrays))
     rng = np.random.default_rng(seed)
     if isinstance(spec, LSTMSpec):
         case = _lstm_case(spec, arrays, inputs, state, batch_first, lengths, reset, rng)
@@ -128,7 +140,20 @@ def make_case(
         case = make(spec, arrays, inputs, state, rng)
     if draw_state and state is None and not isinstance(spec, ByHandSpec):  # the articles begin at zero
         case = replace(case, state={name: _drawn_state(name, array.shape, rng) for name, array in case.state.items()})
+    InputError.raise_any(case.not_finite())
     return replace(case, steps=steps, seed=seed)
+
+
+def require_days(shape: tuple[int, ...]) -> None:
+    """Raise an InputError where prices of this shape have no day: nothing would be computed, and nothing compared."""
+    if not shape[-1]:
+        raise InputError(f"prices has shape {shape}, without a day: expected at least one in (*series, days)")
+
+
+def _native(value: Any) -> np.ndarray:
+    """As an array in this machine's byte order, which both frameworks need."""
+    array = np.asarray(value)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _drawn_state(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -138,8 +163,10 @@ def _drawn_state(name: str, shape: tuple[int, ...], rng: np.random.Generator) ->
 
 
 def _by_hand_case(spec: ByHandSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
-    prices = np.asarray(COMPANY_PRICES if inputs is None else inputs)
-    long_memory, short_memory = (np.asarray(memory) for memory in ((0.0, 0.0) if state is None else state))
+    prices = _native(COMPANY_PRICES if inputs is None else inputs)
+    if state is not None and not (isinstance(state, tuple | list) and len(state) == 2):
+        raise InputError("state is not a pair (long_memory, short_memory), in that order")
+    long_memory, short_memory = (_native(memory) for memory in ((0.0, 0.0) if state is None else state))
     require_prices(prices.shape, prices.dtype, long_memory.shape, short_memory.shape)
     cotangents = {name: rng.standard_normal(prices.shape) for name in ("long_memory", "short_memory")}
     memories = {"long_memory": long_memory, "short_memory": short_memory}
@@ -157,14 +184,14 @@ def _lstm_case(
     reset: Any,
     rng: np.random.Generator,
 ) -> Case:
-    lengths, reset = (None if x is None else np.asarray(x) for x in (lengths, reset))
+    lengths, reset = (None if x is None else _native(x) for x in (lengths, reset))
     if inputs is None:
         time, batch = (DRAWN_TIME, DRAWN_BATCH) if lengths is None else (int(lengths.max(initial=0)), lengths.size)
         leading = reset.shape if reset is not None else (batch, time) if batch_first else (time, batch)
         inputs = rng.standard_normal((*leading, spec.input_size))
-    inputs = np.asarray(inputs)
+    inputs = _native(inputs)
     if isinstance(state, tuple | list):
-        state = tuple(map(np.asarray, state))
+        state = tuple(map(_native, state))
     require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=lengths, reset=reset)
     batch = inputs.shape[:-1][0 if batch_first else 1 :][:1] if inputs.ndim == 3 else ()
     rows = (spec.num_layers * len(spec.directions), *batch)
@@ -181,9 +208,9 @@ def _lstm_case(
 
 
 def _cell_case(spec: CellSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
-    inputs = np.asarray(rng.standard_normal((DRAWN_BATCH, spec.input_size)) if inputs is None else inputs)
+    inputs = _native(rng.standard_normal((DRAWN_BATCH, spec.input_size)) if inputs is None else inputs)
     if isinstance(state, tuple | list):
-        state = tuple(map(np.asarray, state))
+        state = tuple(map(_native, state))
     require_cell_inputs(spec, inputs, state)
     shape = (*inputs.shape[:-1], spec.hidden_size)
     states = dict(zip("hc", (np.zeros(shape), np.zeros(shape)) if state is None else state, strict=True))
@@ -192,9 +219,9 @@ def _cell_case(spec: CellSpec, weights: Any, inputs: Any, state: Any, rng: np.ra
 
 def _forecaster_case(spec: ForecasterSpec, weights: Any, inputs: Any, state: Any, rng: np.random.Generator) -> Case:
     drawn_shape = (DRAWN_BATCH, DRAWN_TIME, spec.lstm.input_size)
-    inputs = np.asarray(rng.standard_normal(drawn_shape) if inputs is None else inputs)
+    inputs = _native(rng.standard_normal(drawn_shape) if inputs is None else inputs)
     if isinstance(state, tuple | list):
-        state = tuple(map(np.asarray, state))
+        state = tuple(map(_native, state))
     require_sequence(spec.lstm, inputs, state, batch_first=True)
     if inputs.ndim != 3 or not inputs.shape[1]:
         raise InputError(f"inputs has shape {inputs.shape}, expected (batch, time, features) with at least one step")

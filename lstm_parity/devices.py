@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import torch
 
+from lstm_parity.exit_codes import no_jax_device
 from lstm_shared.errors import InputError
 
 # What the hardware has no float64 for; there float32 is judged against the float64 oracle on the CPU.
@@ -14,11 +15,17 @@ _WITHOUT_FLOAT64 = ("tpu", "mps", "metal")
 
 
 def jax_devices() -> dict[str, Any]:
-    """Platform ("cpu", "gpu", "tpu") -> its first device, of those that JAX finds here; its default one comes first."""
-    found = {jax.default_backend(): jax.devices()[0]}
-    return {"gpu" if name in ("cuda", "rocm") else name: device for name, device in found.items()} | {
-        "cpu": jax.devices("cpu")[0]
-    }
+    """Platform ("cpu", "gpu", "tpu") -> its first device, of those that JAX finds here; its default one comes first.
+
+    Raises:
+        InputError: JAX does not start: what JAX_PLATFORMS asks for is not here, or leaves out the CPU.
+    """
+    try:
+        found = {jax.default_backend(): jax.devices()[0]}
+        cpu = jax.devices("cpu")[0]
+    except (RuntimeError, AssertionError) as error:  # the latter where a device that was asked for is left out
+        raise InputError(no_jax_device(error)) from error
+    return {"gpu" if name in ("cuda", "rocm") else name: device for name, device in found.items()} | {"cpu": cpu}
 
 
 def torch_devices() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from html import escape
+from html import escape as escape_markup
 
 from matplotlib.figure import Figure
 
@@ -10,6 +10,7 @@ from lstm_parity.compare import Row
 from lstm_parity.plots import figure_bytes
 from lstm_parity.report import SHOWN_ROWS, Report
 from lstm_parity.tables import describe_row
+from lstm_shared.printable import printable
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -42,27 +43,27 @@ def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> s
         subject: what was checked, in words.
         pictures: title -> figure; they are put into the page.
     """
-    answer = "".join(f"<p>{escape(line)}</p>" for line in report.answer())
+    answer = "".join(f"<p>{_escape(line)}</p>" for line in report.answer())
     rows = [_table_row(row) for row in report.worst_first]
     more = len(rows) - SHOWN_ROWS
     others = f"<details><summary>and {more} more</summary>{_table(rows[SHOWN_ROWS:])}</details>" if more > 0 else ""
     images = "".join(
-        f'<h2>{escape(title)}</h2><img alt="{escape(title)}" src="data:image/png;base64,'
+        f'<h2>{_escape(title)}</h2><img alt="{_escape(title)}" src="data:image/png;base64,'
         f'{base64.b64encode(figure_bytes(figure, "png")).decode()}">'
         for title, figure in pictures.items()
     )
     settings = {**report.environment, "seed": str(report.seed)}
     settings |= {f"seconds, {side}": f"{seconds:.2f}" for side, seconds in report.seconds.items()}
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in settings.items())
-    command = f"<h2>To repeat it</h2><code>{escape(report.command)}</code>" if report.command else ""
+    facts = "".join(f"<dt>{_escape(name)}</dt><dd>{_escape(value)}</dd>" for name, value in settings.items())
+    command = f"<h2>To repeat it</h2><code>{_escape(report.command)}</code>" if report.command else ""
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>lstm-parity: {report.verdict_word}</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
 <body>
 <h1>lstm-parity</h1>
-<p>{escape(subject)}</p>
-<p class="verdict {report.verdict_word}">{escape(report.verdict())}</p>
+<p>{_escape(subject)}</p>
+<p class="verdict {report.verdict_word}">{_escape(report.verdict())}</p>
 <div class="answer">{answer}</div>
 {images}
 <h2>Comparisons, worst first</h2>
@@ -78,6 +79,11 @@ difference over the array's largest number.</p>
 """
 
 
+def _escape(text: str) -> str:
+    """Text as HTML shows it; what would not be seen, or turns the direction of writing, as its escape."""
+    return escape_markup(printable(text))
+
+
 def _table(rows: list[str]) -> str:
     titles = ("array", "dtype", "sides", "difference", "allowed", "used", "", "relative")
     head = "".join(f"<th>{title}</th>" for title in titles)
@@ -88,8 +94,8 @@ def _table_row(row: Row) -> str:
     cells = describe_row(row)
     width = 100 * min(row.used, 1.0) if row.used == row.used else 100
     return (
-        f"<tr{'' if row.ok else ' class=failed'}><td>{escape(cells['array'])}</td><td>{row.dtype}</td>"
-        f"<td>{escape(' / '.join(row.sides))}</td><td>{cells['difference']}</td><td>{cells['allowed']}</td>"
+        f"<tr{'' if row.ok else ' class=failed'}><td>{_escape(cells['array'])}</td><td>{row.dtype}</td>"
+        f"<td>{_escape(' / '.join(row.sides))}</td><td>{cells['difference']}</td><td>{cells['allowed']}</td>"
         f"<td>{cells['used']}</td><td><span class=bar style='width:{width * 0.05:.2f}rem'></span></td>"
         f"<td>{cells['relative']}</td></tr>\n"
     )

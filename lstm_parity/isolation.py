@@ -2,10 +2,13 @@
 
 import os
 import random
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import jax
@@ -13,18 +16,21 @@ import numpy as np
 import torch
 
 from lstm_parity.devices import full_precision
-from lstm_shared.errors import InputError
+from lstm_shared.errors import InputError, Terminated
 
 
 @contextmanager
 def strangers_code() -> Iterator[None]:
     """Run a port at full precision, and put back what it changes: modules, warnings, random states, framework settings.
 
-    Whatever it raises becomes an InputError that says so, and so does an attempt to end the process.
+    Whatever it raises becomes an InputError that says so, and so does an attempt to end the process. Only what a signal
+    raises goes through: Ctrl-C, and the request to end.
     """
     modules, path, environment, directory = dict(sys.modules), list(sys.path), dict(os.environ), os.getcwd()
     settings = dict(jax.config.values)
     of_torch = _torch_settings()
+    streams = sys.stdin, sys.stdout, sys.stderr
+    handlers, interrupted = _watch_interrupts()
     # NumPy's old global generator is the one that a port may seed.
     randomness = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
@@ -34,9 +40,14 @@ def strangers_code() -> Iterator[None]:
         raise
     except SystemExit as error:
         raise InputError(f"the candidate failed: it called sys.exit({error.code!r})") from error
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, Terminated) or (isinstance(error, KeyboardInterrupt) and interrupted()):
+            raise
         raise InputError(f"the candidate failed: {in_a_line(error)}") from error
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        sys.stdin, sys.stdout, sys.stderr = streams
         _put_back(sys.modules, modules, keep_new=True)  # what it imported may stay
         _put_back(os.environ, environment)
         sys.path[:] = path
@@ -52,7 +63,32 @@ def strangers_code() -> Iterator[None]:
 
 def in_a_line(error: BaseException) -> str:
     """An exception as ``TypeError: the first line of its message``."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+    try:
+        message = str(error)
+    except Exception:  # a stranger's exception may fail at that too
+        message = ""
+    return f"{type(error).__name__}: {(message.splitlines() or ['no message'])[0]}"
+
+
+def _watch_interrupts() -> tuple[dict[signal.Signals, Any], Callable[[], bool]]:
+    """The handlers of SIGINT and SIGTERM, to be put back, and what tells whether SIGINT came: a port may raise
+    KeyboardInterrupt by itself. Outside the main thread no handler can be set, and each such exception counts as one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}, lambda: True
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not None}
+    before = handlers.get(signal.SIGINT)
+    came = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        assert callable(before)
+        before(number, frame)
+
+    if callable(before):
+        signal.signal(signal.SIGINT, handle)
+    return handlers, lambda: bool(came)
 
 
 def _put_back(now: Any, before: dict[str, Any], *, keep_new: bool = False) -> None:

@@ -13,12 +13,15 @@ from lstm_parity.compare import Row, eps, is_float
 from lstm_parity.compared import listed
 from lstm_parity.conditioning import Observe, judged_steps
 from lstm_parity.divergence import with_location
-from lstm_parity.observations import judge
+from lstm_parity.observations import finite_part, judge
 from lstm_parity.report import Report
 from lstm_parity.sensitivity import Sensitivity, audit, unseen
 
 # The precision that decides, where it is among those that are compared.
 VERDICT_DTYPE = "float64"
+
+# The precisions that both frameworks compute in. What a port returns in another is held against what it was given.
+_JUDGED = ("float64", "float32", "bfloat16", "float16")
 
 Truth = Literal["float64", "extended"]
 
@@ -69,8 +72,12 @@ class Judgement:
             setting: what is special about it, in words; empty for the case as it was given.
         """
         self._decides = self._decides or dtype
+        if unfit := case.not_finite():  # as it was given it was finite
+            self._undecided[f"rounded to {dtype}, {listed(unfit)}: not finite, so it was not judged in {dtype}"] = None
+            return
         observed, returned = self._timed(sides.names[0], sides.ours, case)
-        lowest = max((a.dtype.name for a in observed["forward"].values() if is_float(a.dtype)), key=eps, default=dtype)
+        names = [a.dtype.name for a in observed["forward"].values() if is_float(a.dtype)]
+        lowest = max((name for name in names if name in _JUDGED), key=eps, default=dtype)
         if eps(lowest) > eps(dtype):  # it computes in that whatever it is given
             self.note(f"the port computes in {lowest} whatever it is given, so it was judged in {lowest}")
             if not any((row.dtype, row.setting) == (lowest, setting) for row in self._rows):
@@ -117,6 +124,13 @@ class Judgement:
                 for stage, arrays in reference.items()
                 if stage in observed
             }
+        observed, reference, unfit = finite_part(observed, reference)
+        if unfit:
+            self._undecided[
+                f"in {dtype} {listed(unfit)} of {sides.names[1]} overflowed: not finite, so nothing was judged by that"
+            ] = None
+        if not reference:
+            return []
         rows = judge(case, observed, reference, sides.names, dtype, self._exact(case, dtype, sides), sides.reference)
         rows = with_location(case, rows, observed, reference, traces=sides.traces)
         rows = [replace(row, setting=setting) for row in rows]

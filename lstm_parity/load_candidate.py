@@ -29,12 +29,14 @@ def load_candidate(source: str, *, layout: str = "torch", framework: str | None 
         with strangers_code():
             module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
     except InputError as error:  # whatever the stranger's module raises when it is imported
-        said = in_a_line(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
-        said = said.removeprefix("the candidate failed: ")
+        said = str(error).removeprefix("the candidate failed: ")
         raise InputError(f"{source}: cannot import {module_name}: {said}") from error
-    if not hasattr(module, name):
-        raise InputError(f"{source}: {module_name} has no {name!r}")
-    return Candidate(getattr(module, name), layout, framework)  # pyright: ignore[reportArgumentType]
+    with strangers_code():  # a module may answer for its names with code of its own
+        function = getattr(module, name, None)
+    if function is None:
+        file = f"; {module_name}.py:{name} names the file here" if Path(f"{module_name}.py").is_file() else ""
+        raise InputError(f"{source}: {module_name} has no {name!r}{file}")
+    return Candidate(function, layout, framework)  # pyright: ignore[reportArgumentType]
 
 
 def _load_file(path: Path) -> Any:
@@ -72,7 +74,7 @@ def _onnx(path: Path) -> Callable[..., Any]:
     try:
         session = onnxruntime.InferenceSession(path)
     except Exception as error:
-        raise InputError(f"{path}: not an ONNX model that onnxruntime runs: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path}: not an ONNX model that onnxruntime runs: {in_a_line(error)}") from error
     names = [value.name for value in session.get_inputs()]
 
     def run(params: Any, inputs: np.ndarray) -> Any:

@@ -21,6 +21,7 @@ from lstm_parity.compare import (
 )
 from lstm_parity.conditioning import Observe, response
 from lstm_parity.observe_torch import STEP_GRADIENTS
+from lstm_shared.finite import count_not_finite
 
 # A step of Adam is compared while it tells right from wrong in this share of all weights. In the others the gradient is
 # so small that rounding errors decide which way they go.
@@ -61,6 +62,41 @@ def judge(
     if case.steps and (left := wrong(found)) and all(row.stage == "adam" for row in left):
         found = rows(moves | response(case, {STEP_GRADIENTS: reference[STEP_GRADIENTS]}, observe))
     return found
+
+
+def finite_part(candidate: Observation, reference: Observation) -> tuple[Observation, Observation, list[str]]:
+    """Both without what the reference itself has NaN or infinity in: nobody can say what is right there.
+
+    Where that is so of an output it is so of all that is computed from it, and where it is so of a gradient, of Adam's
+    steps; a gradient that overflows says nothing about the others.
+
+    Returns:
+        The candidate's part, the reference's, and which arrays of the reference were not finite.
+    """
+    unfit = {
+        (stage, name)
+        for stage, arrays in reference.items()
+        for name, array in arrays.items()
+        if count_not_finite(array)
+    }
+    if not unfit:
+        return candidate, reference, []
+    stages = {stage for stage, _ in unfit}
+    if "forward" in stages:
+        left: set[str] = set()
+    elif stages == {"loss"}:
+        left = {*reference}
+    else:
+        left = {*reference} - {"adam", STEP_GRADIENTS}
+
+    def part(side: Observation) -> Observation:
+        return {
+            stage: {name: array for name, array in arrays.items() if (stage, name) not in unfit}
+            for stage, arrays in side.items()
+            if stage in left
+        }
+
+    return part(candidate), part(reference), [f"{s} {n}" for s, n in sorted(unfit) if s != STEP_GRADIENTS]
 
 
 def compare_observations(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lstm_shared.errors import InputError
 from lstm_shared.files import write_file
+from lstm_shared.printable import printable
 from lstm_shared.traces import ByHandTrace
 from lstm_shared.training import FitResult
 
@@ -124,9 +125,8 @@ def _plot_loss(axes: Axes, results: Mapping[str, FitResult]) -> None:
 
 
 def _dress(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    for put, text in ((axes.set_title, title), (axes.set_xlabel, x), (axes.set_ylabel, y)):
+        put(printable(text), parse_math=False)  # a column of prices may be called "$\\price$"
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)

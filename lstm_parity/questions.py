@@ -8,6 +8,7 @@ import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_parity.arithmetic import ERRORS_ALLOWED, precision_tolerance
+from lstm_parity.cases import require_days
 from lstm_parity.compare import eps, factor, group_scale
 from lstm_parity.determined import tolerances
 from lstm_parity.differences import Observed
@@ -15,7 +16,7 @@ from lstm_parity.ports import Port, simulate
 from lstm_shared.describe import describe
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.files import not_finite
+from lstm_shared.finite import not_finite
 from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
 from lstm_shared.specs import ByHandSpec, CellSpec, LSTMSpec, Spec, in_words
 from lstm_shared.tensors import to_array
@@ -60,14 +61,15 @@ def ask(
         raise InputError(
             "these are the weights of a forecaster: give the weights under 'lstm.' and the outputs of its LSTM alone"
         )
-    if np.isnan(port.inputs if port.valid is None else port.inputs[port.valid]).any():
-        raise InputError("inputs holds NaN")
+    read = port.inputs if port.valid is None else port.inputs[port.valid]
+    InputError.raise_any(not_finite({"inputs": read, "h_0": port.h_0, "c_0": port.c_0}))
     observed = _with_tolerance(Observed(seen[0], known, 0.0), spec, port, arrays, inputs, calls[0])
     return Question(port, observed, seen[1] if len(seen) > 1 else None, spec.kind == "by-hand")
 
 
 def _array(value: Any) -> np.ndarray:
-    return to_array(value) if hasattr(value, "detach") else np.asarray(value)
+    array = to_array(value) if hasattr(value, "detach") else np.asarray(value)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _calls(outputs: Any) -> list[np.ndarray]:
@@ -156,6 +158,7 @@ def _by_hand(
         raise InputError("state is not a pair (long_memory, short_memory), in that order")
     long_memory, short_memory = (np.zeros(()), np.zeros(())) if state is None else state
     require_prices(prices.shape, prices.dtype, long_memory.shape, short_memory.shape)
+    require_days(prices.shape)
     series, days = prices.shape[:-1], prices.shape[-1]
     if calls[0].shape not in (prices.shape, series):
         raise InputError(

@@ -12,6 +12,7 @@ from lstm_parity.compare import Row
 from lstm_parity.compared import Compared, adam_steps, in_words
 from lstm_parity.sensitivity import Sensitivity
 from lstm_parity.tables import percent, stage_in_words, table_of_rows
+from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
     from lstm_parity.diagnosis import Diagnosis
@@ -88,7 +89,13 @@ class Report:
         return next((str(row.location) for row in self.rows if row.location is not None), "")
 
     def verdict(self) -> str:
-        """One line: what agrees and with how much room, where they differ first, or why that cannot be known."""
+        """One line: what agrees and with how much room, where they differ first, or why that cannot be known.
+
+        Like all sentences of a report it can be printed whatever the names in it are: see ``printable``.
+        """
+        return printable(self._verdict())
+
+    def _verdict(self) -> str:
         count = f"{len(self.rows)} comparison{'s' if len(self.rows) != 1 else ''}"
         if self.verdict_word == "undecided":
             if not self.rows:
@@ -115,17 +122,18 @@ class Report:
         if self.diagnosis is not None:
             lines += _explained(self.diagnosis)
         open_questions = self.undecided if self.verdict_word == "differ" else self.undecided[1:]
-        return [*lines, *open_questions, *self.notes]
+        return [printable(line) for line in (*lines, *open_questions, *self.notes)]
 
     def failures(self) -> list[str]:
         """A line for each failed row, in the order of computation, and one for the place of the first."""
-        return [place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
+        lines = [place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
+        return [printable(line) for line in lines]
 
     def settings(self) -> Text:
         """One line: versions, devices, precision settings, the seed and the command."""
         named = [*self.environment.items(), ("seed", self.seed)]
         named += [("command:", self.command)] if self.command else []
-        return Text("; ".join(f"{name} {value}" for name, value in named), style="dim")
+        return Text(printable("; ".join(f"{name} {value}" for name, value in named)), style="dim")
 
     def headline(self) -> Text:
         """The verdict in its colour."""

@@ -1,15 +1,37 @@
 """The look that the reports' tables share."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from lstm_parity.compare import Row
+from lstm_shared.printable import printable
+
+
+class _WholeCells(Table):
+    """A table that says how wide it must be for the cells of its ``no_wrap`` columns; rich would cut them."""
+
+    def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:
+        super().add_column(header, *args, **options)
+        for line in str(header).splitlines():
+            self._widen([*[""] * (len(self.columns) - 1), line])
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*cells, **options)
+        self._widen(cells)
+
+    def _widen(self, cells: Iterable[Any]) -> None:
+        for column, cell in zip(self.columns, cells, strict=False):
+            if column.no_wrap:
+                column.min_width = max(column.min_width or 0, cell_len(str(cell)))
 
 
 def table_of_numbers(title: str | None, names: str, numbers: Iterable[str]) -> Table:
     """A table as narrow as it can be, with a title or not: a column of ``names`` and one for each of ``numbers``."""
-    table = Table(
+    table = _WholeCells(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -35,22 +57,24 @@ def table_of_rows(rows: Sequence[Row]) -> Table:
         numbers = [cells[column] for column in columns[:3]]
         if exact:
             numbers.append("" if row.errors is None else " / ".join(f"{error:.2g}" for error in row.errors))
-        table.add_row(f"{row.dtype} {cells['array']}", *numbers, style="" if row.ok else "bold red")
-    sides = ", ".join(dict.fromkeys(f"{row.sides[0]} against {row.sides[1]}" for row in rows))
-    table.caption = f"{sides}, worst first. difference: the largest; allowed: the tolerance there; used: how much of it"
+        # Text, because a name may look like rich's markup
+        table.add_row(Text(f"{row.dtype} {cells['array']}"), *numbers, style="" if row.ok else "bold red")
+    sides = printable(", ".join(dict.fromkeys(f"{row.sides[0]} against {row.sides[1]}" for row in rows)))
+    caption = f"{sides}, worst first. difference: the largest; allowed: the tolerance there; used: how much of it"
     if exact:
-        table.caption += "; off: distance of either side from the float64 result, in eps · scale"
+        caption += "; off: distance of either side from the float64 result, in eps · scale"
+    table.caption = Text(caption)
     table.caption_justify = "left"
     return table
 
 
 def describe_row(row: Row) -> dict[str, str]:
-    """The cells of a row as text, by the titles of their columns."""
+    """The cells of a row as text that can be printed, by the titles of their columns."""
     setting = [row.setting] if row.setting else []
     if row.sides[1] != "torch":
         setting.append(f"against {row.sides[1]}")
     return {
-        "array": f"{stage_in_words(row)} {row.name}" + (f" ({', '.join(setting)})" if setting else ""),
+        "array": printable(f"{stage_in_words(row)} {row.name}" + (f" ({', '.join(setting)})" if setting else "")),
         "difference": f"{row.difference:.1e}",
         "allowed": f"{row.tolerance:.1e}",
         "used": percent(row.used) if row.judged else "not judged",

@@ -7,7 +7,7 @@ from typing import Any
 from lstm_parity import observe_jax, observe_torch
 from lstm_parity.candidates import Candidate, find_out
 from lstm_parity.candidates import observe as observe_candidate
-from lstm_parity.cases import Case, Observation, make_case
+from lstm_parity.cases import Case, Observation, make_case, require_days
 from lstm_parity.devices import has_float64, require_devices
 from lstm_parity.environment import environment
 from lstm_parity.judgement import VERDICT_DTYPE, Judgement, Sides, Truth
@@ -90,6 +90,8 @@ def check(
         seed=seed,
         draw_state=True,
     )
+    if isinstance(case.spec, ByHandSpec):
+        require_days(case.inputs.shape)
     judgement = Judgement(truth)
     if candidate is not None:
         candidate = candidate if isinstance(candidate, Candidate) else Candidate(candidate)

@@ -14,6 +14,7 @@ from lstm_shared.tensors import to_array
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 # Nothing that people save comes near; a damaged or hostile file can refer to itself for ever.
 _MOST_OBJECTS, _DEEPEST = 1_000_000, 64
+_MOST_AXES = 64  # of a NumPy array
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,15 @@ def _plain_array(value: Any) -> np.ndarray:
         return value
     if "strided" not in str(value.layout):
         raise WeightsError("is a sparse tensor: save it dense, with .to_dense()")
+    if value.dim() > _MOST_AXES:
+        raise WeightsError(f"has {value.dim()} axes, and NumPy's arrays {_MOST_AXES} at most")
     if value.is_meta:
         raise WeightsError("has a shape but no numbers: it was saved from the device meta")
     try:
         return to_array(value)
     except (TypeError, RuntimeError) as error:  # quantized, or of a dtype that NumPy has not
+        if "can't allocate memory" in str(error):
+            raise MemoryError(f"for an array of shape {tuple(value.shape)}") from error
         raise WeightsError(f"holds {value.dtype}, which NumPy has not: save it as float32") from error
 
 

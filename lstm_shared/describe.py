@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.errors import OtherCellError, WeightsError
+from lstm_shared.errors import InputError, OtherCellError, WeightsError
+from lstm_shared.kinds import FLOATING, as_array, dtype_name, require_mapping, wrong_kinds
+from lstm_shared.kinds import in_words as value_in_words
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Shapes, Spec, in_words, known
 
 Kind = TypeVar("Kind", LSTMSpec, CellSpec, ForecasterSpec)
@@ -41,22 +43,32 @@ def describe(weights: Mapping[str, Any]) -> Spec:
 
     Raises:
         WeightsError: it is none of the four. The message lists every missing name, every unexpected name, every
-            wrong shape with the shape expected and why, and every array that holds no floating-point numbers.
+            wrong shape with the shape expected and why, and every name and array of the wrong kind.
     """
-    shapes = _shapes(weights)
-    if any(name in BY_HAND for name in shapes):
-        spec: Spec = ByHandSpec()
-    elif any(name in _HEAD_NAMES for name in shapes):
-        spec = _read_forecaster(shapes)
-    elif any(_LSTM_NAME.fullmatch(name) for name in shapes):
-        spec = _read_lstm(shapes)
-    elif any(name in _CELL_NAMES for name in shapes):
-        layer = _read_lstm({f"{name}_l0": shape for name, shape in shapes.items() if name in _CELL_NAMES})
-        spec = CellSpec(layer.input_size, layer.hidden_size, layer.bias)
-    else:
-        raise WeightsError(_nothing_known(weights))
+    require_mapping(weights)
+    wrong = wrong_kinds(weights)
+    try:
+        spec = _read(weights, _shapes(weights, wrong))
+    except WeightsError as error:
+        if not wrong:
+            raise
+        # What is of the wrong kind comes first: where nothing else is there, it is all that is wrong.
+        raise WeightsError([*wrong.values(), *(error.problems if len(wrong) < len(weights) else ())]) from None
     require_spec(weights, spec)
     return spec
+
+
+def _read(weights: Mapping[str, Any], shapes: Shapes) -> Spec:
+    if any(name in BY_HAND for name in shapes):
+        return ByHandSpec()
+    if any(name in _HEAD_NAMES for name in shapes):
+        return _read_forecaster(shapes)
+    if any(_LSTM_NAME.fullmatch(name) for name in shapes):
+        return _read_lstm(shapes)
+    if any(name in _CELL_NAMES for name in shapes):
+        layer = _read_lstm({f"{name}_l0": shape for name, shape in shapes.items() if name in _CELL_NAMES})
+        return CellSpec(layer.input_size, layer.hidden_size, layer.bias)
+    raise WeightsError(_nothing_known({name: weights[name] for name in shapes}))
 
 
 def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
@@ -73,11 +85,13 @@ def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
 
 def require_spec(weights: Mapping[str, Any], spec: Spec) -> None:
     """Raise the WeightsError that says how a dictionary departs from the model that is expected, if it does."""
+    require_mapping(weights)
     WeightsError.raise_any(_departures(weights, spec))
 
 
 def require_by_hand(weights: Mapping[str, Any]) -> None:
     """Raise the WeightsError that says how a dictionary departs from the by-hand model, if it does."""
+    require_mapping(weights)
     if not any(name in BY_HAND for name in weights):
         raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {_some(weights)}")
     require_spec(weights, ByHandSpec())
@@ -89,6 +103,11 @@ def under_prefix(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     Raises:
         WeightsError: nothing is under it. The message lists the prefixes that hold models.
     """
+    require_mapping(weights)
+    if not isinstance(prefix, str):
+        raise InputError(f"prefix is {value_in_words(prefix)}, expected text")
+    if any(not isinstance(name, str) for name in weights):
+        raise WeightsError(list(wrong_kinds(weights).values()))
     prefix = prefix if not prefix or prefix.endswith(".") else prefix + "."
     chosen = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
     if not chosen:
@@ -104,6 +123,7 @@ def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
         the names under it. What only looks like a model (a GRU, a missing layer) is left out:
         ``model_candidates`` has those too.
     """
+    require_mapping(weights)
     found: dict[str, Spec] = {}
     for prefix, names in model_candidates(weights).items():
         try:
@@ -117,6 +137,8 @@ def model_candidates(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Prefix -> the names below it that belong to one model by their form, right or wrong in their shapes."""
     candidates: dict[str, list[str]] = {}
     for full_name in weights:
+        if not isinstance(full_name, str):
+            continue
         module, dot, name = full_name.rpartition(".")
         if name in BY_HAND or name in _CELL_NAMES or _LSTM_NAME.fullmatch(name):
             candidates.setdefault(module + dot, []).append(name)
@@ -183,22 +205,19 @@ def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
     return ForecasterSpec(spec, trusted[0] if trusted else 0)
 
 
-def _shapes(weights: Mapping[str, Any]) -> Shapes:
-    shapes: Shapes = {}
-    for name, value in weights.items():
-        try:
-            shapes[name] = tuple(np.shape(value))
-        except ValueError as error:
-            raise WeightsError(f"{name} is not an array: it holds rows of different lengths") from error
-    return shapes
+def _shapes(weights: Mapping[Any, Any], wrong: Mapping[Any, str]) -> Shapes:
+    """Name -> shape of all but the weights of the wrong kind."""
+    return {name: tuple(np.shape(value)) for name, value in weights.items() if name not in wrong}
 
 
 def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
-    shapes = _shapes(weights)
-    problems = [
+    wrong = wrong_kinds(weights)
+    shapes = _shapes(weights, wrong)
+    problems = [*wrong.values()]
+    problems += [
         f"{name} is missing: {in_words(spec)} has it, with shape {known(shape)}"
         for name, shape in spec.shapes.items()
-        if name not in shapes
+        if name not in shapes and name not in wrong
     ]
     for name, shape in shapes.items():
         if name not in spec.shapes:
@@ -207,10 +226,11 @@ def _departures(weights: Mapping[str, Any], spec: Spec) -> list[str]:
             problems.append(f"{name} has shape {shape}, expected {known(spec.shapes[name])}: {_why(name, spec)}")
         elif 0 in shape:
             problems.append(f"{name} has shape {shape}: a size of 0 holds no weights")
-    for name, value in weights.items():
-        dtype = str(value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype)
-        if "float" not in dtype:
-            problems.append(f"{name} holds {dtype}: weights are floating-point numbers")
+    for name in shapes:
+        dtype = dtype_name(as_array(name, weights[name], problems).dtype)
+        if dtype not in FLOATING:
+            kinds = f"one of {', '.join(FLOATING)}" if dtype.startswith("float") else "floating-point numbers"
+            problems.append(f"{name} holds {dtype}: weights are {kinds}")
     return problems
 
 
@@ -260,5 +280,5 @@ def _root_in_words(weights: Mapping[str, Any]) -> str:
 
 
 def _some(names: Mapping[str, Any]) -> str:
-    listed = sorted(names) or ["nothing"]
+    listed = sorted(map(str, names)) or ["nothing"]
     return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

@@ -1,6 +1,8 @@
 """New weight dictionaries: drawn from a seed, or made from the by-hand model."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,11 @@ import numpy as np
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError
-from lstm_shared.inputs import is_whole
+from lstm_shared.memory import require_memory
+from lstm_shared.model_arguments import wrong_dtype, wrong_output_size, wrong_seed, wrong_sizes
 from lstm_shared.specs import LSTMSpec
+
+_DRAWN = 8  # bytes of a number while it is drawn, in float64
 
 
 def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
@@ -20,7 +25,7 @@ def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray
     Raises:
         InputError: a seed that is not a whole number from 0 up, or a dtype that is not a floating-point one.
     """
-    InputError.raise_any(_problems(seed, dtype))
+    InputError.raise_any(wrong_seed(seed) + wrong_dtype(dtype))
     draw = np.random.default_rng(seed).standard_normal
     return {name: np.asarray(draw() if name.startswith("w") else 0.0, dtype) for name in BY_HAND}
 
@@ -45,19 +50,15 @@ def init_lstm(
 
     Raises:
         InputError: a size that is not a positive whole number, a projection that is not smaller than the hidden size,
-            or a seed or dtype as in ``init_by_hand``.
+            a model that does not fit into memory, or a seed or dtype as in ``init_by_hand``.
     """
-    problems = [
-        f"{name} is {value!r}, expected a positive whole number"
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
-        if not is_whole(value)
-    ]
-    if not is_whole(proj_size, at_least=0):
-        problems.append(f"proj_size is {proj_size!r}, expected a whole number, 0 for none")
-    elif is_whole(hidden_size) and proj_size >= hidden_size:
-        problems.append(f"proj_size is {proj_size}, expected less than hidden_size, which is {hidden_size}")
-    InputError.raise_any(problems + _problems(seed, dtype))
+    InputError.raise_any(
+        wrong_sizes(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+        + wrong_seed(seed)
+        + wrong_dtype(dtype)
+    )
     spec = LSTMSpec(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
+    _require_memory(spec, dtype)
     rng = np.random.default_rng(seed)
     bound = 1 / np.sqrt(hidden_size)
     return {name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in spec.shapes.items()}
@@ -77,11 +78,15 @@ def init_forecaster(
     Raises:
         InputError: as ``init_lstm``, or an output size that is not a positive whole number.
     """
-    if not is_whole(output_size):
-        raise InputError(f"output_size is {output_size!r}, expected a positive whole number")
-    weights = init_lstm(input_size, hidden_size, seed=seed, dtype=dtype, **lstm)
+    problems = wrong_output_size(output_size)
+    try:
+        weights = init_lstm(input_size, hidden_size, seed=seed, dtype=dtype, **lstm)
+    except InputError as error:
+        raise InputError([*error.problems, *problems]) from None
+    InputError.raise_any(problems)
     spec = describe(weights)
     assert isinstance(spec, LSTMSpec)
+    require_memory("the head", output_size * spec.output_size * _DRAWN)
     bound = 1 / np.sqrt(spec.output_size)
     rng = np.random.default_rng((seed, 1))  # a stream of its own: the LSTM's is the same with and without a head
     head = {"fc.weight": (output_size, spec.output_size), "fc.bias": (output_size,)}
@@ -90,13 +95,13 @@ def init_forecaster(
     }
 
 
-def _problems(seed: Any, dtype: Any) -> list[str]:
-    problems = []
-    if not is_whole(seed, at_least=0):
-        problems.append(f"seed is {seed!r}, expected a whole number, 0 or larger")
-    if "float" not in np.dtype(dtype).name:
-        problems.append(f"dtype is {np.dtype(dtype).name}, expected a floating-point one, such as float32")
-    return problems
+def _require_memory(spec: LSTMSpec, dtype: Any) -> None:
+    """Refuse a model that does not fit, counted without a list of its weights, which may be too long itself."""
+    two = replace(spec, num_layers=2).shapes  # all layers after the first are alike
+    first, other = (sum(prod(shape) for name, shape in two.items() if f"_l{n}" in name) for n in (0, 1))
+    drawn = max(map(prod, two.values())) * _DRAWN
+    numbers = first + other * (spec.num_layers - 1)
+    require_memory("these weights", numbers * np.dtype(dtype).itemsize + drawn)
 
 
 def by_hand_to_lstm(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:

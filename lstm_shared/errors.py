@@ -1,22 +1,27 @@
-"""The two errors of the project. Each says everything that is wrong, one problem to a line."""
+"""The two errors of the project, each of which says everything that is wrong, one problem to a line; and the stop."""
 
 from collections.abc import Iterable
+from typing import Any
+
+from lstm_shared.printable import printable
 
 
 class ReportedError(ValueError):
     """A ValueError whose message lists every problem found, one to a line.
+
+    Names in it may be anybody's: what would break a line or act on a terminal stands there as its escape.
 
     Attributes:
         problems: the lines of the message.
     """
 
     def __init__(self, problems: str | Iterable[str]):
-        lines = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(lines))
+        lines = [problems] if isinstance(problems, str) else problems
+        self.problems = tuple(printable(line) for line in lines)
+        super().__init__("\n".join(self.problems))
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        return tuple(str(self).splitlines())
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems,)  # pickled as its problems: its message would come back as one of them
 
     @classmethod
     def raise_any(cls, problems: list[str]) -> None:
@@ -35,3 +40,7 @@ class OtherCellError(WeightsError):
 
 class InputError(ReportedError):
     """An argument other than the weights (inputs, states, lengths, options) is not what it should be."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM). Like KeyboardInterrupt no error: let it through, save on the way out."""

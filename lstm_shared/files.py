@@ -3,13 +3,10 @@
 No pickle is ever executed, and a file is written whole or not at all.
 """
 
-import errno
 import io
 import os
-import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,18 @@ import safetensors.numpy
 
 from lstm_shared.contents import plain_arrays
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.finite import not_finite
+from lstm_shared.numpy_files import read_npy
 from lstm_shared.read_files import READABLE, SAFETENSORS_DTYPES, read_contents
+from lstm_shared.write_files import require_writable, write_file
+
+__all__ = [
+    "load", "not_finite", "npz_bytes", "read_arrays", "read_npy", "require_weights_name", "require_writable", "save",
+    "write_file",
+]  # fmt: skip
 
 WRITABLE = (".safetensors", ".npz")
+_LONGEST_NAME = 65_000  # bytes; zip's own limit, less what a file name needs
 
 
 def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray]:
@@ -52,6 +58,8 @@ def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray
         WeightsError.raise_any(not_finite(arrays))
     except WeightsError as error:
         raise WeightsError(f"{path}: {problem}" for problem in error.problems) from error
+    except MemoryError as error:
+        raise WeightsError(f"{path}: there is not enough memory for its arrays") from error
     return arrays
 
 
@@ -59,19 +67,58 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
     """Write a weight dictionary as ``.safetensors`` or ``.npz``, whole or not at all.
 
     Raises:
-        InputError: another file kind, a dtype it cannot hold, or bfloat16 into ``.npz`` (which would keep raw bytes
-            without the dtype).
+        InputError: another file kind, a dtype it cannot hold, bfloat16 into ``.npz`` (which would keep raw bytes
+            without the dtype), or names that it cannot keep apart or as they are. Nothing is written then.
         OSError: the place cannot be written; an existing file there is untouched.
     """
     kind = require_weights_name(path)
-    # safetensors' NumPy writer corrupts arrays that are not C-contiguous and rejects scalars that are not arrays.
-    arrays = {name: np.asarray(value, order="C") for name, value in weights.items()}
-    arrays = {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}
+    problems = _names_refused(kind, weights)
+    arrays = {}
+    for name, value in weights.items():
+        try:
+            # safetensors' NumPy writer corrupts arrays that are not C-contiguous and rejects scalars that are not
+            # arrays.
+            array = np.asarray(value, order="C")
+        except ValueError:
+            problems.append(f"{name} is not an array: it holds rows of different lengths")
+            continue
+        arrays[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
     held = [np.dtype(dtype) for dtype in SAFETENSORS_DTYPES.values() if kind != ".npz" or dtype != ml_dtypes.bfloat16]
     if refused := [name for name, array in arrays.items() if array.dtype not in held]:
         instead = "; use .safetensors" if arrays[refused[0]].dtype.name == "bfloat16" else ""
-        raise InputError(f"{path}: {kind} cannot hold {arrays[refused[0]].dtype} ({', '.join(refused)}){instead}")
-    write_file(path, safetensors.numpy.save(arrays) if kind == ".safetensors" else _npz(arrays))
+        problems.append(f"{kind} cannot hold {arrays[refused[0]].dtype} ({', '.join(map(str, refused))}){instead}")
+    InputError.raise_any([f"{path}: {problem}" for problem in problems])
+    write_file(path, _safetensors_bytes(path, arrays) if kind == ".safetensors" else npz_bytes(arrays))
+
+
+def _names_refused(kind: str, weights: Mapping[Any, Any]) -> list[str]:
+    """A line for each name that would not come back as it is, or that other programs would take for another."""
+    problems = []
+    for name in weights:
+        if not isinstance(name, str):
+            problems.append(f"the name {name!r} is a {type(name).__name__}, expected text")
+        elif not _can_be_encoded(name):
+            problems.append(f"the name {name!r} cannot be written as UTF-8: rename it")
+        elif len(name.encode()) > _LONGEST_NAME:
+            problems.append(f"the name {name[:40]!r}… has {len(name.encode())} bytes, more than {_LONGEST_NAME}")
+        elif "\0" in name:
+            problems.append(f"the name {name!r} holds a NUL, where others end a name: rename it")
+        elif kind == ".safetensors" and name == "__metadata__":
+            problems.append("the name '__metadata__' is what safetensors calls its own notes: rename it, or use .npz")
+        elif kind == ".npz" and name.endswith(".npy") and name.removesuffix(".npy") in weights:
+            other = name.removesuffix(".npy")
+            problems.append(
+                f"{other!r} and {name!r} are one name to NumPy, which leaves out .npy: rename one, or use .safetensors"
+            )
+    return problems
+
+
+def _can_be_encoded(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def require_weights_name(path: str | os.PathLike[str]) -> str:
@@ -83,37 +130,6 @@ def require_weights_name(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write the bytes to a temporary file beside ``path``, flush it to the disk, and rename it into place.
-
-    A link stays and its target is replaced; a pipe or a device, such as ``/dev/stdout``, is written directly.
-    """
-    with _errors_name(path):
-        if _is_stream(path):
-            Path(path).write_bytes(data)
-            return
-        target = os.path.realpath(path)
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-
-
-def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise the OSError that writing ``path`` would end in; for use before a long computation."""
-    with _errors_name(path):
-        if not _is_stream(path):
-            with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
-                pass
-
-
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Everything in the file, as ``load`` reads it but with NaN and infinity; text is refused, not left out."""
     contents = read_contents(path)
@@ -122,6 +138,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return plain_arrays(contents.named)
     except WeightsError as error:
         raise WeightsError(f"{path}: {problem}" for problem in error.problems) from error
+    except MemoryError as error:
+        raise WeightsError(f"{path}: there is not enough memory for its arrays") from error
 
 
 def _require_numbers(path: str | os.PathLike[str], others: Sequence[str]) -> None:
@@ -129,45 +147,18 @@ def _require_numbers(path: str | os.PathLike[str], others: Sequence[str]) -> Non
         raise WeightsError(f"{path}: not numbers: {', '.join(others)}")
 
 
-def not_finite(arrays: Mapping[str, Any]) -> list[str]:
-    """A line for each array that holds NaN or infinity."""
-    problems = []
-    for name, value in arrays.items():
-        array = np.asarray(value)
-        if "float" in array.dtype.name and (bad := int(np.sum(~np.isfinite(array.astype(np.float64))))):
-            problems.append(f"{name} holds {bad} of {array.size} values that are NaN or infinite")
-    return problems
+def _safetensors_bytes(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> bytes:
+    try:
+        return safetensors.numpy.save(arrays)
+    except safetensors.SafetensorError as error:  # more names than its header may hold
+        raise InputError(f"{path}: {error}") from error
 
 
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """As ``np.savez``, which takes the names as keywords and so refuses ``file``."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
     return buffer.getvalue()
-
-
-def _is_stream(path: str | os.PathLike[str]) -> bool:
-    """Whether this is there and is neither a file nor a directory."""
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
-
-
-@contextmanager
-def _errors_name(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors of the operating system name the file asked for, instead of a temporary one beside it."""
-    try:
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, "this is a directory, a file name is needed")
-        if not os.path.isdir(directory := os.path.dirname(os.path.realpath(path))):
-            raise FileNotFoundError(errno.ENOENT, f"there is no directory {directory}")
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # the mask can only be read by setting it
-    os.umask(mask)
-    return mask

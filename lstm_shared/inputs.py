@@ -4,11 +4,13 @@ Only shapes and dtypes are looked at (and lengths, where they are known), so arr
 """
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lstm_shared.errors import InputError
+from lstm_shared.kinds import as_array, dtype_name, in_words, not_floating, not_real, wrong_probability, wrong_switches
 from lstm_shared.specs import LSTMSpec
 
 Shape = tuple[int, ...]
@@ -22,20 +24,80 @@ def is_whole(value: Any, at_least: int = 1) -> bool:
         return False
 
 
-def require_prices(shape: Shape, dtype: Any, long_memory: Shape, short_memory: Shape) -> None:
+def require_prices(
+    shape: Shape, dtype: Any, long_memory: Shape, short_memory: Shape, *, others: Sequence[str] = ()
+) -> None:
     """Check the inputs of the by-hand model by shape and dtype: prices (*series, days), memories () or (*series,).
+
+    Args:
+        others: what is known to be wrong with other arguments, to be said in the same message.
 
     Raises:
         InputError: everything that is wrong.
     """
-    problems = []
+    problems = [*others]
     if not shape:
         problems.append("prices is a single number, expected one a day: shape (days,) or (*series, days)")
-    problems += _not_floating("prices", dtype)
+    problems += not_floating("prices", dtype)
     for name, memory in (("long_memory", long_memory), ("short_memory", short_memory)):
         if memory not in ((), shape[:-1]):
             problems.append(f"{name} has shape {memory}, expected () or one value a series, {shape[:-1]}")
     InputError.raise_any(problems)
+
+
+def read_prices(prices: Any, long_memory: Any, short_memory: Any) -> tuple[Any, Any, Any]:
+    """The arguments of the by-hand model as arrays, checked as ``require_prices`` does.
+
+    Raises:
+        InputError: everything that is wrong.
+    """
+    problems: list[str] = []
+    prices = as_array("prices", prices, problems)
+    memories = []
+    for name, memory in (("long_memory", long_memory), ("short_memory", short_memory)):
+        memories.append(as_array(name, memory, problems))
+        problems += [] if memories[-1] is None else not_real(name, memories[-1].dtype)
+    if prices is None:  # without its shape nothing else can be judged
+        raise InputError(problems)
+    shapes = (() if memory is None else tuple(memory.shape) for memory in memories)
+    require_prices(tuple(prices.shape), prices.dtype, *shapes, others=problems)
+    return prices, *memories
+
+
+def read_numbers(**numbers: Any) -> tuple[Any, ...]:
+    """Arguments that are numbers or arrays of any shape, as arrays.
+
+    Raises:
+        InputError: everything that is wrong.
+    """
+    problems: list[str] = []
+    arrays = [as_array(name, value, problems) for name, value in numbers.items()]
+    for name, array in zip(numbers, arrays, strict=True):
+        problems += [] if array is None else not_real(name, array.dtype)
+    InputError.raise_any(problems)
+    return tuple(arrays)
+
+
+def read_labelled(batch: Any, inputs: str) -> tuple[Any, Any]:
+    """(inputs, labels) of a batch, the labels as an array.
+
+    Args:
+        inputs: what the model calls its inputs.
+
+    Raises:
+        InputError: the batch is no pair, or the labels are no numbers.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InputError(f"batch is {in_words(batch)}, expected a pair ({inputs}, labels)")
+    return batch[0], *read_numbers(labels=batch[1])  # pyright: ignore[reportReturnType]
+
+
+def require_labels(labels: Any, predictions: Any) -> None:
+    """Raise the InputError that says how labels do not fit: others would be spread over the predictions."""
+    if tuple(labels.shape) != tuple(predictions.shape):
+        raise InputError(
+            f"labels has shape {tuple(labels.shape)}, expected that of the predictions, {tuple(predictions.shape)}"
+        )
 
 
 def require_sequence(
@@ -47,10 +109,11 @@ def require_sequence(
     lengths: Any = None,
     known_lengths: np.ndarray | None = None,
     reset: Any = None,
-    dropout: float = 0.0,
+    dropout: Any = 0.0,
     has_key: bool = True,
+    others: Sequence[str] = (),
 ) -> None:
-    """Check the arguments of an LSTM over a sequence.
+    """Check the arguments of an LSTM over a sequence. An array that is None was left out, or is named in ``others``.
 
     Args:
         inputs: (time, batch, input_size), (batch, time, input_size) with ``batch_first``, or (time, input_size).
@@ -60,17 +123,27 @@ def require_sequence(
         reset: None or booleans with the inputs' leading axes.
         dropout: between layers, 0..1.
         has_key: whether there is randomness to draw from.
+        others: what is known to be wrong with other arguments, to be said in the same message.
 
     Raises:
         InputError: everything that is wrong.
     """
-    problems = []
+    problems = [*others, *wrong_switches(batch_first=batch_first)]
+    wrong_dropout = wrong_probability("dropout", dropout)
+    if not wrong_dropout and dropout and not has_key:
+        wrong_dropout.append(
+            f"dropout is {dropout} but there is no key to draw from: pass key, or dropout=0.0 for inference"
+        )
+    if inputs is None:
+        InputError.raise_any([*problems, *wrong_dropout])
+        return
     shape = tuple(inputs.shape)
     axes = "(batch, time, features)" if batch_first else "(time, batch, features)"
-    problems += _not_floating("inputs", inputs.dtype)
+    problems += not_floating("inputs", inputs.dtype)
     if len(shape) not in (2, 3):
         # without the axes nothing else can be judged
-        raise InputError([*problems, f"inputs has shape {shape}, expected {axes} or, unbatched, (time, features)"])
+        problems.append(f"inputs has shape {shape}, expected {axes} or, unbatched, (time, features)")
+        raise InputError([*problems, *wrong_dropout])
     if shape[-1] != spec.input_size:
         problems.append(
             f"inputs has {shape[-1]} features, expected input_size {spec.input_size}: shape {shape}, {axes}"
@@ -85,27 +158,27 @@ def require_sequence(
     if reset is not None:
         if tuple(reset.shape) != shape[:-1]:
             problems.append(f"reset has shape {tuple(reset.shape)}, expected the inputs' leading axes, {shape[:-1]}")
-        if "bool" not in str(reset.dtype):
-            problems.append(f"reset holds {reset.dtype}, expected booleans")
+        if dtype_name(reset.dtype) != "bool":
+            problems.append(f"reset holds {dtype_name(reset.dtype)}, expected booleans")
         if spec.bidirectional:
             problems.append("reset works forward in time only: this model is bidirectional")
-    if not 0 <= dropout <= 1:
-        problems.append(f"dropout is {dropout}, expected a probability, 0 to 1")
-    elif dropout and not has_key:
-        problems.append(
-            f"dropout is {dropout} but there is no key to draw from: pass key, or dropout=0.0 for inference"
-        )
-    InputError.raise_any(problems)
+    InputError.raise_any([*problems, *wrong_dropout])
 
 
-def require_cell_inputs(spec: Any, inputs: Any, state: Any) -> None:
+def require_cell_inputs(spec: Any, inputs: Any, state: Any, others: Sequence[str] = ()) -> None:
     """Check the arguments of one LSTM cell: inputs (batch, input_size) or (input_size,), states likewise.
+
+    Args:
+        others: as in ``require_sequence``, which also says what it means that an array is None.
 
     Raises:
         InputError: everything that is wrong.
     """
+    if inputs is None:
+        InputError.raise_any([*others])
+        return
     shape = tuple(inputs.shape)
-    problems = _not_floating("inputs", inputs.dtype)
+    problems = [*others, *not_floating("inputs", inputs.dtype)]
     if len(shape) not in (1, 2) or shape[-1] != spec.input_size:
         problems.append(f"inputs has shape {shape}, expected (batch, {spec.input_size}) or ({spec.input_size},)")
     elif state is not None:
@@ -121,12 +194,15 @@ def _wrong_state(spec: LSTMSpec, state: Any, batch: Shape) -> list[str]:
 
 def _wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
     if not isinstance(state, tuple | list) or len(state) != 2:
-        return [f"state is {type(state).__name__}, expected a pair (h, c), in that order"]
+        found = f"{in_words(state)} of {len(state)}" if isinstance(state, tuple | list) else in_words(state)
+        return [f"state is {found}, expected a pair (h, c), in that order"]
     problems = []
     for (name, shape), array in zip(expected, state, strict=True):
+        if array is None:
+            continue
         if tuple(array.shape) != shape:
             problems.append(f"{name} has shape {tuple(array.shape)}, expected {shape}")
-        problems += _not_floating(name, array.dtype)
+        problems += not_floating(name, array.dtype)
     return problems
 
 
@@ -135,16 +211,10 @@ def _wrong_lengths(lengths: Any, known: np.ndarray | None, batch: Shape, time: i
     if tuple(lengths.shape) != batch:
         hint = "; is batch_first meant?" if batch and tuple(lengths.shape) == (time,) else ""
         problems.append(f"lengths has shape {tuple(lengths.shape)}, expected one a sequence, {batch}{hint}")
-    if "int" not in str(lengths.dtype):
-        problems.append(f"lengths holds {lengths.dtype}, expected whole numbers")
+    if "int" not in dtype_name(lengths.dtype):
+        problems.append(f"lengths holds {dtype_name(lengths.dtype)}, expected whole numbers")
     elif known is not None and (wrong := known[(known < 0) | (known > time)]).size:
         problems.append(
             f"lengths holds {', '.join(map(str, wrong[:5]))}, expected 0 up to the {time} steps of the inputs"
         )
     return problems
-
-
-def _not_floating(name: str, dtype: Any) -> list[str]:
-    if "float" in str(dtype):
-        return []
-    return [f"{name} holds {dtype}, expected floating-point numbers (write 1.0 for 1)"]

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.inputs import is_whole
+from lstm_shared.kinds import in_words, native, require_mapping, wrong_switches
 from lstm_shared.layout_table import LAYOUT_TABLE, LAYOUTS, WIDTHS, Axis, Layout
 from lstm_shared.trees import flatten_tree, unflatten_tree
 
@@ -49,11 +51,13 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
         - ``linear-gates``: ``W{f,i,c,o}.weight`` (H, I+H), ``W{f,i,c,o}.bias`` (H,)
 
     Raises:
-        InputError: there is no such layout.
+        InputError: there is no such layout; a layer or direction that is none.
         WeightsError: everything that is wrong with the dictionary; it has projections (no cell above has a place for
             ``weight_hr``); the layer or the direction is not in it.
     """
-    target = _find_layout(layout)
+    InputError.raise_any(_wrong_place(layout, layer, reverse))
+    require_mapping(weights)
+    target = LAYOUT_TABLE[layout]
     endings = {name: match["ending"] for name in weights if (match := TORCH_NAME.fullmatch(str(name)))}
     if projections := ", ".join(name for name in endings if name.startswith("weight_hr")):
         # Alone: a projection gives every recurrent kernel another shape, which is no second mistake.
@@ -92,20 +96,22 @@ def from_layout(
         in the tree's dtype.
 
     Raises:
-        InputError: there is no such layout; the layer is negative.
+        InputError: as ``to_layout``.
         WeightsError: everything that is wrong with the tree.
     """
-    if layer < 0:
-        raise InputError(f"layer is {layer}, expected 0 or more")
-    parts = _read(flatten_tree(tree), _find_layout(layout))
+    InputError.raise_any(_wrong_place(layout, layer, reverse))
+    parts = _read(flatten_tree(tree), LAYOUT_TABLE[layout])
     weights = _write(parts, _torch_layout(_ending(layer, reverse)))
     return {name: weights[name] for name in weights if name.startswith(tuple(parts))}
 
 
-def _find_layout(layout: str) -> Layout:
-    if layout not in LAYOUT_TABLE:
-        raise InputError(f"unknown layout {layout!r}, expected one of {', '.join(LAYOUTS)}")
-    return LAYOUT_TABLE[layout]
+def _wrong_place(layout: Any, layer: Any, reverse: Any) -> list[str]:
+    problems = []
+    if not isinstance(layout, str) or layout not in LAYOUT_TABLE:
+        problems.append(f"layout is {in_words(layout)}, expected one of {', '.join(LAYOUTS)}")
+    if not is_whole(layer, at_least=0):
+        problems.append(f"layer is {in_words(layer)}, expected a whole number, 0 or more")
+    return problems + wrong_switches(reverse=reverse)
 
 
 def _torch_layout(ending: str, bias_optional: bool = True) -> Layout:
@@ -166,7 +172,7 @@ def _check(arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[Axis]]) -> t
     known: dict[str, np.ndarray] = {}
     for name in filter(arrays.__contains__, shapes):
         try:
-            known[name] = np.asarray(arrays[name])
+            known[name] = np.asarray(native(arrays[name]))
         except (TypeError, ValueError, RuntimeError) as error:  # what NumPy and torch raise
             problems.append(f"{name}: cannot be read as an array ({error})")
 

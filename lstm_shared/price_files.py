@@ -1,12 +1,10 @@
 """Price series from CSV files: one price a day, read strictly, with every bad row named."""
 
 import csv
-import gzip
 import io
 import itertools
 import os
 import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_shared.errors import InputError
+from lstm_shared.text_files import read_text
 
 _DATE_NAMES = ("date", "datetime", "timestamp", "day", "time")
 _MONTHS = (
@@ -79,6 +78,13 @@ def read_prices(path: str | os.PathLike[str], column: str = "close", *, where: s
         InputError: every row that has no date, no price or another number of columns, with its line; missing
             columns; dates that occur twice or can be read in two ways; a file that is not a table.
     """
+    try:
+        return _read_series(path, column, where)
+    except MemoryError as error:
+        raise InputError(f"{path}: there is not enough memory to read it") from error
+
+
+def _read_series(path: str | os.PathLike[str], column: str, where: str | None) -> PriceSeries:
     delimiter, header, rows = _read_table(path)
     problems: list[str] = []
     price_at = _find_column(header, column, problems)
@@ -106,31 +112,9 @@ def read_prices(path: str | os.PathLike[str], column: str = "close", *, where: s
     return PriceSeries(days[order], np.array(prices)[order], header[price_at], Path(path))
 
 
-def _read_text(path: str | os.PathLike[str]) -> str:
-    data = Path(path).read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: damaged gzip file ({error}): fetch or make it again") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}: not UTF-8 text (byte 0x{data[error.start]:02x} in line {line}), expected a CSV file: "
-            "export the table as CSV in UTF-8"
-        ) from error
-    if "\0" in text:
-        raise InputError(f"{path}: binary, expected a CSV file: export the table as CSV in UTF-8")
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty, expected a header and rows of dates and prices")
-    return text
-
-
 def _read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], _Rows]:
     """The delimiter, the names in the header, and the rows below it; all cells without surrounding blanks."""
-    text = _read_text(path)
+    text = read_text(path)
 
     def consistent_rows(delimiter: str) -> tuple[int, int]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)

@@ -2,8 +2,9 @@
 
 import io
 import os
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,8 +12,10 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from lstm_shared.checkpoint_files import MAGIC, DamagedError, parse_checkpoint
 from lstm_shared.contents import Contents, Unreadable
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.numpy_files import first_line, read_npz
 from lstm_shared.torch_files import read_torch
 
 Reader = Callable[[str, bytes], Contents]
@@ -25,7 +28,12 @@ SAFETENSORS_DTYPES = {
 }  # fmt: skip
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
+_HEAD = 512  # bytes that tell the kind: a tar archive does so in its 262nd
 _TORCH_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of the number that torch.save begins with
+
+# JAX's checkpoints hold the weights as state[0], with a key for each level: state[0]['lstm']['weight_ih_l0'].
+_STATE = "state[0]"
+_KEY = re.compile(r"\['([^']*)'\]|\[([0-9]+)\]|\.(\w+)")
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
@@ -36,16 +44,24 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
         InputError: neither the content nor the name tells of which kind the file is.
         WeightsError: it is empty, damaged, of a kind that is not read, or holds what only code of its own can make.
     """
-    data = Path(path).read_bytes()
-    reader = _by_content(data) or _BY_NAME.get(Path(path).suffix.lower())
-    if reader is None:
-        names = ", ".join(READABLE)
-        raise InputError(
-            f"{path}: its content is of no known kind; if it is a weight file, its name must end in one of {names}"
-        )
-    if not data:
-        raise WeightsError(f"{path}: the file is empty")
-    return reader(str(path), data)
+    try:
+        with Path(path).open("rb") as file:
+            # What is no weight file by its first bytes need not be read to its end, which a device may not have.
+            data = file.read(_HEAD)
+            reader = _BY_NAME.get(Path(path).suffix.lower())
+            if reader or _by_content(data) or data.startswith(b"PK"):
+                data += file.read()
+                reader = _by_content(data) or reader
+        if reader is None:
+            names = ", ".join(READABLE)
+            raise InputError(
+                f"{path}: its content is of no known kind; if it is a weight file, its name must end in one of {names}"
+            )
+        if not data:
+            raise WeightsError(f"{path}: the file is empty")
+        return reader(str(path), data)
+    except MemoryError as error:
+        raise WeightsError(f"{path}: there is not enough memory to read it") from error
 
 
 def _by_content(data: bytes) -> Reader | None:
@@ -55,6 +71,8 @@ def _by_content(data: bytes) -> Reader | None:
         return read_torch
     if data.startswith(b"\x80") and data[1:2] in b"\2\3\4\5":
         return _refuse_pickle
+    if data.startswith(MAGIC):
+        return _read_checkpoint
     if data.startswith(b"\x89HDF\r\n"):
         return _refuse_hdf5
     return _by_names_in_zip(data) if data.startswith(b"PK") else None
@@ -71,51 +89,43 @@ def _by_names_in_zip(data: bytes) -> Reader | None:
         return _read_torchscript
     if roots:
         return read_torch
-    return _read_npz if names and all(name.endswith(".npy") for name in names) else None
+    return read_npz if names and all(name.endswith(".npy") for name in names) else None
 
 
 def _read_safetensors(path: str, data: bytes) -> Contents:
     try:
         tensors = dict(safetensors.deserialize(data))
     except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path}: damaged, or not a safetensors file: {_first_line(error)}") from error
+        raise WeightsError(f"{path}: damaged, or not a safetensors file: {first_line(error)}") from error
     arrays: dict[str, Any] = {}
     for name, tensor in tensors.items():
         if dtype := SAFETENSORS_DTYPES.get(tensor["dtype"]):
-            arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+            try:
+                # safetensors has compared the shapes with the bytes; NumPy has no more than 64 axes.
+                arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+            except ValueError as error:
+                arrays[name] = Unreadable(f"cannot have the shape {_few(tensor['shape'])}: {first_line(error)}")
         else:
             arrays[name] = Unreadable(f"holds {tensor['dtype']}, which NumPy has not: save it as float32")
     return Contents(arrays)
 
 
-def _read_npz(path: str, data: bytes) -> Contents:
-    damaged = f"{path}: damaged, or not an .npz of plain arrays"
-    if not data.startswith(b"PK"):
-        raise WeightsError(damaged)
+def _read_checkpoint(path: str, data: bytes) -> Contents:
+    """The weights in a checkpoint of ``fit``, of either backend."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            entries = {name: _entry(archive, name) for name in archive.files}
-    except Exception as error:  # a damaged archive makes zipfile, zlib and NumPy raise many kinds
-        raise WeightsError(f"{damaged}: {_first_line(error)}") from error
-    others = tuple(name for name, entry in entries.items() if entry is None)
-    return Contents({name: entry for name, entry in entries.items() if entry is not None}, not_numbers=others)
+        arrays = parse_checkpoint(io.BytesIO(data)).arrays
+    except DamagedError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    if "lightning" in arrays:
+        return read_torch(path, arrays["lightning"].tobytes())
+    keys = {name: _KEY.findall(name.removeprefix(_STATE)) for name in arrays if name.startswith(_STATE)}
+    return Contents({".".join(map("".join, path)): arrays[name] for name, path in keys.items()})
 
 
-def _entry(archive: Any, name: str) -> np.ndarray | Unreadable | None:
-    """An array of numbers, or None for text and dates."""
-    try:
-        array = archive[name]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            return Unreadable("is refused: it holds Python objects, and unpickling them would run their code")
-        raise
-    if not isinstance(array, np.ndarray) or array.dtype.kind in "USMm":
-        return None
-    if array.dtype.kind == "V":
-        return Unreadable("holds bytes without a dtype, as .npz keeps bfloat16: save it as .safetensors or as float32")
-    if array.dtype.kind not in "fiub":
-        return Unreadable(f"holds {array.dtype}: weights are floating-point numbers")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+def _few(shape: Sequence[int]) -> str:
+    """A shape of any number of axes, in few characters."""
+    sizes = ", ".join(map(str, shape[:6]))
+    return f"({sizes}, … {len(shape)} axes)" if len(shape) > 6 else f"({sizes})"
 
 
 def _read_torchscript(path: str, data: bytes) -> Contents:
@@ -145,14 +155,10 @@ def _refuse_onnx(path: str, data: bytes) -> NoReturn:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 READABLE = (".safetensors", ".npz", ".pt", ".pth", ".ckpt")
 _BY_NAME: dict[str, Reader] = {
     ".safetensors": _read_safetensors,
-    ".npz": _read_npz,
+    ".npz": read_npz,
     ".pt": read_torch,
     ".pth": read_torch,
     ".ckpt": read_torch,

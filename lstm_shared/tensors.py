@@ -16,7 +16,7 @@ def to_array(tensor: "torch.Tensor") -> np.ndarray:
     """A tensor's values as a NumPy array of its own, on the CPU, in the tensor's dtype."""
     import torch
 
-    tensor = tensor.detach().to("cpu", copy=True).contiguous()
+    tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
@@ -31,6 +31,7 @@ def to_tensor(array: Any) -> "torch.Tensor":
     if isinstance(array, float) and not isinstance(array, np.generic):
         return torch.tensor(array, dtype=torch.float32)
     array = np.array(array, order="C")  # a copy: torch would share the memory, and warns when it is read-only
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch knows this machine's byte order only
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)

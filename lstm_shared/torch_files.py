@@ -6,10 +6,13 @@ No pickle is ever executed. What is needed of torch is imported when a checkpoin
 import io
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
+from lstm_shared.archives import open_archive, written_anew
 from lstm_shared.contents import Contents, flattened
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.sizes import in_words, require_size
 
 # Common beside the weights, and no weights: options of the training script, its best score, its folders and dates.
 # Their names stand for nothing when a file is read, so that these are no reason to refuse it.
@@ -54,22 +57,60 @@ def read_torch(path: str, data: bytes) -> Contents:
         raise InputError(f"{path}: reading a PyTorch file needs torch: pip install 'lstm-parity[torch]'") from error
     if data[257:262] == b"ustar":
         raise WeightsError(f"{path}: written before torch 0.1.10, as a tar archive: open it in PyTorch and {_REPAIR}")
+    file = _whole(path, data) if data.startswith(b"PK") else io.BytesIO(data)
     harmless: list[Any] = [(_Nothing, name) for name in _HARMLESS]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(harmless):
             warnings.simplefilter("ignore")  # on pickle protocols
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path}: {_refusal(str(error))}") from error
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file makes torch's readers raise many kinds, none of which says more
+        if "can't allocate memory" in str(error):
+            raise MemoryError from error
         raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
     try:
         full, wrapper = flattened(content, torch.Tensor)
+        _require_size(full, len(data))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     if not full:
         raise WeightsError(f"{path}: no state dict in it: {_REPAIR}")
     return Contents(full, wrapper)
+
+
+def _whole(path: str, data: bytes) -> io.BytesIO:
+    """The archive that torch is given: it compares no CRC, and finds other bytes than it should in a damaged one.
+
+    This takes about as long as torch's own reading: 0.26 s and 0.24 s for 100 MB, in memory, on one busy core.
+
+    Raises:
+        WeightsError: something in it is not what was written, or it takes too much.
+    """
+    try:
+        with open_archive(data) as archive:
+            return written_anew(archive, may_lack_crc=True)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile raises many kinds
+        raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
+
+
+def _require_size(tensors: Mapping[str, Any], file_size: int) -> None:
+    """Refuse tensors that repeat what the file holds once, as expanded ones do, until it is far more than the file."""
+    sizes = {
+        name: tensor.numel() * tensor.element_size()
+        for name, tensor in tensors.items()
+        if not tensor.is_meta and "strided" in str(tensor.layout)
+    }
+    if sizes:
+        largest = max(sizes, key=lambda name: sizes[name])
+        what = f"its tensors (the largest, {largest}, {in_words(sizes[largest])})"
+        require_size(sum(sizes.values()), file_size, what)
 
 
 def _refusal(message: str) -> str:

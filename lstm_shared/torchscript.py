@@ -8,15 +8,19 @@ keep what it is given, so that reading it imports nothing and calls nothing else
 import io
 import math
 import pickle
+import pickletools
 import zipfile
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from lstm_shared.archives import open_archive
 from lstm_shared.contents import Contents, Unreadable, flattened
 from lstm_shared.errors import WeightsError
+from lstm_shared.sizes import require_size
 
+_MOST_AXES = 64  # of a NumPy array
 _DTYPES = {
     "Double": np.float64, "Float": np.float32, "Half": np.float16, "BFloat16": ml_dtypes.bfloat16,
     "Long": np.int64, "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8, "Bool": np.bool_,
@@ -30,15 +34,16 @@ def read_torchscript(path: str, data: bytes) -> Contents:
         WeightsError: it is damaged, or has no tensors.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_archive(data) as archive:
             root = next(name for name in archive.namelist() if name.endswith("constants.pkl"))
             root = root.removesuffix("constants.pkl")
-            if root + "byteorder" in archive.namelist() and archive.read(root + "byteorder") != b"little":
-                raise WeightsError("a TorchScript archive of a big-endian machine is not read")
-            content = _unpickler(archive, root).load()
+            big = root + "byteorder" in archive.namelist() and archive.read(root + "byteorder") == b"big"
+            content = _unpickler(archive, root, ">" if big else "<", len(data)).load()
             full, _ = flattened(content, (np.ndarray, Unreadable))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged pickle or zip makes their readers raise many kinds
         raise WeightsError(f"{path}: damaged, or not a TorchScript archive") from error
     if not full:
@@ -46,8 +51,10 @@ def read_torchscript(path: str, data: bytes) -> Contents:
     return Contents(full)
 
 
-def _unpickler(archive: zipfile.ZipFile, root: str) -> pickle.Unpickler:
+def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: int) -> pickle.Unpickler:
     """Made anew for each file, because a pickle can set attributes on the classes and functions it is given."""
+    storages: dict[str, np.ndarray] = {}
+    taken = 0
 
     class Module(dict):
         """A module, as the dictionary of its attributes."""
@@ -68,8 +75,13 @@ def _unpickler(archive: zipfile.ZipFile, root: str) -> pickle.Unpickler:
     def tensor(storage: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Any:
         if isinstance(storage, Unreadable):
             return storage
+        nonlocal taken
+        if len(shape) > _MOST_AXES:
+            return Unreadable(f"has {len(shape)} axes, and NumPy's arrays {_MOST_AXES} at most")
         if math.prod(shape) == 0:
             return np.empty(shape, storage.dtype)
+        taken += math.prod(shape) * storage.itemsize
+        require_size(taken, file_size, "its tensors")
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min((offset, *shape, *strides)) < 0 or last >= len(storage):
             raise ValueError("a tensor that begins or ends outside its storage")
@@ -90,6 +102,24 @@ def _unpickler(archive: zipfile.ZipFile, root: str) -> pickle.Unpickler:
             _, kind, key, _, _ = pid
             if kind not in _DTYPES:
                 return Unreadable(f"holds {kind}, which NumPy has not")
-            return np.frombuffer(archive.read(f"{root}data/{key}"), _DTYPES[kind])
+            if key not in storages:  # read once, however often it is named
+                dtype = np.dtype(_DTYPES[kind])
+                bits = np.frombuffer(archive.read(f"{root}data/{key}"), f"{byte_order}u{dtype.itemsize}")
+                storages[key] = bits.astype(f"=u{dtype.itemsize}", copy=False).view(dtype)
+            return storages[key]
 
-    return Inert(io.BytesIO(archive.read(root + "data.pkl")))
+    pickled = archive.read(root + "data.pkl")
+    _require_sound_memo(pickled)
+    return Inert(io.BytesIO(pickled))
+
+
+def _require_sound_memo(pickled: bytes) -> None:
+    """A pickle numbers what it may need again. Python makes room for the highest number, which a damaged one may set to
+    billions, so this looks first.
+
+    Raises:
+        ValueError: a number is higher than a pickle of this length can need.
+    """
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > len(pickled):
+            raise ValueError(f"the number {argument} in a pickle of {len(pickled)} bytes")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_shared.errors import WeightsError
+from lstm_shared.kinds import in_words, require_mapping
 
 
 def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -15,7 +16,10 @@ def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(tree, Mapping):
         raise WeightsError(f"expected a dictionary of arrays, got {type(tree).__name__}")
-    leaves = [(path, leaf) for path, leaf in _leaves(tree) if path]
+    try:
+        leaves = [(path, leaf) for path, leaf in _leaves(tree) if path]
+    except RecursionError:
+        raise WeightsError("the dictionary holds itself, or hundreds of dictionaries in each other") from None
     rule = 'a name is a string, not empty and without "/"'
     WeightsError.raise_any(
         [
@@ -34,9 +38,12 @@ def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         WeightsError: a name with an empty piece, or a name that is both an array and a branch ("a" beside "a/b").
     """
+    require_mapping(flat)
+    WeightsError.raise_any([f"{in_words(name)}: a name is a string" for name in flat if not isinstance(name, str)])
+    branches = {name[:place] for name in flat for place, letter in enumerate(name) if letter == "/"}
     WeightsError.raise_any(
         [f'{name!r}: an empty name before, between or after "/"' for name in flat if "" in name.split("/")]
-        + [f"{name}: both an array and a branch" for name in flat if any(n.startswith(f"{name}/") for n in flat)]
+        + [f"{name}: both an array and a branch" for name in flat if name in branches]
     )
     tree: dict[str, Any] = {}
     for name, array in flat.items():

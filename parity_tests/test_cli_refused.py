@@ -222,7 +222,7 @@ DAYS = [f"2000-01-{day:02},A,{day % 7}.5" for day in range(1, 31)]
         (csv(*DAYS), ("--where", "symbol=B"), ["no row has 'B' in column 'symbol': it holds 'A'"]),
         (csv(*DAYS), ("--window", 40), ["too few days: a window of 40 needs 41 training days, but of 30"]),
         (csv(*DAYS), ("--window", 0), ["window is 0, expected a positive whole number"]),
-        (csv(*DAYS), ("--seed", -1), ["seed is -1, expected a whole number, 0 or larger"]),
+        (csv(*DAYS), ("--seed", -1), ["--seed is -1, expected a whole number, 0 or larger"]),
         (csv(*DAYS), ("--epochs", 0), ["epochs is 0, expected a positive whole number"]),
         (csv(*(f"{row.rsplit(',', 1)[0]},3" for row in DAYS)), (), ["all 24 training prices are 3"]),
         (csv(*DAYS, DAYS[0]), (), ["two rows for 2000-01-01 (lines 2 and 32)"]),

@@ -276,10 +276,10 @@ def test_a_head_alone_is_refused():
         (1, "wo1 holds int64: weights are floating-point numbers"),
         (True, "wo1 holds bool: weights are floating-point numbers"),
         (1j, "wo1 holds complex128: weights are floating-point numbers"),
-        ("1", "wo1 holds <U1: weights are floating-point numbers"),
-        (None, "wo1 holds object: weights are floating-point numbers"),
+        ("1", "wo1 is '1', expected an array of numbers"),
+        (None, "wo1 is None, expected an array of numbers"),
         ([1.0, [2.0]], "wo1 is not an array: it holds rows of different lengths"),
-        (torch.tensor(1), "wo1 holds torch.int64: weights are floating-point numbers"),
+        (torch.tensor(1), "wo1 holds int64: weights are floating-point numbers"),
     ],
     ids=["array", "integer", "boolean", "complex", "text", "nothing", "ragged", "integer tensor"],
 )

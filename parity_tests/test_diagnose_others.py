@@ -249,7 +249,7 @@ def refused(**changed) -> list[str]:
         ({"outputs": (np.zeros((6, 3, 4)), (1, 2))}, "outputs is a tuple of 2"),
         ({"outputs": (np.zeros((6, 3, 4)), np.zeros((6, 3, 5)))}, "two calls have shapes"),
         ({"inputs": np.zeros((6, 3, 7))}, "inputs has 7 features, expected input_size 5"),
-        ({"inputs": np.full((6, 3, 5), np.nan)}, "inputs holds NaN"),
+        ({"inputs": np.full((6, 3, 5), np.nan)}, "inputs holds 90 of 90 values that are NaN or infinite"),
         ({"lengths": np.array([1, 2])}, "lengths has shape (2,)"),
         ({"state": np.zeros(3)}, "expected a pair (h, c)"),
         ({"weights": {"weight_ih_l0": np.zeros((16, 5))}}, "weight_hh_l0 is missing"),

@@ -2,7 +2,9 @@
 
 import os
 import stat
+from functools import partial
 
+import lightning as L
 import ml_dtypes
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
+import jax_lstm
 import torch_lstm
-from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, InputError, init_by_hand, init_lstm, load, save
+from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, InputError, WeightsError, init_by_hand, init_lstm, load, save
 from lstm_shared.files import write_file
 
 WRITABLE = (".safetensors", ".npz")
@@ -175,10 +179,31 @@ def test_tensors_of_every_dtype_and_layout_are_read(tmp_path):
     assert_same(load(tmp_path / "model.pt"), expected)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of Lightning's own code
 def test_a_lightning_checkpoint_of_a_training_run_is_read(tmp_path):
     module = torch_lstm.LSTMByHand(init_by_hand())
-    result = torch_lstm.fit(module, (COMPANY_PRICES, COMPANY_LABELS), epochs=2, checkpoint_dir=tmp_path)
-    assert_same(load(tmp_path / "epoch-2.ckpt"), result.weights)
+    examples = TensorDataset(torch.tensor(COMPANY_PRICES), torch.tensor(COMPANY_LABELS))
+    silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = L.Trainer(max_epochs=2, accelerator="cpu", default_root_dir=tmp_path, **silent)
+    trainer.fit(module, DataLoader(examples))
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    assert_same(load(tmp_path / "run.ckpt"), {name: weight.numpy() for name, weight in module.state_dict().items()})
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_weights_in_our_own_checkpoints_are_read(tmp_path, backend):
+    if backend == "jax":
+        fit, model = partial(jax_lstm.fit, jax_lstm.by_hand.loss), init_by_hand()
+    else:
+        fit, model = torch_lstm.fit, torch_lstm.LSTMByHand(init_by_hand())
+    result = fit(model, (COMPANY_PRICES, COMPANY_LABELS), epochs=2, checkpoint_dir=tmp_path / "run")
+    path = tmp_path / "run" / "epoch-2.checkpoint"
+    assert_same(load(path), result.weights)
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "renamed.pt").write_bytes(damaged)
+    with pytest.raises(WeightsError, match=r"renamed\.pt: is damaged: its checksum does not fit its content"):
+        load(tmp_path / "renamed.pt")
 
 
 # Prefixes

@@ -329,7 +329,7 @@ def test_a_bias_wrong_in_three_layers_is_found_made_small_written_and_replayed(
         (("fuzz", "--cases", 0), "cases is 0, expected a positive whole number"),
         (("fuzz", "--minutes", -1), "minutes is -1.0, expected a positive number"),
         (("fuzz", "--minutes", "nan"), "minutes is nan, expected a positive number"),
-        (("fuzz", "--seed", -1), "seed is -1, expected a whole number, 0 or larger"),
+        (("fuzz", "--seed", -1), "--seed is -1, expected a whole number, 0 or larger"),
         (("fuzz", "--minutes", 1, "--cases", 3), "--cases: one of --cases and --minutes is enough"),
         (("fuzz", "--out", "case.txt"), "case.txt: a case is kept in a file whose name ends in .npz"),
         (("fuzz", "--out", "/nowhere/case.npz"), "/nowhere/case.npz: there is no directory /nowhere"),

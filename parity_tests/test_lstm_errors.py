@@ -70,7 +70,7 @@ WRONG = {
         ["h_0 has shape (2, 2, 3), expected (2, 3)", "c_0 has shape (2, 2, 4), expected (2, 4)"],
     ),
     "state alone": (WEIGHTS, INPUTS, {"state": H}, ["state is "]),
-    "state of three": (WEIGHTS, INPUTS, {"state": (H, C, C)}, ["state is tuple, expected a pair (h, c)"]),
+    "state of three": (WEIGHTS, INPUTS, {"state": (H, C, C)}, ["state is a tuple of 3, expected a pair (h, c)"]),
     "state of integers": (
         WEIGHTS,
         INPUTS,

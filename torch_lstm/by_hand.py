@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import require_by_hand
 from lstm_shared.dictionaries import init_by_hand
-from lstm_shared.inputs import require_prices
+from lstm_shared.inputs import read_numbers, read_prices
 from lstm_shared.tensors import to_tensor
 from lstm_shared.traces import ByHandTrace
+from torch_lstm.tensors import as_tensor
 
 
 class LSTMByHand(L.LightningModule):
@@ -38,7 +38,8 @@ class LSTMByHand(L.LightningModule):
 
     def lstm_unit(self, input_value: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor]:
         """One day: (long_memory, short_memory) after it. Scalars, or arrays taken elementwise."""
-        step = self._day(input_value, long_memory, short_memory)
+        values = read_numbers(input_value=input_value, long_memory=long_memory, short_memory=short_memory)
+        step = self._day(*map(as_tensor, values))
         return step.long_memory, step.short_memory
 
     def forward(self, prices: Any, long_memory: Any = 0.0, short_memory: Any = 0.0) -> Tensor:
@@ -97,12 +98,9 @@ class LSTMByHand(L.LightningModule):
         )
 
     def _prepare(self, prices: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor, Tensor]:
-        prices = prices if isinstance(prices, Tensor) else torch.as_tensor(np.asarray(prices))
-        require_prices(tuple(prices.shape), prices.dtype, tuple(np.shape(long_memory)), tuple(np.shape(short_memory)))
+        prices, *memories = read_prices(prices, long_memory, short_memory)
         weight: Tensor = getattr(self, BY_HAND[0])
-        days = prices.to(weight).movedim(-1, 0)
+        days = as_tensor(prices).to(weight).movedim(-1, 0)
+        long_memory, short_memory = (as_tensor(memory).to(weight).expand(days.shape[1:]) for memory in memories)
 
-        def spread(memory: Any) -> Tensor:
-            return torch.as_tensor(memory, dtype=weight.dtype, device=weight.device).expand(days.shape[1:])
-
-        return days, spread(long_memory), spread(short_memory)
+        return days, long_memory, short_memory

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_sequence
+from lstm_shared.kinds import as_array, as_arrays
 from lstm_shared.specs import LSTMSpec
-from lstm_shared.tensors import to_tensor
 from lstm_shared.traces import LSTMTrace
+from torch_lstm.tensors import as_tensor
 
 State = tuple[Tensor, Tensor]
 
@@ -48,13 +49,26 @@ def run(
 ) -> tuple[Tensor, State, LSTMTrace]:
     """(outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it came about."""
     spec = describe_as(weights, LSTMSpec)
-    inputs, lengths, reset = (
-        x if x is None or isinstance(x, Tensor) else to_tensor(x) for x in (inputs, lengths, reset)
+    problems: list[str] = []
+    inputs = as_array("inputs", inputs, problems)
+    lengths, reset = (
+        None if given is None else as_array(name, given, problems)
+        for name, given in (("lengths", lengths), ("reset", reset))
     )
-    if isinstance(state, tuple | list):
-        state = tuple(x if isinstance(x, Tensor) else to_tensor(x) for x in state)  # pyright: ignore[reportAssignmentType]
-    known = None if lengths is None else lengths.cpu().numpy()
-    require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=known, reset=reset)
+    state = as_arrays(state, ("h_0", "c_0"), problems)
+    known = None if lengths is None else as_tensor(lengths).cpu().numpy()
+    require_sequence(
+        spec,
+        inputs,
+        state,
+        batch_first=batch_first,
+        lengths=lengths,
+        known_lengths=known,
+        reset=reset,
+        others=problems,
+    )
+    inputs, lengths, reset = (x if x is None else as_tensor(x) for x in (inputs, lengths, reset))
+    state = None if state is None else tuple(map(as_tensor, state))  # pyright: ignore[reportAssignmentType]
     batched = inputs.dim() == 3
 
     def time_major(tensor: Tensor) -> Tensor:
@@ -83,7 +97,7 @@ def run(
         valid = torch.arange(time, device=lengths.device)[:, None] < lengths.reshape(1, -1)
         features = torch.where(valid[..., None], features, 0.0)
     resets = features.new_zeros((time, batch), dtype=torch.bool) if reset is None else time_major(reset)
-    tensors = {name: value if isinstance(value, Tensor) else to_tensor(value) for name, value in weights.items()}
+    tensors = {name: as_tensor(value) for name, value in weights.items()}
 
     collected: dict[str, list[Tensor]] = {field: [] for field in _FIELDS}
     h_n, c_n = [], []

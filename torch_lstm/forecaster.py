@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from lstm_shared.describe import describe_as
 from lstm_shared.errors import InputError
+from lstm_shared.model_arguments import wrong_output_size, wrong_sizes
 from lstm_shared.specs import ForecasterSpec
-from lstm_shared.tensors import to_tensor
+from torch_lstm.tensors import as_tensor
 
 
 class Forecaster(L.LightningModule):
@@ -24,7 +25,7 @@ class Forecaster(L.LightningModule):
 
     Raises:
         WeightsError: the dictionary is not a forecaster's.
-        InputError: neither weights nor sizes, or both.
+        InputError: neither weights nor sizes, or both; sizes that are none.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Forecaster(L.LightningModule):
             sizes, output_size = vars(spec.lstm), spec.output_size
         elif input_size is None or hidden_size is None:
             raise InputError("a forecaster needs weights, or input_size and hidden_size")
+        else:
+            InputError.raise_any(wrong_sizes(**sizes) + wrong_output_size(output_size))
         self.learning_rate = learning_rate
         self.lstm = nn.LSTM(batch_first=True, **sizes)
         features = (proj_size or self.lstm.proj_size or self.lstm.hidden_size) * (2 if self.lstm.bidirectional else 1)
         self.fc = nn.Linear(features, output_size)
         if weights is not None:
-            tensors = {name: to_tensor(value) for name, value in weights.items()}
+            tensors = {name: as_tensor(value) for name, value in weights.items()}
             self.to(next(iter(tensors.values())).dtype)
             self.load_state_dict(tensors)
 

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from lstm_shared.errors import InputError
+from lstm_shared.model_arguments import wrong_sizes
+
 
 class LinearGatesCell(nn.Module):
     """One step with explicit gates; equal to ``torch.nn.LSTMCell`` with one bias instead of two.
@@ -12,10 +15,14 @@ class LinearGatesCell(nn.Module):
     Args:
         input_size: features of the input.
         hidden_size: features of the hidden state and the cell state.
+
+    Raises:
+        InputError: a size that is not a positive whole number.
     """
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__()
+        InputError.raise_any(wrong_sizes(input_size, hidden_size))
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.Wf = nn.Linear(input_size + hidden_size, hidden_size)

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from lstm_shared.describe import describe, under_prefix
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.kinds import in_words, wrong_switches
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm.by_hand import LSTMByHand
@@ -25,7 +27,9 @@ def to_torch(weights: Mapping[str, Any], *, batch_first: bool = False) -> nn.Mod
 
     Raises:
         WeightsError: the dictionary is none of these.
+        InputError: ``batch_first`` is neither True nor False.
     """
+    InputError.raise_any(wrong_switches(batch_first=batch_first))
     spec = describe(weights)
     if isinstance(spec, ByHandSpec):
         return LSTMByHand(weights)
@@ -46,7 +50,13 @@ def from_torch(module_or_state_dict: nn.Module | Mapping[str, torch.Tensor], pre
         prefix: take only the names under it and strip it; the dot at its end may be left out.
 
     Raises:
-        WeightsError: nothing is under the prefix.
+        WeightsError: this is neither; a name or value in it is none of a weight; nothing is under the prefix.
+        InputError: the prefix is no text.
     """
     state = module_or_state_dict.state_dict() if isinstance(module_or_state_dict, nn.Module) else module_or_state_dict
-    return {name: to_array(tensor) for name, tensor in under_prefix(state, prefix).items()}
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"expected a torch module or its state_dict(), got {in_words(state)}")
+    chosen = under_prefix(state, prefix)
+    wrong = [name for name, value in chosen.items() if not isinstance(value, torch.Tensor)]
+    WeightsError.raise_any([f"{name} is {in_words(chosen[name])}, expected a tensor" for name in wrong])
+    return {name: to_array(tensor) for name, tensor in chosen.items()}

@@ -2,22 +2,24 @@
 
 import logging
 import os
-import re
-import time
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
+from lstm_shared.errors import InputError
+from lstm_shared.kinds import in_words
 from lstm_shared.progress import progress_bar
 from lstm_shared.tensors import to_array, to_tensor
 from lstm_shared.training import FitResult, TrainingPlan, plan_training
+from torch_lstm.training_run import TrainingRun, weights_of
 
 # What Lightning says about set-ups that are chosen on purpose here; everything else is shown as usual.
 _EXPECTED_WARNINGS = (
@@ -45,6 +47,9 @@ def fit(
 ) -> FitResult:
     """Train a Lightning module in place, where it is (its device and dtype).
 
+    Signals are left to the caller. What stops a run with checkpoints (KeyboardInterrupt, an error) is raised again
+    after a last checkpoint, of an epoch at most about half a second ago; the module then holds that epoch's weights.
+
     Args:
         module: its ``training_step`` returns ``{"loss": …, "predictions": …}``, as that of ``LSTMByHand``.
         data: a tuple of arrays with a common leading axis, one entry an example; floating-point arrays are cast to
@@ -53,19 +58,24 @@ def fit(
         optimizer: makes the optimizer from the parameters, e.g. ``functools.partial(torch.optim.SGD, lr=0.1)``; the
             module's own (``configure_optimizers``) when left out.
         batch_size, shuffle_seed, checkpoint_dir, checkpoint_every, resume, progress: as in ``jax_lstm.fit``, with the
-            same order of batches; the checkpoints are Lightning's.
+            same order of batches and the same kind of checkpoints, which hold what Lightning keeps and the state of
+            torch's random numbers.
         log_dir: where TensorBoard logs go (what the module logs, every step); none by default.
 
     Returns:
         FitResult with NumPy arrays: the same fields as ``jax_lstm.fit``.
 
     Raises:
-        InputError: everything that is wrong with the arguments, or a checkpoint of another run.
+        InputError: everything that is wrong with the arguments; what ``training_step`` returns; a checkpoint of
+            another run.
+        OSError: a checkpoint cannot be written; those before it are still there.
     """
-    data = tuple(data)
+    InputError.raise_any(_wrong_kinds(module, data, optimizer))
+    tensors = [to_tensor(leaf) for leaf in data]
     plan = plan_training(
-        {name: to_array(value) for name, value in module.state_dict().items()},
-        data,
+        weights_of(module.state_dict()),
+        [to_array(leaf) for leaf in tensors],
+        backend="torch",
         epochs=epochs,
         batch_size=batch_size,
         shuffle_seed=shuffle_seed,
@@ -73,53 +83,94 @@ def fit(
         checkpoint_every=checkpoint_every,
         resume=resume,
     )
-    newest = _newest_checkpoint(plan)
-    plan.require_fresh(None if newest is None else newest[0])
-    history = _History(plan)
-    if newest is not None:
-        content = torch.load(newest[1], map_location="cpu", weights_only=True)
-        saved = content["callbacks"].get(history.state_key, {"fingerprint": None})
-        plan.require_same_run(saved["fingerprint"], newest[0])
-    weight = next(module.parameters())
-    tensors = [to_tensor(leaf) for leaf in data]
-    tensors = [leaf.to(weight.dtype) if leaf.is_floating_point() else leaf for leaf in tensors]
+    dtype = next(module.parameters()).dtype
+    tensors = [leaf.to(dtype) if leaf.is_floating_point() else leaf for leaf in tensors]
     own_optimizers = module.configure_optimizers
     if optimizer is not None:
         module.configure_optimizers = lambda: optimizer(module.parameters())  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        with (
-            _quiet(),
-            progress_bar(
-                "training in PyTorch Lightning", plan.epochs, done=newest[0] if newest else 0, enabled=progress
-            ) as show,
-        ):
-            history.show = show
-            trainer = L.Trainer(
-                accelerator={"cuda": "gpu"}.get(weight.device.type, weight.device.type),
-                devices=1,
-                max_epochs=plan.epochs,
-                callbacks=[history],
-                logger=TensorBoardLogger(os.fspath(log_dir), name="", version="") if log_dir else False,
-                log_every_n_steps=1,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            loader = DataLoader(TensorDataset(*tensors), batch_sampler=_Batches(plan))
-            trainer.fit(module, loader, ckpt_path=newest[1] if newest else None, weights_only=True)
+        with TrainingRun(plan, module, optimizer) as run:
+            _train(run, tensors, progress, log_dir)
     finally:
         if optimizer is not None:
             module.configure_optimizers = own_optimizers
+    losses, predictions = run.history()
     return FitResult(
         weights={name: to_array(value) for name, value in module.state_dict().items()},
-        losses=history.losses(),
-        predictions=history.predictions(),
+        losses=losses,
+        predictions=predictions,
         examples=plan.order(0, plan.epochs).reshape(-1, plan.batch_size),
         steps=plan.epochs * plan.steps_per_epoch,
         epochs=plan.epochs,
-        resumed_from=newest[0] if newest else 0,
-        seconds=history.seconds,
+        resumed_from=run.first,
+        seconds=run.seconds,
+        notes=tuple(run.notes),
     )
+
+
+def _wrong_kinds(module: Any, data: Any, optimizer: Any) -> list[str]:
+    problems = []
+    if not isinstance(module, L.LightningModule):
+        problems.append(f"module is {in_words(module)}, expected a LightningModule")
+    elif next(module.parameters(), None) is None:
+        problems.append("module has no parameters to train")
+    if not isinstance(data, tuple | list):
+        problems.append(f"data is {in_words(data)}, expected a tuple of arrays")
+    else:
+        for place, leaf in enumerate(data):
+            try:
+                to_tensor(leaf)
+            except (TypeError, ValueError):
+                problems.append(f"data[{place}] is {in_words(leaf)}, expected an array of numbers")
+    if optimizer is not None and not callable(optimizer):
+        problems.append(f"optimizer is {in_words(optimizer)}, expected a function that makes one from the parameters")
+    return problems
+
+
+def _train(
+    run: TrainingRun, tensors: list[torch.Tensor], progress: bool, log_dir: str | os.PathLike[str] | None
+) -> None:
+    plan, module = run.plan, run.module
+    with (
+        _quiet(),
+        progress_bar("training in PyTorch Lightning", plan.epochs, done=run.first, enabled=progress) as show,
+    ):
+        run.show = show
+        device = next(module.parameters()).device
+        trainer = L.Trainer(
+            accelerator={"cuda": "gpu"}.get(device.type, device.type),
+            devices=1,
+            max_epochs=plan.epochs,
+            callbacks=[run],
+            plugins=[run.io],
+            logger=TensorBoardLogger(os.fspath(log_dir), name="", version="") if log_dir else False,
+            log_every_n_steps=1,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        # A generator of its own, so that what the module draws from is not moved by the loader.
+        loader = DataLoader(TensorDataset(*tensors), batch_sampler=_Batches(plan), generator=torch.Generator())
+        with _signals_as_they_were(trainer):
+            trainer.fit(module, loader, ckpt_path=run.place if run.first else None, weights_only=True)
+
+
+@contextmanager
+def _signals_as_they_were(trainer: L.Trainer) -> Iterator[None]:
+    """Leave signals to the caller: Lightning would make SIGTERM an end with exit code 0, and SIGINT one with 1."""
+    # It has no switch for this.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # what Lightning made of it
+            raise error.__context__ from None
+        raise
+    finally:
+        if in_main_thread:  # Lightning ignores SIGINT after the first
+            signal.signal(signal.SIGINT, handler)
 
 
 class _Batches:
@@ -139,74 +190,6 @@ class _Batches:
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self._plan.epoch_order(self._epoch):
             yield rows[rows >= 0].tolist()
-
-
-class _History(L.Callback):
-    """Keeps losses and predictions, writes the checkpoints, and drives the progress bar."""
-
-    def __init__(self, plan: TrainingPlan):
-        self._plan = plan
-        self._losses: list[torch.Tensor] = []
-        self._predictions: list[torch.Tensor] = []
-        self._began = 0.0
-        self.seconds = 0.0
-        self.show: Callable[[int], None] = lambda done: None
-
-    @property
-    def state_key(self) -> str:
-        return "lstm-parity history"
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "fingerprint": self._plan.fingerprint,
-            "losses": torch.stack(self._losses),
-            "predictions": torch.stack(self._predictions),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._losses = list(state_dict["losses"])
-        self._predictions = list(state_dict["predictions"])
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._began = time.perf_counter()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds = time.perf_counter() - self._began
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        predictions = outputs["predictions"].detach()
-        if missing := self._plan.batch_size - len(predictions):
-            predictions = torch.cat([predictions, predictions.new_full((missing, *predictions.shape[1:]), torch.nan)])
-        self._losses.append(outputs["loss"].detach())
-        self._predictions.append(predictions)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        self.show(epoch)
-        if self._plan.checkpoint_due(epoch):
-            trainer.save_checkpoint(_checkpoint_path(self._plan, epoch))
-
-    def losses(self) -> np.ndarray:
-        return to_array(torch.stack(self._losses))
-
-    def predictions(self) -> np.ndarray:
-        return to_array(torch.stack(self._predictions))
-
-
-def _checkpoint_path(plan: TrainingPlan, epoch: int) -> str:
-    assert plan.checkpoint_dir is not None
-    return str(plan.checkpoint_dir / f"epoch-{epoch}.ckpt")
-
-
-def _newest_checkpoint(plan: TrainingPlan) -> tuple[int, str] | None:
-    if plan.checkpoint_dir is None or not plan.checkpoint_dir.is_dir():
-        return None
-    epochs = [
-        int(m[1]) for file in plan.checkpoint_dir.iterdir() if (m := re.fullmatch(r"epoch-(\d+)\.ckpt", file.name))
-    ]
-    return (max(epochs), _checkpoint_path(plan, max(epochs))) if epochs else None
 
 
 @contextmanager

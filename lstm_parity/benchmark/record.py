@@ -10,6 +10,7 @@ from lstm_parity.benchmark.cases import BenchCase
 from lstm_parity.benchmark.contenders import OURS, REFERENCE
 from lstm_parity.benchmark.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
 from lstm_parity.benchmark.summary import summarize
+from lstm_parity.benchmark.validate import problems_of
 from lstm_shared.errors import InputError
 
 FORMAT = 1
@@ -76,21 +77,21 @@ def read_record(path: Path) -> Record:
         InputError: it is not such a record, or of another format version.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("format")
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise InputError(f"{path}: not a record of lstm-parity bench") from error
-    if version != FORMAT:
-        raise InputError(f"{path}: a record of format {version!r}, expected format {FORMAT}: measure again")
-    try:
-        content["cases"] = {name: BenchCase(**case) for name, case in content["cases"].items()}
-        content["measurements"] = tuple(map(_read_measurement, content["measurements"]))
-        return Record(**content)
-    except (TypeError, AttributeError, KeyError) as error:
-        raise InputError(f"{path}: damaged, or not a whole record of lstm-parity bench") from error
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise InputError(f"{path}: not a record of lstm-parity bench: expected an object with a format") from error
+    if version != FORMAT or isinstance(version, bool):
+        raise InputError(f"{path}: a record of format {str(version)[:40]!r}, expected format {FORMAT}: measure again")
+    if problems := list(problems_of(content)):
+        more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
+        raise InputError(f"{path}: damaged, or a record of another version: {problems[0]}{more}")
+    content["cases"] = {name: BenchCase(**case) for name, case in content["cases"].items()}
+    content["measurements"] = tuple(map(_read_measurement, content["measurements"]))
+    return Record(**content)
 
 
 def _read_measurement(content: dict[str, Any]) -> Measurement:
     own: dict[str, Any] = {name: value for name, value in content.items() if name != "summary"}
-    own["rounds"] = tuple(Round(**one) for one in content["rounds"])
+    own["rounds"] = tuple(Round(**one) for one in content.get("rounds", ()))
     return Measurement(**own)

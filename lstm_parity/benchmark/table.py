@@ -13,13 +13,11 @@ from lstm_parity.benchmark.record import Record
 from lstm_parity.benchmark.summary import Ratio, against_reference, as_times, ours_against, pays_off, strongest
 from lstm_parity.tables import table_of_numbers
 
-# Of the widest table, in characters.
-WIDTH = 110
-
 # Rounds whose medians differ by more than this factor were disturbed by something else.
 _UNSTEADY = 1.3
 
-_COLUMNS = ("first call", "a call", "quartiles", "least", "µs a step", "× torch", "lowest to highest", "pays off after")
+# In two lines, so that a terminal of 80 columns has room for the table.
+_COLUMNS = ("first\ncall", "a call", "quartiles", "µs a\nstep", "×\ntorch", "lowest–\nhighest")
 
 
 def show(record: Record) -> Group:
@@ -72,35 +70,28 @@ def markdown(record: Record) -> str:
 
 
 def _table(title: str, mode: str, group: Mapping[str, Measurement]) -> Table:
-    table = table_of_numbers(title, "contender", _COLUMNS)
+    table = table_of_numbers(title, "contender", (*_COLUMNS, f"{'step' if mode == TRAINING else 'call'}s to\npay off"))
     timed = [one for one in group.values() if one.rounds]
     for one in sorted(timed, key=lambda one: sorted(one.a_step)[len(one.a_step) // 2]):
-        table.add_row(one.contender, *_figures(one, group, mode), style="bold" if one.contender == OURS else "")
+        table.add_row(one.contender, *_figures(one, group), style="bold" if one.contender == OURS else "")
     for name, one in group.items():
         if not one.rounds:
             table.add_row(name, one.outcome, style="red")
     return table
 
 
-def _figures(one: Measurement, group: Mapping[str, Measurement], mode: str) -> list[str]:
+def _figures(one: Measurement, group: Mapping[str, Measurement]) -> list[str]:
     steady, to_torch, after = one.steady, against_reference(one, group), pays_off(one, group)
     assert steady is not None
     return [
         "" if one.first_call is None else _time(one.first_call),
         _time(steady.median),
         _time(steady.lower_quartile, steady.upper_quartile),
-        _time(steady.minimum),
         _digits(1e6 * steady.median / one.steps),
         "" if to_torch is None else as_times(to_torch.median),
         "" if to_torch is None else f"{as_times(to_torch.lowest)}–{as_times(to_torch.highest)}",
-        _after(after, "step" if mode == TRAINING else "call"),
+        f"{after:,}" if isinstance(after, int) else after or "",
     ]
-
-
-def _after(calls: int | str | None, unit: str) -> str:
-    if isinstance(calls, int):
-        return f"{calls:,} {unit}{'' if calls == 1 else 's'}"
-    return calls or ""
 
 
 def _verdict(group: Mapping[str, Measurement]) -> str:

@@ -11,9 +11,11 @@ from lstm_parity.cli.options import (
     PlotFile,
     command_line,
     refuse_options,
-    require_outputs,
-    write_json,
 )
+from lstm_parity.cli.outputs import require_outputs, save_each, write_json
+from lstm_parity.cli.screen import say, show
+from lstm_parity.standard_streams import print_errors
+from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
     from lstm_parity.benchmark.record import Record
@@ -44,7 +46,7 @@ def bench(
     threads: Annotated[int, typer.Option(help="Cores, and threads, of each contender.")] = 1,
     json_file: JsonFile = None,
     plot: PlotFile = None,
-    show: Annotated[Path | None, typer.Option(help="Read this record instead of measuring.")] = None,
+    record_file: Annotated[Path | None, typer.Option("--show", help="Read this record instead of measuring.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, a row for each case.")] = False,
 ) -> None:
     """Time PyTorch, ours and other JAX libraries on the same LSTMs: forward, gradient, Adam step, whole training.
@@ -55,14 +57,16 @@ def bench(
     """
     from lstm_parity.benchmark.plan import make_plan
     from lstm_parity.benchmark.record import read_record
+    from lstm_shared.errors import InputError
 
     second_plot = None if plot is None else plot.with_stem(f"{plot.stem}-scaling")
-    require_outputs(plot=plot, files=[json_file, second_plot])
-    if show is not None:
+    outputs = {"--json": json_file, "--plot": plot, "the second picture of --plot": second_plot}
+    require_outputs(outputs, inputs={"--show": record_file})
+    if record_file is not None:
         options = [option.name for option in context.command.params if option.name]
-        others = (name for name in options if name not in ("show", "markdown", "plot"))
+        others = (name for name in options if name not in ("record_file", "markdown", "plot"))
         refuse_options(context, "--show measures nothing: leave this out", *others)
-        record = read_record(show)
+        record = read_record(record_file)
     else:
         plan = make_plan(
             quick=quick,
@@ -77,39 +81,32 @@ def bench(
         from lstm_parity.benchmark.runner import run
 
         record = run(plan, command=command_line(), threads=threads, device=device.value, progress=True)
-    if json_file:
-        write_json(json_file, record.to_dict())
-    _print(record, markdown)
+    unsaved = save_each([(json_file, write_json(record.to_dict()))])
     if plot and second_plot:
-        _draw(record, plot, second_plot)
+        unsaved += _draw(record, plot, second_plot)
+    _print(record, markdown)
+    InputError.raise_any(unsaved)
     raise typer.Exit(0 if record.ok else 1)
 
 
 def _print(record: "Record", markdown: bool) -> None:
-    if markdown:
-        from lstm_parity.benchmark.table import markdown as as_markdown
+    if not markdown:
+        from lstm_parity.benchmark.table import show as as_tables
 
-        typer.echo(as_markdown(record))
-        for name, why in record.missing.items():
-            typer.echo(f"{name}: left out: {why}", err=True)
+        show(as_tables(record))
         return
-    from rich.console import Console
+    from lstm_parity.benchmark.table import markdown as as_markdown
 
-    from lstm_parity.benchmark.table import WIDTH
-    from lstm_parity.benchmark.table import show as as_tables
-
-    # A narrow terminal breaks the lines; it does not get fewer figures.
-    Console(width=max(WIDTH, Console().width)).print(as_tables(record))
+    say(*as_markdown(record).splitlines())
+    print_errors([printable(f"{name}: left out: {why}") for name, why in record.missing.items()])
 
 
-def _draw(record: "Record", plot: Path, second_plot: Path) -> None:
+def _draw(record: "Record", plot: Path, second_plot: Path) -> list[str]:
     from lstm_parity.benchmark.plots import ratio_bars, scaling_curves
     from lstm_parity.plots import save_figure
-    from lstm_shared.errors import InputError
 
-    bars, curves = ratio_bars(record), scaling_curves(record)
-    if bars is None and curves is None:
-        raise InputError("--plot: there is nothing to draw: no contender was timed beside torch eager")
-    for figure, path in ((bars, plot), (curves, second_plot)):
-        if figure is not None:
-            save_figure(figure, path)
+    figures = {plot: ratio_bars(record), second_plot: scaling_curves(record)}
+    drawn = {path: figure for path, figure in figures.items() if figure is not None}
+    if not drawn:
+        return ["--plot: there is nothing to draw: no contender was timed beside torch eager"]
+    return save_each((path, lambda path: save_figure(drawn[path], path)) for path in drawn)

@@ -16,13 +16,17 @@ from lstm_parity.cli.options import (
     load_model,
     read_inputs,
     refuse_options,
-    require_outputs,
+    require_whole,
     whole_numbers,
-    write_json,
 )
+from lstm_parity.cli.outputs import port_file, require_outputs, save_each, write_json
+from lstm_parity.cli.screen import say, show
+from lstm_shared.memory import require_memory
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import numpy as np
+
+    from lstm_shared.specs import Spec
 
 
 def check(
@@ -77,7 +81,8 @@ def check(
     """
     from lstm_shared.errors import InputError
 
-    require_outputs(plot=plot, files=[json_file, html])
+    read = {"FILE": file, "--inputs": inputs, "--case": case, "--against": port_file(against)}
+    require_outputs({"--json": json_file, "--plot": plot, "--html": html}, inputs=read)
     if case is not None:
         from lstm_parity.cli.fuzz import replay_case
 
@@ -96,36 +101,31 @@ def check(
     dtype_names = [dtype.strip() for dtype in dtypes.split(",")]
     known = ("float64", "float32", "bfloat16", "float16")
     problems += [f"--dtypes: {d!r} is none of {', '.join(known)}" for d in dtype_names if d not in known]
-    if steps < 0:
-        problems.append(f"--steps is {steps}, expected 0 or more")
+    problems += [*require_whole("--steps", steps), *require_whole("--seed", seed)]
     InputError.raise_any(problems)
     arrays = {} if inputs is None else read_inputs(inputs)
     if lengths is not None:
         arrays["lengths"] = whole_numbers(lengths)
 
-    from rich.console import Console
-
-    console = Console()
     devices: dict[str, Any] = {"jax_device": jax_device, "torch_device": torch_device}
     if all_devices:
         refuse_options(context, "--all-devices takes them all", "jax_device", "torch_device", "against", "plot", "html")
     if file is None and not all_devices:
         from lstm_parity.cli.by_hand_check import check_by_hand
 
-        raise typer.Exit(
-            check_by_hand(console, quick=quick, every_row=every_row, json_file=json_file, plot=plot, **devices)
-        )
+        raise typer.Exit(check_by_hand(quick=quick, every_row=every_row, json_file=json_file, plot=plot, **devices))
 
-    from lstm_parity.verdict import check as compare
     from lstm_shared.by_hand import PUBLISHED_INIT
     from lstm_shared.describe import describe
-    from lstm_shared.files import write_file
     from lstm_shared.specs import CellSpec, in_words
 
     weights: Mapping[str, Any] = PUBLISHED_INIT
+    subject: tuple[str, ...] = ()
     if file is not None:
         prefix, weights, spec = load_model(file, prefix)
-        typer.echo(f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}\n")
+        subject = f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}", ""
+        if inputs is None and "lengths" in arrays:
+            _require_memory(spec, arrays["lengths"])
     has_steps = not isinstance(describe(weights), CellSpec)
     if plot and not has_steps:
         raise InputError("--plot: an LSTM cell has one step, there is no error over time to draw")
@@ -140,8 +140,10 @@ def check(
         "seed": seed,
         "truth": truth,
     }
+    from lstm_parity.verdict import check as compare
+
     if all_devices:
-        raise typer.Exit(_check_all_devices(console, weights, options, json_file))
+        raise typer.Exit(_check_all_devices(subject, weights, options, json_file))
     candidate = None
     if against is not None:
         from lstm_parity.load_candidate import load_candidate
@@ -149,32 +151,54 @@ def check(
         candidate = load_candidate(against, layout=layout, framework=framework)
     report = compare(weights, candidate=candidate, **options, **devices)
     report = replace(report, command=command_line())
-    if json_file:
-        write_file(json_file, (report.to_json() + "\n").encode())
+    unsaved = save_each([(json_file, write_json(report.to_json()))])
     if plot or html:
         from lstm_parity.errors_over_time import errors_over_time
         from lstm_parity.html import html_page
         from lstm_parity.plots import error_picture, save_figure
+        from lstm_shared.files import write_file
 
         pictures = {}
         if has_steps:
             pictures["error over time"] = error_picture(*errors_over_time(weights, candidate, options))
-        if plot:
-            save_figure(pictures["error over time"], plot)
-        if html:
-            write_file(html, html_page(report, in_words(describe(weights)), pictures).encode())
-    console.print(report.screen(every_row=every_row))  # last: what was computed is saved whatever becomes of the screen
+        page = html_page(report, in_words(describe(weights)), pictures).encode() if html else b""
+        unsaved += save_each(
+            [
+                (plot, lambda path: save_figure(pictures["error over time"], path)),
+                (html, lambda path: write_file(path, page)),
+            ]
+        )
+    say(*subject)
+    show(report.screen(every_row=every_row))
+    InputError.raise_any(unsaved)
     raise typer.Exit(report.exit_code)
 
 
+def _require_memory(spec: "Spec", lengths: "np.ndarray") -> None:
+    """Raise an InputError when inputs of these lengths, and what is computed of them, are more than this machine has.
+
+    Of each step there are at least the inputs, both their gradients, and of each layer and direction four gates and two
+    states, in float64 and for both sides.
+    """
+    from lstm_shared.specs import LSTMSpec, in_words
+
+    if isinstance(spec, LSTMSpec):
+        layers = spec.num_layers * len(spec.directions)
+        numbers = 2 * spec.input_size + 6 * layers * spec.hidden_size
+        steps = int(lengths.max(initial=0)) * lengths.size
+        require_memory(f"--lengths: {steps} steps of {in_words(spec)}", 2 * 8 * steps * numbers)
+
+
 def _check_all_devices(
-    console: "Console", weights: "Mapping[str, Any]", options: dict[str, Any], json_file: Path | None
+    subject: tuple[str, ...], weights: "Mapping[str, Any]", options: dict[str, Any], json_file: Path | None
 ) -> int:
     """Check every pair of devices, a line for each. Exit code 0: all agree; 1: one differs; 3: one is undecided."""
     from rich.table import Table
+    from rich.text import Text
 
     from lstm_parity.devices import jax_devices, torch_devices
     from lstm_parity.verdict import check as compare
+    from lstm_shared.errors import InputError
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("jax", "torch", "verdict"):
@@ -184,9 +208,12 @@ def _check_all_devices(
         for torch_device in torch_devices():
             report = compare(weights, jax_device=jax_device, torch_device=torch_device, **options)
             reports[f"{jax_device} {torch_device}"] = report
-            table.add_row(jax_device, torch_device, report.verdict(), style="" if report.ok else "bold red")
-    console.print(table)
-    if json_file:
-        write_json(json_file, {pair: json.loads(report.to_json()) for pair, report in reports.items()})
+            verdict = Text(report.verdict(), style="" if report.ok else "bold red")
+            table.add_row(jax_device, torch_device, verdict)
+    record = {pair: json.loads(report.to_json()) for pair, report in reports.items()}
+    unsaved = save_each([(json_file, write_json(record))])
+    say(*subject)
+    show(table)
+    InputError.raise_any(unsaved)
     codes = {report.exit_code for report in reports.values()}
     return next((code for code in (1, 3) if code in codes), 0)

@@ -12,10 +12,11 @@ from lstm_parity.cli.options import (
     read_inputs,
     read_named,
     refuse_options,
-    require_outputs,
     unknown_names,
     whole_numbers,
 )
+from lstm_parity.cli.outputs import port_file, require_outputs, save_each, write_json
+from lstm_parity.cli.screen import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,8 @@ def diagnose(
     """
     from lstm_shared.errors import InputError
 
-    require_outputs(files=[json_file])
+    read = {"--weights": weights_file, "--inputs": inputs, "--outputs": outputs, "--outputs-again": outputs_again}
+    require_outputs({"--json": json_file}, inputs=read | {"--against": port_file(against)})
     problems = []
     if against is None:
         refuse_options(context, "is for a port that is run: add --against", "layout", "framework")
@@ -78,12 +80,10 @@ def diagnose(
     InputError.raise_any(problems)
     if lengths is not None:
         arrays["lengths"] = whole_numbers(lengths)
-    from rich.console import Console
     from rich.text import Text
 
     from lstm_parity.diagnosis import diagnose as find
     from lstm_parity.load_candidate import load_candidate
-    from lstm_shared.files import write_file
 
     _, weights, _ = load_model(weights_file, prefix)
     state = (arrays["h"], arrays["c"]) if "h" in arrays else None
@@ -95,9 +95,9 @@ def diagnose(
             load_candidate(against, layout=layout, framework=framework), weights, arrays.get("inputs"), given
         )
     found = find(weights, arrays["inputs"], tuple(calls) if len(calls) == 2 else calls[0], progress=True, **given)
-    Console().print(Text(str(found), style="green" if found.right else ""))
-    if json_file:
-        write_file(json_file, (found.to_json() + "\n").encode())
+    unsaved = save_each([(json_file, write_json(found.to_json()))])
+    show(Text(str(found), style="green" if found.right else ""))
+    InputError.raise_any(unsaved)
     raise typer.Exit(0 if found.right else 1)
 
 

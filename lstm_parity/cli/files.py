@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lstm_parity.cli.options import JsonFile, refuse_options, require_outputs, write_json
+from lstm_parity.cli.options import JsonFile, refuse_options
+from lstm_parity.cli.outputs import require_outputs, save_each, write_json
+from lstm_parity.cli.screen import say, show
 
 
 def inspect(
@@ -14,20 +16,21 @@ def inspect(
     json_file: JsonFile = None,
 ) -> None:
     """Say what is in a file: every model found, its kind and sizes, dtypes, and anything wrong with it."""
-    require_outputs(files=[json_file])
-    from rich.console import Console
-    from rich.markup import escape
+    require_outputs({"--json": json_file}, inputs={"FILE": file})
     from rich.table import Table
 
     from lstm_shared.contents import at, plain_arrays
     from lstm_shared.describe import describe, model_candidates
     from lstm_shared.errors import OtherCellError, WeightsError
+    from lstm_shared.printable import printable
     from lstm_shared.read_files import read_contents
 
     values = read_contents(file).named
     candidates = model_candidates(values)
     models, other_cells, problems = [], [], []
     table = Table("prefix", "model", "dtype", "arrays", "numbers", box=None, pad_edge=False, header_style="bold")
+    for column in (table.columns[0], *table.columns[3:]):
+        column.no_wrap = True
     for prefix, names in candidates.items():
         try:
             model = plain_arrays({name: values[prefix + name] for name in names})
@@ -46,30 +49,26 @@ def inspect(
         models.append({"prefix": prefix, "kind": spec.kind, **sizes, "dtypes": dtypes, "numbers": numbers})
         words = ", ".join(f"{name} {value}" for name, value in sizes.items())
         kind = f"{spec.kind}: {words}" if words else spec.kind
-        table.add_row(escape(prefix) or "(top)", kind, " ".join(dtypes), str(len(model)), str(numbers))
+        table.add_row(printable(prefix) or "(top)", kind, " ".join(dtypes), str(len(model)), str(numbers))
     problems += [f"{file}: {problem}" for problem in _not_finite(values)]
     if not models and not problems:
         held = ", ".join(sorted(values)[:5]) or "nothing"
         problems += [f"{file}: {cell}" for cell in other_cells] or [f"{file}: no LSTM in it; it holds {held}"]
-    if models:
-        Console().print(table)
-        for line in other_cells:
-            typer.echo(line)
     others = len(values) - sum(len(names) for names in candidates.values())
+    record = {
+        "file": str(file),
+        "models": models,
+        "other_cells": other_cells,
+        "other_arrays": others,
+        "problems": problems,
+    }
+    unsaved = save_each([(json_file, write_json(record))])
+    if models:
+        show(table)
+        say(*other_cells)
     if others:
-        typer.echo(f"and {others} other arrays")
-    if json_file:
-        write_json(
-            json_file,
-            {
-                "file": str(file),
-                "models": models,
-                "other_cells": other_cells,
-                "other_arrays": others,
-                "problems": problems,
-            },
-        )
-    WeightsError.raise_any(problems)
+        say(f"and {others} other arrays")
+    WeightsError.raise_any(problems + unsaved)
 
 
 def _not_finite(values: Mapping[str, Any]) -> Iterator[str]:
@@ -112,7 +111,7 @@ def convert(
 
     if from_layout is None and to_layout is None:
         refuse_options(context, "needs --from or --to", "layer", "reverse")
-    require_outputs(weights=target)
+    require_outputs({"OUT": target}, inputs={"IN": source})
     arrays = load(source, prefix)
     if from_layout is not None:
         tree = unflatten_tree(arrays)
@@ -120,4 +119,4 @@ def convert(
     if to_layout is not None:
         arrays = flatten_tree(layouts.to_layout(arrays, to_layout, layer=layer, reverse=reverse))
     save(target, arrays)
-    typer.echo(f"{target}: {len(arrays)} arrays")
+    say(f"{target}: {len(arrays)} arrays")

@@ -1,12 +1,15 @@
 """``lstm-parity fuzz``: the search for a case on which the backends differ."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lstm_parity.cli.options import JsonFile, command_line, refuse_options, require_outputs, write_json
+from lstm_parity.cli.options import JsonFile, command_line, refuse_options, require_whole
+from lstm_parity.cli.outputs import require_outputs, save_each, write_json
+from lstm_parity.cli.screen import say, show
 
 _NAME = "failing-case.npz"
 
@@ -30,19 +33,23 @@ def fuzz(
         refuse_options(context, "one of --cases and --minutes is enough", "cases")
 
     from lstm_parity.case_files import case_in_words, require_case_name, write_case
+    from lstm_shared.errors import InputError
 
     require_case_name(out)
-    require_outputs(files=[out, json_file])
+    require_outputs({"--out": out, "--json": json_file})
+    InputError.raise_any(require_whole("--seed", seed))
 
     from lstm_parity import fuzz as search
+    from lstm_parity.devices import jax_devices
 
+    jax_devices()  # without one every case would fail, and fail on our side only
     found = search.fuzz(cases=None if minutes is not None else cases, minutes=minutes, seed=seed, progress=True)
     pace = (
         f"{found.cases_run} cases in {found.seconds:.1f} s, {found.compiled} compiled and "
         f"{found.cases_run - found.compiled} operation by operation, seed {seed}"
     )
     content = {
-        "ok": found.failure is None,
+        "ok": found.failure is None and found.cases_run > 0,
         "cases_run": found.cases_run,
         "compiled": found.compiled,
         "undecided": found.undecided,
@@ -52,24 +59,35 @@ def fuzz(
         "reached": found.reach.to_dict(),
         "failure": None,
     }
-    if found.failure is None or found.report is None:
-        open_cases = f"; {found.undecided} of them could not be judged to the end" if found.undecided else ""
-        closest = f"the closest to its limit uses {100 * found.closest:.1f} % of the tolerance"
-        typer.echo(f"agree: {pace}; {closest}{open_cases}")
-    else:
-        words = case_in_words(found.failure)
+    unsaved: list[str] = []
+    code = 0
+    failure = found.failure
+    if failure is not None and found.report is not None:
+        code = 1
         how = {"compiled": found.failure_compiled, "implementation": found.failure_implementation}
-        write_case(out, found.failure, **how)
-        typer.echo(f"differ: one of {pace}; made as small as it gets:")
-        typer.echo(words + _run_in_words(**how))
-        typer.echo(f"verdict: {found.report.verdict()}")
-        typer.echo(f"{out} holds it; to replay it: lstm-parity check --case {out}")
+        words = case_in_words(failure)
+        unsaved += save_each([(out, lambda path: write_case(path, failure, **how))])
+        lines = [
+            f"differ: one of {pace}; made as small as it gets:",
+            words + _run_in_words(**how),
+            f"verdict: {found.report.verdict()}",
+        ]
+        if not unsaved:
+            lines.append(f"{out} holds it; to replay it: lstm-parity check --case {shlex.quote(str(out))}")
         report = json.loads(found.report.to_json())
         content["failure"] = {"case": words, **how, "file": str(out), "report": report}
-    typer.echo(found.reach)
-    if json_file:
-        write_json(json_file, content)
-    raise typer.Exit(0 if found.failure is None else 1)
+    elif not found.cases_run:
+        code = 3
+        lines = [f"undecided: there was no time for a case; --minutes is {minutes}, give it more"]
+    else:
+        open_cases = f"; {found.undecided} of them could not be judged to the end" if found.undecided else ""
+        closest = f"the closest to its limit uses {100 * found.closest:.1f} % of the tolerance"
+        lines = [f"agree: {pace}; {closest}{open_cases}"]
+    unsaved += save_each([(json_file, write_json(content))])
+    say(*lines)
+    say(*str(found.reach).splitlines())
+    InputError.raise_any(unsaved)
+    raise typer.Exit(code)
 
 
 def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> int:
@@ -79,19 +97,18 @@ def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> i
 
     from dataclasses import replace
 
-    from rich.console import Console
-
+    require_outputs({"--json": json_file}, inputs={"--case": path})
     from lstm_parity.case_files import case_in_words, read_case
     from lstm_parity.fuzz import replay
-    from lstm_shared.files import write_file
+    from lstm_shared.errors import InputError
 
     case, compiled, implementation = read_case(path)
     how = {"compiled": compiled, "implementation": implementation}
-    typer.echo(f"{path}: {case_in_words(case)}{_run_in_words(**how)}\n")
     report = replace(replay(case, **how), command=command_line())
-    Console().print(report)
-    if json_file:
-        write_file(json_file, (report.to_json() + "\n").encode())
+    unsaved = save_each([(json_file, write_json(report.to_json()))])
+    say(f"{path}: {case_in_words(case)}{_run_in_words(**how)}", "")
+    show(report.screen())
+    InputError.raise_any(unsaved)
     return report.exit_code
 
 

@@ -1,8 +1,8 @@
-"""Options that several commands take, and how outputs are checked before and written after the work."""
+"""Options that several commands take, and how they are read."""
 
 import enum
 import io
-import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,9 @@ import typer
 
 from lstm_shared.contents import at, plain_arrays
 from lstm_shared.describe import describe, model_candidates, require_by_hand
-from lstm_shared.errors import InputError, ReportedError, WeightsError
-from lstm_shared.files import load, not_finite, read_arrays, require_weights_name, require_writable, write_file
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.files import load, not_finite, read_arrays
+from lstm_shared.printable import printable
 from lstm_shared.read_files import read_contents
 from lstm_shared.specs import Spec
 
@@ -23,6 +24,9 @@ PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture in
 
 # What an .npz of inputs may hold.
 INPUT_ARRAYS = ("inputs", "h", "c", "lengths", "reset")
+
+# What both frameworks take as a seed, and more than any size may be.
+_TOO_LARGE = 2**63
 
 
 class BackendName(enum.StrEnum):
@@ -37,29 +41,6 @@ class DtypeName(enum.StrEnum):
 
     float32 = "float32"
     float64 = "float64"
-
-
-def require_outputs(
-    *, weights: Path | None = None, plot: Path | None = None, files: Iterable[Path | None] = ()
-) -> None:
-    """Say everything that is wrong with the output files before any work is done."""
-    problems = []
-    for path in (weights, plot, *files):
-        if path is None:
-            continue
-        try:
-            if path is weights:
-                require_weights_name(path)
-            if path is plot:
-                from lstm_parity.plots import require_plot_name
-
-                require_plot_name(path)
-            require_writable(path)
-        except ReportedError as error:
-            problems += error.problems
-        except OSError as error:
-            problems.append(f"{error.filename}: {error.strerror}")
-    InputError.raise_any(problems)
 
 
 def refuse_options(context: typer.Context, why: str, *names: str) -> None:
@@ -145,22 +126,41 @@ def unknown_names(path: Path, arrays: Iterable[str], known: Iterable[str]) -> li
     return [f"{path}: unknown array {name!r}, expected {', '.join(known)}" for name in arrays if name not in known]
 
 
+def require_whole(option: str, number: int, *, at_least: int = 0) -> list[str]:
+    """A line, if the number is not one of this option's."""
+    if number < at_least:
+        return [f"{option} is {number}, expected a whole number, {at_least} or larger"]
+    return [f"{option} is {number}, expected less than 2**63"] if number >= _TOO_LARGE else []
+
+
+def require_finite_in(dtype: str, arrays: Mapping[str, Any], where: str = "") -> None:
+    """Raise an InputError for each array that holds infinity once it is rounded to this dtype."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        rounded = {name: np.asarray(array).astype(dtype) for name, array in arrays.items()}
+    InputError.raise_any([f"{where}{problem} in {dtype}" for problem in not_finite(rounded)])
+
+
 def whole_numbers(text: str) -> Any:
     """The lengths in the option of that name."""
     import numpy as np
 
-    wrong = [part for part in text.split(",") if not part.strip().lstrip("-").isdigit()]
-    InputError.raise_any([f"--lengths: {part.strip()!r} is not a whole number" for part in wrong])
-    return np.array([int(part) for part in text.split(",")])
+    parts = [part.strip() for part in text.split(",")]
+    problems = [f"--lengths: {p!r} is not a whole number" for p in parts if not re.fullmatch("[+-]?[0-9]{1,99}", p)]
+    InputError.raise_any(problems)
+    numbers = [int(part) for part in parts]
+    InputError.raise_any([problem for number in numbers for problem in require_whole("--lengths", number)])
+    return np.array(numbers)
 
 
 def command_line() -> str:
-    """The command as it was typed, for a reader who wants to repeat it."""
-    return shlex.join(["lstm-parity", *sys.argv[1:]])
+    """The command as it was typed, for a reader who wants to repeat it in a shell."""
+    return " ".join(["lstm-parity", *map(_quoted, sys.argv[1:])])
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all; NaN and infinity become null."""
-    from lstm_parity.report import finite
-
-    write_file(path, (json.dumps(finite(content), indent=2, allow_nan=False) + "\n").encode())
+def _quoted(argument: str) -> str:
+    """As the shell reads it; with $'…' where it holds what cannot be printed."""
+    if argument.isprintable():
+        return shlex.quote(argument)
+    return "$'" + printable(argument.replace("\\", "\\\\").replace("'", "\\'")) + "'"

@@ -13,9 +13,10 @@ from lstm_parity.cli.options import (
     PlotFile,
     load_by_hand,
     refuse_options,
-    require_outputs,
-    write_json,
+    require_finite_in,
 )
+from lstm_parity.cli.outputs import require_outputs, save_each, write_json
+from lstm_parity.cli.screen import show
 from lstm_shared.errors import InputError
 
 
@@ -36,7 +37,7 @@ def trace(
     json_file: JsonFile = None,
 ) -> None:
     """Show the gate percentages and both memories, one row a day."""
-    require_outputs(plot=plot, files=[json_file])
+    require_outputs({"--plot": plot, "--json": json_file}, inputs={"--weights": weights_file})
     if example:
         own = "the worked example has its own: leave this out, or --example"
         refuse_options(context, own, "weights_file", "values", "long_memory", "short_memory")
@@ -46,7 +47,6 @@ def trace(
         [f"{name} is {value}, expected a number" for name, value in memories.items() if not math.isfinite(value)]
     )
     import numpy as np
-    from rich.console import Console
     from rich.table import Table
 
     from lstm_parity.backends import trace as compute
@@ -57,10 +57,21 @@ def trace(
         weights = by_hand.WORKED_EXAMPLE_WEIGHTS
         long_memory, short_memory = by_hand.WORKED_EXAMPLE_MEMORIES
         prices = [by_hand.WORKED_EXAMPLE_INPUT]
+    numbers = {"--values": prices, "--long-memory": long_memory, "--short-memory": short_memory}
+    require_finite_in(dtype, numbers)
+    require_finite_in(dtype, {name: weights[name] for name in by_hand.BY_HAND}, f"{weights_file}: ")
     prices = np.asarray(prices, dtype)
     weights = {name: np.asarray(weights[name], dtype) for name in by_hand.BY_HAND}
     # of NumPy's type, because torch rounds Python's floats to float32
     steps = compute(backend.value, weights, prices, np.float64(long_memory), np.float64(short_memory))
+    record = {"prices": prices.tolist(), **{name: values.tolist() for name, values in steps._asdict().items()}}
+
+    def draw(path: Path) -> None:
+        from lstm_parity.plots import gates_and_memories, save_figure
+
+        save_figure(gates_and_memories(steps, prices), path)
+
+    unsaved = save_each([(json_file, write_json(record)), (plot, draw)])
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     titles = ("day", "price", "long\nremember %", "potential\nremember %", "potential\nmemory", "output %")
     for title in (*titles, "long\nmemory", "short\nmemory"):
@@ -76,13 +87,8 @@ def trace(
             f"{steps.long_memory[day]:.8f}",
             f"{steps.short_memory[day]:.8f}",
         )
-    Console().print(table)
-    if json_file:
-        write_json(json_file, {"prices": prices.tolist(), **{n: v.tolist() for n, v in steps._asdict().items()}})
-    if plot:
-        from lstm_parity.plots import gates_and_memories, save_figure
-
-        save_figure(gates_and_memories(steps, prices), plot)
+    show(table)
+    InputError.raise_any(unsaved)
 
 
 def _numbers(text: str) -> list[float]:

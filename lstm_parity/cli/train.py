@@ -16,17 +16,23 @@ from lstm_parity.cli.options import (
     load_by_hand,
     load_model,
     refuse_options,
-    require_outputs,
-    write_json,
+    require_finite_in,
+    require_whole,
 )
+from lstm_parity.cli.outputs import require_outputs, save_each, write_json
+from lstm_parity.cli.screen import say, show
 from lstm_shared.errors import InputError
+from lstm_shared.memory import require_memory
+from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    from rich.table import Table
 
     from lstm_shared.prices import HeldOutScore
+    from lstm_shared.training import FitResult
 
 _PUBLISHED_EPOCHS = 5000
 _OTHER_EPOCHS = 300
@@ -75,15 +81,23 @@ def train(
     With --csv the prices are sorted by date and scaled to 0..1 on the training part; the last 20 % of the days are held
     out, and the error there is shown beside two predictions that need no model.
     """
-    require_outputs(weights=out, plot=plot, files=[json_file])
+    require_outputs(
+        {"--out": out, "--plot": plot, "--json": json_file},
+        inputs={"--weights": weights_file, "--csv": csv},
+        directory=checkpoint_dir,
+    )
     if log_dir is not None and backend is not BackendName.torch:
         raise InputError("--log-dir: TensorBoard logs are written by the torch backend: add --backend torch")
     if csv is None:
         refuse_options(context, "this is for real prices: add --csv FILE", "column", "where", "window")
     if model is ModelName.by_hand:
         refuse_options(context, "this is for --model forecaster", "hidden_size", "num_layers")
+    problems = require_whole("--seed", seed)
+    for option, number in (("--hidden-size", hidden_size), ("--num-layers", num_layers)):
+        problems += require_whole(option, number, at_least=1)
     if not 0 < learning_rate < math.inf:
-        raise InputError(f"--learning-rate is {learning_rate}, expected a positive number")
+        problems.append(f"--learning-rate is {learning_rate}, expected a positive number")
+    InputError.raise_any(problems)
     import numpy as np
 
     from lstm_parity import backends
@@ -97,6 +111,7 @@ def train(
     prices = None if series is None else prepare_prices(series, window, dtype=dtype)
     if weights_file is not None:
         weights = load_by_hand(weights_file) if by_hand else _load_forecaster(weights_file)
+        require_finite_in(dtype, weights, f"{weights_file}: ")
     else:
         weights = _new_weights(by_hand, prices is None, seed, hidden_size, num_layers)
 
@@ -118,19 +133,22 @@ def train(
         progress=True,
         log_dir=log_dir,
     )
+    wrong = _not_finite(result, out)
+    unsaved = [] if wrong else save_each([(out, lambda path: save(path, result.weights))])
 
     def predict(inputs: "np.ndarray") -> "np.ndarray":
         return backends.predict(backend.value, result.weights, shaped(inputs)).reshape(len(inputs))
 
+    lines = list(result.notes)
     if resume:
         source = (
             f"resumed from epoch {result.resumed_from}"
             if result.resumed_from
             else "no checkpoint: a run from the start"
         )
-        typer.echo(f"{checkpoint_dir}: {source}")
+        lines.append(f"{checkpoint_dir}: {source}")
     compiled = f", and {result.compile_seconds:.2f} s to compile" if result.compile_seconds else ""
-    typer.echo(
+    lines.append(
         f"{backend.value}, {dtype.value}: {result.steps} steps in {result.epochs} epochs, "
         f"{result.seconds:.3f} s{compiled}; last loss {result.losses[-1]:.3g}"
     )
@@ -148,52 +166,68 @@ def train(
         "predictions": result.predictions.tolist(),
         "examples": result.examples.tolist(),
     }
+    score = predicted = None
     if series is None or prices is None:
         for company, value, label in zip("AB", predict(data[0]), data[1], strict=True):
-            typer.echo(f"company {company}: predicted {value:.7f}, label {label:g}")
-    else:
+            lines.append(f"company {company}: predicted {value:.7f}, label {label:g}")
+    elif not wrong:
         predictions = predict(prices.held_out[0])
         score = score_held_out(prices, predictions, reach=(-1.0, 1.0) if by_hand else None)
-        _show_score(score, series.column)
-        if by_hand:
-            typer.echo(
-                f"{score.unreachable} of {score.days} held-out prices lie outside what the model can say, "
-                "(-1, 1) scaled"
-            )
-        record |= {"held_out": asdict(score), "held_out_predictions": prices.unscale(predictions).tolist()}
-    if out is not None:
-        save(out, result.weights)
-        typer.echo(f"weights written to {out}")
-    if json_file:
-        write_json(json_file, record)
-    if plot:
+        predicted = prices.unscale(predictions)
+        record |= {"held_out": asdict(score), "held_out_predictions": predicted.tolist()}
+
+    def draw(path: Path) -> None:
         from lstm_parity.plots import held_out_prices, save_figure, training_curves
 
         if series is None or prices is None:
             figure = training_curves({backend.value: result}, data[1])
         else:
+            assert predicted is not None
             actual = prices.held_out_prices
-            predicted = prices.unscale(predict(prices.held_out[0]))
-            figure = held_out_prices(
-                backend.value, result, series.dates[-len(actual) :], actual, predicted, series.column
+            dates = series.dates[-len(actual) :]
+            figure = held_out_prices(backend.value, result, dates, actual, predicted, series.column)
+        save_figure(figure, path)
+
+    unsaved += save_each([(json_file, write_json(record)), (None if wrong else plot, draw)])
+    say(*lines)
+    if series is not None and score is not None:
+        show(_score_table(score, series.column))
+        if by_hand:
+            say(
+                f"{score.unreachable} of {score.days} held-out prices lie outside what the model can say, "
+                "(-1, 1) scaled"
             )
-        save_figure(figure, plot)
+    if out is not None and not wrong and not any(line.startswith(f"{out}:") for line in unsaved):
+        say(f"weights written to {out}")
+    InputError.raise_any([*wrong, *unsaved])
 
 
-def _show_score(score: "HeldOutScore", unit: str) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _not_finite(result: "FitResult", out: Path | None) -> list[str]:
+    """A line when training ended in numbers that are none: it failed, and its weights replace no others."""
+    import numpy as np
+
+    bad = np.flatnonzero(~np.isfinite(result.losses))
+    broken = [name for name, weight in result.weights.items() if not np.isfinite(weight).all()]
+    if not bad.size and not broken:
+        return []
+    since = f"the loss is {result.losses.flat[bad[0]]} at step {bad[0] + 1} of {result.steps}" if bad.size else ""
+    what = since or f"{', '.join(broken)} hold NaN or infinity"
+    kept = "" if out is None else f"; {out} was not written"
+    return [f"training failed: {what}{kept}: try a smaller --learning-rate, or --dtype float64"]
+
+
+def _score_table(score: "HeldOutScore", unit: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"error over {score.days} held-out days, in the unit of {escape(unit)}")
+    table.add_column(f"error over {score.days} held-out days, in the unit of {printable(unit)}")
     table.add_column("root mean square", justify="right")
     table.add_column("mean absolute", justify="right")
     for name in ("model", "tomorrow_is_today", "training_mean"):
         error = getattr(score, name)
         title = {"tomorrow_is_today": "tomorrow = today", "training_mean": "the training mean"}.get(name, "the model")
         table.add_row(title, f"{error.root_mean_square:.4g}", f"{error.mean_absolute:.4g}")
-    Console().print(table)
+    return table
 
 
 def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num_layers: int) -> "Mapping[str, Any]":
@@ -202,6 +236,11 @@ def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num
 
     if by_hand:
         return PUBLISHED_INIT if embedded else init_by_hand(seed)
+    columns = 1 + hidden_size + 2 + (num_layers - 1) * (2 * hidden_size + 2)
+    # Weights, gradient and both averages of Adam, in float32: less than any run takes.
+    require_memory(
+        f"--hidden-size {hidden_size} with --num-layers {num_layers}", 4 * 4 * (4 * hidden_size * columns + hidden_size)
+    )
     return init_forecaster(1, hidden_size, num_layers=num_layers, seed=seed)
 
 

@@ -1,0 +1,124 @@
+"""What a JAX program is, so that two can be compared in different processes; and which settings an optimizer has.
+
+Functions cannot be compared, but what they compute can: their jaxpr, with every constant in it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core as jex_core
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+def program_digest(function: Callable[..., Any], *arguments: Any) -> str:
+    """The sha256 of what ``function`` computes from arguments of these shapes and dtypes (arrays or their structs)."""
+    total = hashlib.sha256()
+    for part in _program(jax.make_jaxpr(function)(*arguments)):
+        total.update(part.encode() if isinstance(part, str) else part)
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def settings(optimizer: Any) -> dict[str, Any]:
+    """The numbers that an optax transformation was made with, by "function.name", as far as they can be found.
+
+    Optax keeps them in what its inner functions close over: ``adam(0.1)`` has ``scale_by_adam.b1`` and
+    ``learning_rate``, which optax has as ``scale.step_size``, with the sign of a descent.
+    """
+    found: dict[str, Any] = {}
+    _find_settings(optimizer, found, set())
+    return {
+        "learning_rate" if name == "scale.step_size" else name: -value if name == "scale.step_size" else value
+        for name, value in found.items()
+    }
+
+
+def _program(closed: Any) -> Iterator[str | bytes]:
+    for constant in closed.consts:
+        yield from _value(constant)
+    yield from _jaxpr(closed.jaxpr)
+
+
+def _jaxpr(jaxpr: Any) -> Iterator[str | bytes]:
+    numbers: dict[Any, int] = {}
+
+    def variable(one: Any) -> Iterator[str | bytes]:
+        if isinstance(one, jex_core.Literal):
+            yield from _value(one.val)
+            yield str(one.aval)
+        else:
+            yield f"{numbers.setdefault(one, len(numbers))}:{one.aval}"
+
+    for one in (*jaxpr.constvars, *jaxpr.invars):
+        yield from variable(one)
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for one in (*equation.invars, *equation.outvars):
+            yield from variable(one)
+        for name in sorted(equation.params):
+            yield name
+            yield from _value(equation.params[name])
+    for one in jaxpr.outvars:
+        yield from variable(one)
+
+
+def _value(value: Any) -> Iterator[str | bytes]:
+    if isinstance(value, jex_core.ClosedJaxpr):
+        yield from _program(value)
+    elif isinstance(value, jex_core.Jaxpr):
+        yield from _jaxpr(value)
+    elif isinstance(value, tuple | list):
+        yield f"{len(value)} values"
+        for one in value:
+            yield from _value(one)
+    elif isinstance(value, set | frozenset):
+        yield from sorted(map(_text, value))
+    elif isinstance(value, np.ndarray | np.generic | jax.Array):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            value = jax.random.key_data(value)  # pyright: ignore[reportArgumentType]
+        array = np.asarray(value)
+        yield f"{array.dtype} {array.shape}"
+        yield array.tobytes()
+    else:
+        yield _text(value)
+
+
+def _text(value: Any) -> str:
+    """What a value is called, without the addresses that another process would have otherwise."""
+    return _ADDRESS.sub("", repr(value))
+
+
+def _find_settings(value: Any, found: dict[str, Any], seen: set[int]) -> None:
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, tuple | list):
+        for one in value:
+            _find_settings(one, found, seen)
+        return
+    closure, code = getattr(value, "__closure__", None), getattr(value, "__code__", None)
+    if not closure or code is None:
+        return
+    for name, cell in zip(code.co_freevars, closure, strict=True):
+        try:
+            inner = cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+        if isinstance(inner, bool | int | float | str | np.generic) or (hasattr(inner, "dtype") and inner.shape == ()):
+            key = f"{value.__qualname__.split('.<locals>')[0]}.{name}"
+            # init and update close over the same number; another of that name is of a second transformation.
+            while key in found and found[key] != _plain(inner):
+                key += "'"
+            found[key] = _plain(inner)
+        else:
+            _find_settings(inner, found, seen)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str) else np.asarray(value).item()

@@ -1,0 +1,77 @@
+"""One training step in its two halves, as the run and the comparison of runs both need them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from lstm_shared.errors import InputError
+from lstm_shared.kinds import in_words
+
+Loss = Callable[[Any, Any], tuple[Any, Any]]
+
+_CONTRACT = "expected loss(params, batch) -> (loss, predictions)"
+
+
+def loss_and_gradient(loss: Loss, weights: Any, batch: Any) -> tuple[tuple[Any, Any], Any]:
+    """((loss, predictions), gradient) of one batch.
+
+    Raises:
+        InputError: what ``loss`` returned is not a scalar and an array with the batch's leading axis.
+    """
+
+    def checked(weights: Any) -> tuple[Any, Any]:
+        result = loss(weights, batch)
+        InputError.raise_any(_wrong_result(result, jax.tree.leaves(batch)[0].shape[0]))
+        return result
+
+    return jax.value_and_grad(checked, has_aux=True)(weights)
+
+
+def update(optimizer: optax.GradientTransformation, gradient: Any, state: Any, weights: Any) -> tuple[Any, Any]:
+    """(weights, optimizer state) after the step."""
+    with usual_promotion():
+        updates, state = optimizer.update(gradient, state, weights)
+        return optax.apply_updates(weights, updates), state
+
+
+def usual_promotion() -> Any:
+    """Optax adds whole numbers to floating-point ones, which ``jax_numpy_dtype_promotion="strict"`` forbids."""
+    return jax.numpy_dtype_promotion("standard")
+
+
+def require_kinds(loss: Any, optimizer: Any) -> list[str]:
+    """What is wrong with these two, before either is called."""
+    problems = []
+    if not callable(loss):
+        problems.append(f"loss is {in_words(loss)}, {_CONTRACT}")
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        problems.append(f"optimizer is {in_words(optimizer)}, expected an optax gradient transformation")
+    return problems
+
+
+def _wrong_result(result: Any, examples: int) -> list[str]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        found = f"a tuple of {len(result)}" if isinstance(result, tuple) else _array_in_words(result)
+        return [f"loss returned {found}, {_CONTRACT}"]
+    value, predictions = result
+    problems = []
+    if not _is_array(value) or jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        found = _array_in_words(value)
+        problems.append(f"the loss is {found}, expected one floating-point number: {_CONTRACT}")
+    if not _is_array(predictions) or jnp.shape(predictions)[:1] != (examples,):
+        found = _array_in_words(predictions)
+        problems.append(f"the predictions are {found}, expected an array of {examples} in its first axis: {_CONTRACT}")
+    return problems
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, float) or (hasattr(value, "shape") and hasattr(value, "dtype"))
+
+
+def _array_in_words(value: Any) -> str:
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        return in_words(value)
+    return f"{jnp.dtype(value.dtype).name} of shape {tuple(value.shape)}"

@@ -1,0 +1,117 @@
+"""The files that a command writes: checked before any work is done, and written before anything is printed."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_shared.errors import InputError, ReportedError
+from lstm_shared.files import require_weights_name, require_writable, write_file
+
+Paths = Mapping[str, Path | None]
+
+
+def require_outputs(outputs: Paths, *, inputs: Paths | None = None, directory: Path | None = None) -> None:
+    """Say everything that is wrong with the output files.
+
+    Args:
+        outputs: option -> file. What ``--plot`` and ``--out`` write must have the names of pictures and of weights.
+        inputs: option or argument -> file that is read: no output may take its place.
+        directory: of checkpoints: no output may take the place of one.
+
+    Raises:
+        InputError: two files are one (by another path, a link, or in other letters), or one cannot be written.
+    """
+    given = {option: path for option, path in outputs.items() if path is not None}
+    read = {option: path for option, path in (inputs or {}).items() if path is not None}
+    problems = []
+    for option, path in given.items():
+        try:
+            _require_name(option, path)
+            require_writable(path)
+        except ReportedError as error:
+            problems += error.problems
+        except OSError as error:
+            problems.append(f"{error.filename}: {error.strerror}")
+    pairs = list(given.items())
+    for k, (option, path) in enumerate(pairs):
+        for other, there in pairs[:k]:
+            if _are_one(path, there):
+                problems.append(f"{option}: {path} is the file that {other} writes: give each a file of its own")
+        for other, there in read.items():
+            if _are_one(path, there):
+                problems.append(f"{option}: {path} is the file that {other} reads: it would be lost")
+        if directory is not None and _may_be_checkpoint(path, directory):
+            problems.append(f"{option}: {path} is kept for the checkpoints of the run: choose another name")
+    InputError.raise_any(problems)
+
+
+def save_each(writers: Iterable[tuple[Path | None, Callable[[Path], None]]]) -> list[str]:
+    """Write every file that was asked for, also after one could not be; a line for each that could not.
+
+    To be called before anything is printed; the lines go to ``InputError.raise_any`` after it.
+    """
+    problems: list[str] = []
+    for path, write in writers:
+        try:
+            if path is not None:
+                write(path)
+        except ReportedError as error:
+            problems += error.problems
+        except OSError as error:
+            problems.append(f"{error.filename or path}: {error.strerror or error}")
+    return problems
+
+
+def write_json(content: Any) -> Callable[[Path], None]:
+    """A writer of JSON text, or of anything that JSON can say, in which NaN and infinity become null."""
+
+    def write(path: Path) -> None:
+        from lstm_parity.report import finite
+
+        text = content if isinstance(content, str) else json.dumps(finite(content), indent=2, allow_nan=False)
+        write_file(path, (text + "\n").encode())
+
+    return write
+
+
+def port_file(against: str | None) -> Path | None:
+    """The file that ``--against`` names, None for a module."""
+    if against is None:
+        return None
+    named = against if against.endswith(".onnx") else against.rpartition(":")[0]
+    return Path(named) if os.path.isfile(named) else None
+
+
+def _require_name(option: str, path: Path) -> None:
+    if option in ("--out", "OUT"):
+        require_weights_name(path)
+    if option == "--plot":
+        from lstm_parity.plots import require_plot_name
+
+        require_plot_name(path)
+
+
+def _are_one(one: Path, other: Path) -> bool:
+    """Whether both are one file, also where it is not there yet. Devices and pipes may be written twice."""
+    there = [os.path.exists(path) for path in (one, other)]
+    if any(there):
+        return all(there) and os.path.samefile(one, other) and os.path.isfile(one)
+    # Some file systems take names for one that differ in capitals only, and nobody means two files by them.
+    first, second = (os.path.split(os.path.realpath(path)) for path in (one, other))
+    return first[1].casefold() == second[1].casefold() and _is_same_directory(first[0], second[0])
+
+
+def _is_same_directory(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _may_be_checkpoint(path: Path, directory: Path) -> bool:
+    """Whether it is the directory, or a file in it whose name a run may use or an earlier one has used."""
+    place, around = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
+    ours = place.name.startswith(".") or place.suffix.lower() in (".checkpoint", ".ckpt")
+    return place == around or (ours and around in place.parents)

@@ -1,0 +1,95 @@
+"""What an exception that ends a command means: its exit code, and the lines that say so."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from lstm_parity.standard_streams import DEBUG
+
+WRONG, FAULT, READER_GONE = 2, 70, 141
+
+_OURS = tuple(Path(__file__).parents[1] / name for name in ("lstm_parity", "lstm_shared", "jax_lstm", "torch_lstm"))
+_NO_MEMORY = ("can't allocate memory", "RESOURCE_EXHAUSTED", "out of memory", "Out of memory")
+
+
+def explain(error: BaseException) -> tuple[int, list[str]]:
+    """(exit code, a line for each problem) of an exception that is neither KeyboardInterrupt nor Terminated."""
+    from lstm_shared.errors import ReportedError
+
+    if isinstance(error, ReportedError):
+        return WRONG, list(error.problems)
+    # rich answers a closed pipe with SystemExit
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        return READER_GONE, []
+    if isinstance(error, OSError):
+        return WRONG, [in_a_line(error)]
+    if (message := _usage(error)) is not None:
+        return WRONG, [message] if message else []
+    if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error.name):
+        return WRONG, [f"{error.name} is not installed: pip install 'lstm-parity[all]'"]
+    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+        return WRONG, [f"a package that is needed cannot be imported: {in_a_line(error)}"]
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        return WRONG, [f"there is not enough memory: {in_a_line(error)}"]
+    if _comes_from_jax_start(error):
+        return WRONG, [no_jax_device(error)]
+    what = f"{type(error).__name__} at {_place(error)}: {in_a_line(error)}"
+    why = f"a fault of lstm-parity, not of what was given: {what}"
+    return FAULT, [f"{why}; please report it with the command, and with what {DEBUG}=1 shows of it"]
+
+
+def in_a_line(error: BaseException) -> str:
+    """The first line of the message, or the name of the exception; of the operating system's, file and reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if _has_name(error) else error.strerror
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def no_jax_device(error: BaseException) -> str:
+    """That JAX does not start, and what was asked of it."""
+    asked = os.environ.get("JAX_PLATFORMS")
+    why = f"; JAX_PLATFORMS is {asked!r}, without it JAX takes what is there" if asked else ""
+    said = f": {in_a_line(error)}" if str(error) else ""
+    return f"JAX finds no such device{said}{why}"
+
+
+def _comes_from_jax_start(error: BaseException) -> bool:
+    """Whether JAX raised it because it finds no device; it may say no more than AssertionError then."""
+    jax = sys.modules.get("jax")
+    places = traceback.extract_tb(error.__traceback__)
+    if "Unable to initialize backend" in str(error):
+        return True
+    if jax is None or not any("jax" in Path(place.filename).parts for place in places):
+        return False
+    try:
+        jax.devices()
+    except Exception:  # a RuntimeError or an AssertionError
+        return True
+    return False
+
+
+def _has_name(error: OSError) -> bool:
+    return isinstance(error.filename, str | bytes | os.PathLike)
+
+
+def _usage(error: BaseException) -> str | None:
+    """What typer says of wrong options and arguments: nothing when help was shown instead. None of another error."""
+    try:
+        import typer
+    except ImportError:
+        return None
+    return error.format_message() if isinstance(error, typer.TyperException) else None
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in {folder.name for folder in _OURS}
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of our own code that it went through, else the innermost of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if any(folder in Path(frame.filename).parents for folder in _OURS)]
+    for frame in (ours or frames)[-1:]:
+        return "/".join(Path(frame.filename).parts[-2:]) + f":{frame.lineno}"
+    return "an unknown place"

@@ -1,0 +1,157 @@
+"""The checkpoint directory of one run: locked while the run writes, the last few kept, damaged ones passed over."""
+
+import errno
+import os
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lstm_shared.checkpoint_files import Checkpoint, DamagedError, read_checkpoint, write_checkpoint
+from lstm_shared.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked there
+    fcntl = None
+
+# With three, one that was cut off by a failing disk and one beside it may be damaged, and the run still goes on.
+KEPT = 3
+
+_NAME = re.compile(r"epoch-(0|[1-9][0-9]{0,17})\.checkpoint")
+_OF_ORBAX = "_CHECKPOINT_METADATA"  # a file in each directory that orbax makes
+_LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # of a write that was killed
+
+
+class CheckpointDirectory:
+    """A context manager: from entering until leaving it, no other run writes there.
+
+    Attributes:
+        path: the directory, as messages name it.
+        notes: what the user should know, a line each: damage that was passed over.
+
+    Raises:
+        InputError: another run holds the directory.
+        OSError: it cannot be made, or written to.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._place = path.absolute()  # the run may change its working directory
+        self.notes: list[str] = []
+        self._damaged: list[Path] = []
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        os.makedirs(self._place, exist_ok=True)
+        self._lock = os.open(self._place / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            self._take_lock(self._lock)
+            for leftover in filter(lambda file: _LEFTOVER.fullmatch(file.name), self._files()):
+                leftover.unlink()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._release()
+
+    def require_fresh(self) -> None:
+        """Refuse to start over in a directory that holds a checkpoint.
+
+        Raises:
+            InputError: it does, sound or not.
+        """
+        self._refuse_former()
+        if epochs := self._epochs():
+            raise InputError(
+                f"{self.path}: holds a checkpoint at epoch {max(epochs)}: resume it, or choose another directory"
+            )
+
+    def newest(self) -> Checkpoint | None:
+        """The newest sound checkpoint, None if there is none at all; ``notes`` says what was passed over.
+
+        Raises:
+            InputError: there are checkpoints, but none is sound.
+            PermissionError: one may not be read.
+        """
+        self._refuse_former()
+        damage = []
+        for epoch, path in sorted(self._epochs().items(), reverse=True):
+            try:
+                checkpoint = _read(path, epoch)
+            except DamagedError as error:
+                damage.append(f"{path.name} {error}")
+                self._damaged.append(path)
+                continue
+            if damage:
+                self.notes.append(f"{self.path}: {'; '.join(damage)}: going on from {path.name}")
+            return checkpoint
+        if damage:
+            raise InputError(f"{self.path}: no checkpoint is sound: {'; '.join(damage)}: choose another directory")
+        return None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, and then remove those that are no longer wanted.
+
+        Raises:
+            OSError: it could not be written; those before it are still there.
+        """
+        write_checkpoint(self._place / f"epoch-{checkpoint.epoch}.checkpoint", checkpoint)
+        sound = [
+            epoch for epoch, path in self._epochs().items() if path not in self._damaged and epoch <= checkpoint.epoch
+        ]
+        wanted = sorted({*sound, checkpoint.epoch})[-KEPT:]
+        for epoch, path in self._epochs().items():
+            if epoch not in wanted:
+                path.unlink()
+        self._damaged.clear()
+
+    def _take_lock(self, lock: int) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(self.path)) from error
+            raise InputError(
+                f"{self.path}: another run writes its checkpoints here: wait for its end, or choose another directory"
+            ) from None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            if fcntl is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # a process that was forked meanwhile would keep it
+            os.close(self._lock)
+            self._lock = None
+
+    def _files(self) -> list[Path]:
+        return sorted(self._place.iterdir())
+
+    def _epochs(self) -> dict[int, Path]:
+        """Epoch -> the file, of everything that has a checkpoint's name."""
+        return {int(match[1]): path for path in self._files() if (match := _NAME.fullmatch(path.name))}
+
+    def _refuse_former(self) -> None:
+        former = [path.name for path in self._files() if path.suffix == ".ckpt" or (path / _OF_ORBAX).exists()]
+        if former:
+            raise InputError(
+                f"{self.path}: holds checkpoints of another program or of an earlier version ({former[0]}), "
+                "which cannot be resumed: choose another directory"
+            )
+
+
+def _read(path: Path, epoch: int) -> Checkpoint:
+    try:
+        checkpoint = read_checkpoint(path)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise DamagedError(f"cannot be read: {error.strerror or error}") from error
+    if checkpoint.epoch != epoch:
+        raise DamagedError(f"holds epoch {checkpoint.epoch}")
+    return checkpoint

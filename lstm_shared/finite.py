@@ -1,0 +1,27 @@
+"""NaN and infinity, counted where they are: no array is copied or widened for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_AT_ONCE = 2**16  # numbers; what does not lie in one piece is gathered by so many
+
+
+def count_not_finite(array: np.ndarray) -> int:
+    """How many values are NaN or infinite, in memory that does not grow with the array; 0 where it holds no floats."""
+    if "float" not in array.dtype.name:
+        return 0
+    pieces = np.nditer(array, ["external_loop", "buffered", "zerosize_ok"], order="K", buffersize=_AT_ONCE)
+    with pieces:
+        return sum(int(np.count_nonzero(~np.isfinite(piece))) for piece in pieces)
+
+
+def not_finite(arrays: Mapping[str, Any]) -> list[str]:
+    """A line for each array that holds NaN or infinity."""
+    problems = []
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        if bad := count_not_finite(array):
+            problems.append(f"{name} holds {bad} of {array.size} values that are NaN or infinite")
+    return problems

@@ -1,0 +1,129 @@
+"""Arguments of the wrong kind: what is no dictionary of arrays, no array, no size, no yes or no.
+
+The checks of both backends start here, so that None, text or a list in the wrong place is one line that names the
+argument, and not an exception from inside a framework.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lstm_shared.errors import WeightsError
+
+FLOATING = ("float64", "float32", "float16", "bfloat16")
+LONGEST_TEXT = 40  # characters of a wrong argument that a message repeats
+
+
+def require_mapping(weights: Any) -> None:
+    """Raise the WeightsError that says what stands in the place of a dictionary of weights, if something does."""
+    if not isinstance(weights, Mapping):
+        raise WeightsError(f"the weights are {in_words(weights)}, expected a dictionary of arrays by their names")
+
+
+def wrong_kinds(weights: Mapping[Any, Any]) -> dict[Any, str]:
+    """Name -> what is wrong, of each weight whose name is not text or whose value is no array."""
+    wrong: dict[Any, str] = {}
+    for name, value in weights.items():
+        problems: list[str] = []
+        if not isinstance(name, str):
+            problems.append(f"the name {in_words(name)} is of type {type(name).__name__}, expected text")
+        elif as_array(name, value, problems) is None:
+            problems = problems[:1]
+        if problems:
+            wrong[name] = problems[0]
+    return wrong
+
+
+def as_array(name: str, value: Any, problems: list[str]) -> Any:
+    """The array that an argument is, in this machine's byte order; or None, and one problem more.
+
+    An array of any framework stays as it is. Numbers and lists of numbers become NumPy's.
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return native(value)
+    if value is None or isinstance(value, str | bytes | Mapping | set | frozenset):
+        problems.append(f"{name} is {in_words(value)}, expected an array of numbers")
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        problems.append(f"{name} is not an array: it holds rows of different lengths")
+        return None
+    except Exception as error:  # NumPy asks the object, which may raise anything
+        problems.append(f"{name} is {in_words(value)}, which cannot be read as an array ({type(error).__name__})")
+        return None
+    if array.dtype == object:
+        problems.append(f"{name} is {in_words(value)}, expected an array of numbers")
+        return None
+    return array
+
+
+def as_arrays(state: Any, names: tuple[str, str], problems: list[str]) -> Any:
+    """A pair of states as arrays, each None with one problem more where it is no array; anything else as it is."""
+    if not isinstance(state, tuple | list) or len(state) != len(names):
+        return state
+    return tuple(as_array(name, part, problems) for name, part in zip(names, state, strict=True))
+
+
+def native(array: Any) -> Any:
+    """A NumPy array in this machine's byte order, which is the only one that JAX and torch know; others as they are."""
+    if isinstance(array, np.ndarray | np.generic) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype of NumPy, JAX or torch, whatever its byte order: "float32"."""
+    return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
+
+
+def not_floating(name: str, dtype: Any) -> list[str]:
+    """What is wrong with the dtype of an argument that holds floating-point numbers."""
+    found = dtype_name(dtype)
+    if found in FLOATING:
+        return []
+    if found.startswith("float"):
+        return [f"{name} holds {found}, expected one of {', '.join(FLOATING)}"]
+    return [f"{name} holds {found}, expected floating-point numbers (write 1.0 for 1)"]
+
+
+def not_real(name: str, dtype: Any) -> list[str]:
+    """What is wrong with the dtype of an argument that holds real numbers, whole ones too."""
+    found = dtype_name(dtype)
+    return [] if found in FLOATING or "int" in found else [f"{name} holds {found}, expected real numbers"]
+
+
+def wrong_switches(**switches: Any) -> list[str]:
+    """What is wrong with arguments that are True or False: text such as "no" would count as True."""
+    return [
+        f"{name} is {in_words(value)}, expected True or False"
+        for name, value in switches.items()
+        if not isinstance(value, bool | np.bool_)
+    ]
+
+
+def wrong_probability(name: str, value: Any) -> list[str]:
+    """What is wrong with a number that has to be known and from 0 to 1."""
+    expected = "expected a probability, 0 to 1"
+    try:
+        number = float("x" if isinstance(value, str | bytes | bool | np.bool_) else value)
+    except Exception:  # a traced value raises an error of JAX's, an object anything
+        return [f"{name} is {in_words(value)}, {expected}, known before anything runs"]
+    return [] if 0 <= number <= 1 else [f"{name} is {number}, {expected}"]
+
+
+def in_words(value: Any) -> str:
+    """A wrong argument as part of a sentence: "None", "'x'", "a list"."""
+    if value is None or isinstance(value, str | bytes | bool | int | float | complex | np.generic):
+        return _short(value)
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of thousands of digits
+        return f"a number of {value.bit_length()} bits"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

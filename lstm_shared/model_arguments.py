@@ -1,0 +1,55 @@
+"""What a new model is made from, checked: sizes, seed and dtype. For the dictionaries and for every module."""
+
+from typing import Any
+
+import numpy as np
+
+from lstm_shared.inputs import is_whole
+from lstm_shared.kinds import FLOATING, dtype_name, in_words, wrong_switches
+
+MOST_LAYERS = 1_000_000  # the names of weights end in _l0 to _l999999
+
+
+def wrong_sizes(
+    input_size: Any,
+    hidden_size: Any,
+    num_layers: Any = 1,
+    bias: Any = True,
+    bidirectional: Any = False,
+    proj_size: Any = 0,
+) -> list[str]:
+    """What is wrong with the sizes of an LSTM, under torch's names."""
+    problems = [
+        f"{name} is {in_words(value)}, expected a positive whole number"
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
+        if not is_whole(value)
+    ]
+    if is_whole(num_layers, at_least=MOST_LAYERS + 1):
+        problems.append(f"num_layers is {in_words(num_layers)}, expected {MOST_LAYERS} at most")
+    problems += wrong_switches(bias=bias, bidirectional=bidirectional)
+    if not is_whole(proj_size, at_least=0):
+        problems.append(f"proj_size is {in_words(proj_size)}, expected a whole number, 0 for none")
+    elif is_whole(hidden_size) and proj_size >= hidden_size:
+        problems.append(f"proj_size is {proj_size}, expected less than hidden_size, which is {hidden_size}")
+    return problems
+
+
+def wrong_output_size(output_size: Any) -> list[str]:
+    """What is wrong with the number of features that a head gives out."""
+    if is_whole(output_size):
+        return []
+    return [f"output_size is {in_words(output_size)}, expected a positive whole number"]
+
+
+def wrong_seed(seed: Any) -> list[str]:
+    """What is wrong with the seed of a random stream."""
+    return [] if is_whole(seed, at_least=0) else [f"seed is {in_words(seed)}, expected a whole number, 0 or larger"]
+
+
+def wrong_dtype(dtype: Any, name: str = "dtype") -> list[str]:
+    """What is wrong with the dtype of new weights."""
+    try:
+        found = in_words(dtype) if dtype is None else dtype_name(np.dtype(dtype))
+    except (TypeError, ValueError):  # what NumPy raises of what is no dtype
+        found = in_words(dtype)
+    return [] if found in FLOATING else [f"{name} is {found}, expected a floating-point one, such as float32"]

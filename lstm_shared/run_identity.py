@@ -1,0 +1,145 @@
+"""Which run a checkpoint is of, as a dictionary that JSON can hold, and in words how two such differ.
+
+A resumed run is the straight run bit for bit only if everything is as it was: the data and their order, the weights it
+began with, the loss, the optimizer and its settings. So all of these are compared, and what differs is named.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Run = dict[str, Any]
+
+_LONGEST_LIST = 3  # names in a message; more are counted
+
+
+def digest(*parts: Any) -> str:
+    """The sha256 of arrays (dtype, shape and bytes) and of text."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode())
+        else:
+            array = np.asarray(part, order="C")
+            total.update(f"{array.dtype.str} {array.dtype.name} {array.shape}".encode())
+            total.update(array.reshape(-1).view(np.uint8).data)
+        total.update(b"\0")
+    return total.hexdigest()
+
+
+def describe_run(
+    backend: str, weights: Mapping[str, Any], data: Sequence[Any], batch_size: int, shuffle_seed: int | None
+) -> Run:
+    """What both backends compare. They add to it (see ``differences``): optimizer, loss or module, software.
+
+    Args:
+        weights: those that the run starts from, as NumPy arrays by name.
+        data: NumPy arrays.
+    """
+    return {
+        "backend": backend,
+        "batch_size": batch_size,
+        "shuffle_seed": shuffle_seed,
+        "data": [_form(array) for array in data],
+        "data_digest": digest(*data),
+        "weights": {name: _form(array) for name, array in weights.items()},
+        "start_digest": digest_of_weights(weights),
+    }
+
+
+def digest_of_weights(weights: Mapping[str, Any]) -> str:
+    """The digest of the names and values of weights."""
+    return digest(*(part for name in sorted(weights) for part in (name, weights[name])))
+
+
+def differences(saved: Mapping[str, Any], now: Mapping[str, Any], go_on_from: str | None = None) -> list[str]:
+    """What makes ``now`` another run than the saved one, each as a part of a sentence, without what follows from it.
+
+    Args:
+        saved, now: as ``describe_run`` makes them, with ``optimizer`` (settings by name, and a digest of the program),
+            ``loss`` (a digest) and ``software`` (versions and device by name) where they are known.
+        go_on_from: the digest of the checkpoint's own weights: to go on from these is no other run.
+    """
+    if saved.get("backend") != now["backend"]:
+        return [f"the {saved.get('backend')} backend trained it, and this is {now['backend']}"]
+    found = [
+        f"{name} was {saved.get(name)} and is {now[name]}"
+        for name in ("batch_size", "shuffle_seed")
+        if saved.get(name) != now[name]
+    ]
+    same_forms = True
+    if saved.get("data") != now["data"]:
+        same_forms = False
+        found.append(f"the data were {_in_words(saved.get('data'))} and are {_in_words(now['data'])}")
+    elif saved.get("data_digest") != now["data_digest"]:
+        found.append("the data have other values")
+    if forms := _form_differences(saved.get("weights") or {}, now["weights"]):
+        return found + forms
+    if now["start_digest"] not in (saved.get("start_digest"), go_on_from):
+        found.append("the start weights have other values")
+    return found + _program_differences(saved, now, same_forms and not found)
+
+
+def other_software(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The versions and devices that differ, each as part of a sentence."""
+    before, after = saved.get("software") or {}, now.get("software") or {}
+    return [f"{name} was {before.get(name)} and is {after[name]}" for name in after if before.get(name) != after[name]]
+
+
+def _program_differences(saved: Mapping[str, Any], now: Mapping[str, Any], same_so_far: bool) -> list[str]:
+    found = []
+    same_software = not other_software(saved, now)
+    if "optimizer" in now:
+        before, after = saved.get("optimizer") or {}, now["optimizer"]
+        settings = list(_setting_differences(before.get("settings") or {}, after["settings"]))
+        found += settings
+        if not settings and same_software and before.get("program") != after["program"]:
+            found.append("the optimizer is another")
+    # The program of a loss depends on the shapes of a batch, and both on the versions of their frameworks.
+    if "loss" in now and same_software and same_so_far and saved.get("loss") != now["loss"]:
+        found.append(now["loss_is"] + " is another")
+    return found
+
+
+def _setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    before, after = json.loads(json.dumps([before, after]))  # lists for tuples, as it was saved
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            was, now = (settings.get(name, "not there") for settings in (before, after))
+            yield f"the optimizer's {name} was {was} and is {now}"
+
+
+def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    found = []
+    if gone := sorted({*before} - {*after}):
+        found.append(f"the weights have no more {_some(gone)}")
+    if new := sorted({*after} - {*before}):
+        found.append(f"the weights have {_some(new)}, which it had not")
+    changed = [
+        f"{name} ({_in_words([before[name]])} before, now {_in_words([after[name]])})"
+        for name in after
+        if name in before and before[name] != after[name]
+    ]
+    if changed:
+        found.append(f"the weights have another shape or dtype: {_some(changed)}")
+    return found
+
+
+def _form(array: Any) -> list[Any]:
+    array = np.asarray(array)
+    return [array.dtype.name, list(array.shape)]
+
+
+def _in_words(forms: Any) -> str:
+    try:
+        return " and ".join(f"{dtype} {tuple(shape)}" for dtype, shape in forms) or "none"
+    except (TypeError, ValueError):
+        return "unknown"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LONGEST_LIST} more" if len(names) > _LONGEST_LIST else ""
+    return ", ".join(names[:_LONGEST_LIST]) + more

@@ -1,0 +1,136 @@
+"""What is printed cannot lie: whatever names, paths and messages hold, it acts on no terminal and makes no line."""
+
+import html
+import json
+import pickle
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from lstm_parity.compare import compare
+from lstm_parity.report import Report
+from lstm_shared import init_by_hand, init_lstm, save
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.printable import printable
+
+FORGED = [
+    "x\nverdict: agree", "\x1b[2J\x1b[H", "\x1b]0;title\x07", "\r\x1b[Kverdict: agree", "\x9b31m", "a\u202egpj.exe",
+    "\u2028verdict: agree", "\x85next", "\x00", "zero\u200bwidth", "[bold red]x[/]", "[/]", ":smile:", "\ufeff", "\x7f",
+    "a\tb", "\x08\x08", "\udcff", "\u2066\u2069", "{0}%s\\x1b", "<script>alert(1)</script>",
+]  # fmt: skip
+NAMES = st.one_of(st.sampled_from(FORGED), st.text(st.characters(), min_size=1, max_size=20))
+HYPOTHESIS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def examples(test):
+    for text in FORGED:
+        test = example(text)(test)
+    return test
+
+
+@settings(max_examples=300)
+@given(st.text(st.characters()))
+def test_printable_text_is_one_line_and_says_the_rest_in_escapes(text):
+    shown = printable(text)
+    assert shown.isprintable()
+    assert printable(shown) == shown
+    assert shown == text or not text.isprintable()
+    if not any(0xDC80 <= ord(c) <= 0xDCFF for c in text) and "\\" not in text:  # a byte that is not UTF-8
+        assert shown.encode("ascii", "backslashreplace").decode("unicode_escape") == text
+
+
+@examples
+@HYPOTHESIS
+@given(NAMES)
+def test_an_error_has_a_line_for_each_problem_and_no_more(text):
+    for error in (InputError(text), WeightsError([text, "and this"])):
+        assert len(str(error).splitlines()) == len(error.problems)
+        assert all(line.isprintable() for line in error.problems)
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), again.problems) == (type(error), error.problems)
+
+
+@examples
+@HYPOTHESIS
+@given(NAMES)
+def test_every_form_of_a_report_shows_names_and_sentences_on_their_line(text):
+    rows = compare("forward", {"h": np.ones(2)}, {"h": np.zeros(2)}, dtype="float64", sides=("jax", "torch"), allowed=1)
+    rows = [replace(row, name=text, setting=text, problem=text) for row in rows]
+    report = Report(tuple(rows), {"torch device": text}, 0, notes=(text,), command=text)
+    for shown in (str(report), report.text(every_row=True)):
+        lines = shown.split("\n")
+        assert all(line.isprintable() for line in lines)
+        assert [line.startswith("verdict: ") for line in lines] == [True] + [False] * (len(lines) - 1)
+        assert printable(text).strip() in map(str.strip, lines)  # the note is one line, and brackets are no markup
+    assert json.loads(report.to_json())["rows"][0]["name"] == text
+    from lstm_parity.html import html_page
+
+    page = html_page(report, text, {})
+    assert page.encode()
+    assert html.escape(printable(text)) in page
+    assert "<script>alert" not in page
+
+
+@examples
+@HYPOTHESIS
+@given(text=NAMES)
+def test_a_name_in_a_file_forges_nothing_on_the_screen(cli, tmp_path, text):
+    arrays = {f"{text}.{name}": array for name, array in init_by_hand().items()}
+    path = tmp_path / "m.npz"
+    try:
+        save(path, arrays)
+    except (InputError, WeightsError, UnicodeEncodeError):
+        return  # refused when it is written: no file holds it
+    for arguments in (("inspect", path), ("check", path, "--prefix", "nope"), ("check", path, "--lengths", "1")):
+        ran = cli(*arguments)
+        assert all(line.isprintable() for line in (ran.out + ran.err).split("\n"))
+        assert not any(line.startswith("verdict") for line in ran.out.splitlines())
+        assert ran.code in (0, 2), ran.err
+
+
+def figures(text: str) -> list[str]:
+    """The numbers in it; of a time only that it is one, as no two runs take as long."""
+    numbers = re.findall(r"[-+]?[0-9][0-9.]*(?:e[-+]?[0-9]+)?", text)
+    return sorted(numbers)
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "10", "40", "79", "x", "-5", "100000"])
+@pytest.mark.parametrize("command", ["trace --example", "inspect large.npz"])
+def test_a_terminal_of_any_width_gets_every_figure_whole(cli, monkeypatch, tmp_path, columns, command):
+    monkeypatch.chdir(tmp_path)
+    prefixes = [f"a.long.prefix.of.a.model.that.stands.deep.in.a.checkpoint.{k}." for k in (0, 1)]
+    save("large.npz", {prefix + name: array for prefix in prefixes for name, array in init_lstm(3, 4).items()})
+    wide = cli(*command.split())
+    monkeypatch.setenv("COLUMNS", columns)
+    narrow = cli(*command.split())
+    assert (narrow.code, narrow.err) == (0, "")
+    assert len(figures(wide.out)) > 5
+    assert figures(narrow.out) == figures(wide.out)
+    if command.startswith("inspect"):
+        for prefix in prefixes:
+            assert prefix in narrow.out
+
+
+@pytest.mark.parametrize("columns", ["0", "40"])
+def test_a_report_on_a_narrow_terminal_has_every_figure_whole(cli, monkeypatch, tmp_path, columns):
+    monkeypatch.chdir(tmp_path)
+    save("m.npz", init_lstm(3, 4))
+    command = ("check", "m.npz", "--steps", 1, "--dtypes", "float32")
+    wide = cli(*command)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert figures(cli(*command).out) == figures(wide.out)
+
+
+def test_a_benchmark_fits_a_terminal_of_80_columns_with_every_figure_whole(cli, monkeypatch):
+    record = Path(__file__).parents[1] / "benchmarks" / "cpu.json"
+    wide = cli("bench", "--show", record)
+    for columns in ("0", "40", "80"):
+        monkeypatch.setenv("COLUMNS", columns)
+        narrow = cli("bench", "--show", record)
+        assert figures(narrow.out) == figures(wide.out)
+        assert max(map(len, narrow.out.splitlines())) <= 80

@@ -1,0 +1,102 @@
+"""Everything that the command line writes, with any one call of the operating system failing, or the last it makes.
+
+As a program, ``python writes_under_faults.py FOLDER``, it ends a process of its own in the middle of each write, at
+each call, and prints a line of JSON for each: what was found in the place of the file.
+"""
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+# What a whole write calls, in this order where a file is replaced; a new one keeps no permissions.
+CALLS = ("open", "write", "chmod", "fsync", "close", "replace", "open", "fsync", "close")
+
+# From this call on the new file is in its place.
+REPLACED = CALLS.index("replace") + 1
+
+
+def writers() -> dict[str, tuple[str, Callable[[Path, int], None]]]:
+    """What is written -> (a file name, the function that writes the old content, 0, or the new one, 1)."""
+    from lstm_parity.case_files import write_case
+    from lstm_parity.cases import make_case
+    from lstm_parity.cli.outputs import write_json
+    from lstm_shared import init_lstm, save
+
+    weights = [init_lstm(3, 4, seed=seed) for seed in (0, 1)]
+    cases = [make_case(one, np.ones((2, 1, 3), np.float32), seed=seed) for seed, one in enumerate(weights)]
+    cases = [case.astype("float32") for case in cases]
+    record = json.loads((Path(__file__).parent.parent / "benchmarks" / "cpu-two-cores.json").read_text())
+    reports = ['{"verdict_word": "agree"}', json.dumps({"rows": ["differ"] * 5000})]
+    records = [record | {"command": command} for command in ("lstm-parity bench", "lstm-parity bench --quick")]
+    return {
+        "weights in npz": ("w.npz", lambda path, which: save(path, weights[which])),
+        "weights in safetensors": ("w.safetensors", lambda path, which: save(path, weights[which])),
+        "a report": ("report.json", lambda path, which: write_json(reports[which])(path)),
+        "a record": ("record.json", lambda path, which: write_json(records[which])(path)),
+        "a case": ("case.npz", lambda path, which: write_case(path, cases[which])),
+    }
+
+
+@contextmanager
+def fault(number: int, act: Callable[[], None]) -> Iterator[list[str]]:
+    """Within the block the call of this number, counted from 0, is not made; ``act`` comes in its place.
+
+    Gives the names of the calls so far.
+    """
+    made: list[str] = []
+    real = {name: getattr(os, name) for name in set(CALLS)}
+
+    def shim(name: str) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            made.append(name)
+            if len(made) == number + 1:
+                act()
+            return real[name](*args, **options)
+
+        return call
+
+    for name in real:
+        setattr(os, name, shim(name))
+    os.supports_fd.add(chmod := os.chmod)
+    try:
+        yield made
+    finally:
+        os.supports_fd.discard(chmod)
+        for name, function in real.items():
+            setattr(os, name, function)
+
+
+def main(folder: Path) -> None:
+    every = writers()
+    warnings.simplefilter("ignore")  # JAX warns of forks; this one computes nothing
+    for what, (name, write) in every.items():
+        for existed in (True, False):
+            for number in range(len(CALLS)):
+                place = folder / f"{what}-{existed}-{number}"
+                place.mkdir()
+                path = place / name
+                write(path, 1)
+                new = path.read_bytes()
+                path.unlink()
+                if existed:
+                    write(path, 0)
+                old = path.read_bytes() if existed else None
+                child = os.fork()
+                if not child:
+                    with fault(number, lambda: os._exit(9)):
+                        write(path, 1)
+                    os._exit(0)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                now = path.read_bytes() if path.exists() else None
+                found = "new" if now == new else "old" if now == old else "neither"
+                print(json.dumps({"case": place.name, "code": code, "found": found}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
