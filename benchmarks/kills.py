@@ -1,0 +1,314 @@
+"""Training killed at random moments, and what was left damaged: is every resumed run the straight run?
+
+    python benchmarks/kills.py --kills 500 --record benchmarks/kills.json
+    python benchmarks/kills.py --show benchmarks/kills.json
+
+Each trial starts ``lstm-parity train --checkpoint-dir`` as a process of its own, sends it SIGKILL, SIGTERM or SIGINT at
+a random moment of its training, or of all its life (perhaps kills its resumed run as well), and then, in half of the
+trials, flips bits of what is in the directory or cuts it. Then the run is resumed to its end. It counts
+
+- *straight*: the weights, losses and predictions of the resumed run are the straight run's bit for bit;
+- *refused*: one line said why not, which may only happen after damage;
+- *wrong*: anything else. Other bits; a refusal without damage; damage of what was resumed from, or would have been,
+  without a line on it; an exit code that is not the signal's; more lines on standard error than errors.
+
+Processes are forked from one that has imported everything. Every trial is a function of the seed and its number. What
+is done is kept in a file, so that a run that was cut off goes on where it stopped. 0 wrong: exit code 0, else 1.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ |= {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+
+BACKENDS = ("jax", "torch")
+SIGNALS = {"SIGKILL": 137, "SIGTERM": 143, "SIGINT": 130}  # and the exit codes that they end in
+DAMAGES = ("flip", "flip the first line", "cut", "empty", "flip all but one")
+EPOCHS = {"jax": 4000, "torch": 30}  # about half a second of training, a tenth of it between checkpoints
+_OF_TRAINING = 0.75  # this part of the signals comes while checkpoints are being written: most of a run is its start
+_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # whether a process has ended, which it still can be asked after
+
+Trial = dict[str, Any]
+
+
+def main() -> int:
+    """Run what is left to run, print the table, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trials", type=Path, help="the file that keeps what is done (default: none)")
+    parser.add_argument("--record", type=Path, help="write the counts to this file")
+    parser.add_argument("--show", type=Path, help="print a record instead of running")
+    arguments = parser.parse_args()
+    if arguments.show:
+        record = json.loads(arguments.show.read_text())
+    else:
+        record = summary(run(arguments.kills, arguments.seed, arguments.trials))
+        record |= {"command": f"python benchmarks/kills.py --kills {arguments.kills} --seed {arguments.seed}"}
+        record |= {"processor": platform.machine(), "system": platform.system()}
+        if arguments.record:
+            arguments.record.write_text(json.dumps(record, indent=1) + "\n")
+    show(record)
+    return 1 if record["wrong"] else 0
+
+
+def run(kills: int, seed: int, kept: Path | None) -> list[Trial]:
+    """Every trial, those that are kept already from the file."""
+    done: dict[int, Trial] = {}
+    if kept is not None and kept.exists():
+        done = {trial["number"]: trial for trial in map(json.loads, kept.read_text().splitlines())}
+        done = {number: trial for number, trial in done.items() if trial["seed"] == seed}
+    _import_everything()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        file = stack.enter_context(kept.open("a")) if kept is not None else None
+        place = Path(folder)
+        straight: dict[str, dict[str, Any]] = {}
+        seconds: dict[str, tuple[float, float]] = {}
+        for backend in BACKENDS:  # once for what is compiled, which is then read by all, and once for its times
+            straight[backend] = _in_a_process(lambda b=backend: _resume(b, place / b), place)
+            seconds[backend] = _times(backend, place)
+        for number in range(kills):
+            if number not in done:
+                trial = _trial(number, seed, place / str(number), straight, seconds) | {"number": number, "seed": seed}
+                done[number] = trial
+                if file is not None:
+                    file.write(json.dumps(trial) + "\n")
+                    file.flush()
+                if trial["result"] == "wrong":
+                    print(f"trial {number}: {trial}", file=sys.stderr)
+                shutil.rmtree(place / str(number), ignore_errors=True)
+                if (number + 1) % 50 == 0:
+                    print(f"{number + 1} of {kills}", file=sys.stderr, flush=True)
+    return [done[number] for number in range(kills)]
+
+
+def _trial(
+    number: int, seed: int, place: Path, straight: dict[str, Any], seconds: dict[str, tuple[float, float]]
+) -> Trial:
+    draw = random.Random(f"{seed} {number}")
+    backend = BACKENDS[number % 2]
+    directory = place / "run"
+    place.mkdir()
+    trial: Trial = {"backend": backend, "signals": [], "damage": None}
+    for _ in range(draw.choice([1, 1, 1, 2])):
+        name = draw.choice(list(SIGNALS))
+        training = draw.random() < _OF_TRAINING
+        after = draw.uniform(0, 1.1 * seconds[backend][training])
+        trial["signals"].append([name, "of training" if training else "of all", round(after, 4)])
+        code, errors = _killed(backend, directory, place, getattr(signal, name), after, training)
+        if code not in (0, SIGNALS[name]) or errors:
+            return trial | {"result": "wrong", "why": f"exit code {code} after {name}, and it said {errors!r}"}
+    files = sorted(directory.glob("epoch-*.checkpoint"), key=lambda path: int(path.stem[6:])) if place.exists() else []
+    trial["checkpoints"] = len(files)
+    damaged: list[Path] = []
+    if files and draw.random() < 0.5:
+        trial["damage"] = draw.choice(DAMAGES)
+        damaged = _damage(trial["damage"], files, draw)
+    sound = [path for path in files if path not in damaged]
+    try:
+        resumed = _in_a_process(lambda: _resume(backend, directory), place)
+    except RuntimeError as error:
+        return trial | {"result": "wrong", "why": str(error)}
+    if "refused" in resumed:
+        trial |= {"why": resumed["refused"]}
+        expected = bool(damaged) and not sound and len(resumed["refused"]) == 1
+        return trial | {"result": "refused" if expected else "wrong"}
+    passed_over = [path for path in damaged if not sound or int(path.stem[6:]) > int(sound[-1].stem[6:])]
+    unsaid = [path.name for path in passed_over if not any(path.name in note for note in resumed["notes"])]
+    same = resumed["digest"] == straight[backend]["digest"]
+    from_newest = resumed["resumed_from"] == (int(sound[-1].stem[6:]) if sound else 0)
+    trial |= {"resumed_from": resumed["resumed_from"], "notes": len(resumed["notes"])}
+    if same and from_newest and not unsaid and len(resumed["notes"]) == bool(passed_over):
+        return trial | {"result": "straight"}
+    return trial | {"result": "wrong", "why": f"same bits: {same}, newest: {from_newest}, not said: {unsaid}"}
+
+
+def _damage(kind: str, files: list[Path], draw: random.Random) -> list[Path]:
+    """Damage some of the checkpoints, the newest more often than not; which of them."""
+    if kind == "flip all but one":
+        damaged = draw.sample(files, len(files) - 1)
+    else:
+        damaged = [files[-1] if draw.random() < 0.6 else draw.choice(files)]
+        if draw.random() < 0.2:
+            damaged = list(files)
+    for path in damaged:
+        content = bytearray(path.read_bytes())
+        if kind == "cut":
+            del content[draw.randrange(len(content)) :]
+        elif kind == "empty":
+            content.clear()
+        else:
+            last = content.index(b"\n") if kind == "flip the first line" else len(content)
+            for _ in range(draw.choice([1, 1, 3])):
+                # One flip may undo another; the first byte is flipped only here.
+                content[draw.randrange(1, last)] ^= 1 << draw.randrange(8)
+            content[0] ^= 1 if kind == "flip the first line" else 0
+        path.write_bytes(content)
+    return damaged
+
+
+def _killed(backend: str, directory: Path, place: Path, number: int, after: float, training: bool) -> tuple[int, str]:
+    """Run the command, send it a signal: its exit code as a shell says it, and what it said on standard error.
+
+    Args:
+        after: seconds from its start or, if ``training``, from its first checkpoint.
+    """
+    err = place / "stderr.txt"
+    before = set(directory.glob("epoch-*"))
+    # Until the command answers signals they end the process, as they end Python itself: none of them is ours.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    child = os.fork()
+    if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    else:
+        _command(["train", "--backend", backend, "--epochs", str(EPOCHS[backend]), "--dtype", "float64",
+                  "--checkpoint-dir", str(directory), "--resume"], err)  # fmt: skip
+    if training:
+        while set(directory.glob("epoch-*")) <= before and os.waitid(os.P_PID, child, _LOOK) is None:
+            time.sleep(0.002)
+    time.sleep(after)
+    os.kill(child, number)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return (code if code >= 0 else 128 - code), err.read_text() if err.exists() else ""
+
+
+def _times(backend: str, place: Path) -> tuple[float, float]:
+    """Seconds that a whole run takes, and those of it from its first checkpoint on."""
+    directory = place / f"timed {backend}"
+    first: list[float] = []
+    began = time.perf_counter()
+
+    def watched() -> None:
+        while not list(directory.glob("epoch-*")):
+            time.sleep(0.002)
+        first.append(time.perf_counter())
+
+    watcher = threading.Thread(target=watched, daemon=True)
+    watcher.start()
+    _in_a_process(lambda: _resume(backend, directory), place)
+    ended = time.perf_counter()
+    watcher.join()
+    return ended - began, ended - first[0]
+
+
+def _command(arguments: list[str], err: Path) -> None:
+    """In a new process: the command line, with standard error in a file."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    for number, name in ((1, os.devnull), (2, str(err))):
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(os.fdopen(number, "wb", closefd=False)) for number in (1, 2))
+    sys.argv = ["lstm-parity", *arguments]
+    from lstm_parity.__main__ import main as command
+
+    code = 1
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _resume(backend: str, directory: Path) -> dict[str, Any]:
+    """Train to the end, from the newest checkpoint: what the result is, or the lines that refuse it."""
+    import numpy as np
+
+    from lstm_parity import backends
+    from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT
+    from lstm_shared.errors import ReportedError
+    from lstm_shared.run_identity import digest
+
+    weights = {name: np.asarray(weight, np.float64) for name, weight in PUBLISHED_INIT.items()}
+    data = tuple(np.asarray(array, np.float64) for array in (COMPANY_PRICES, COMPANY_LABELS))
+    options: dict[str, Any] = {"checkpoint_dir": directory, "progress": True, "resume": True}
+    try:
+        result = backends.train(backend, weights, data, epochs=EPOCHS[backend], **options)  # pyright: ignore[reportArgumentType]
+    except ReportedError as error:
+        return {"refused": list(error.problems)}
+    parts = (result.losses, result.predictions, *(result.weights[name] for name in sorted(result.weights)))
+    return {"digest": digest(*parts), "resumed_from": result.resumed_from, "notes": list(result.notes)}
+
+
+def _in_a_process(work: Callable[[], dict[str, Any]], place: Path) -> dict[str, Any]:
+    """What the work returns in a forked process; a RuntimeError if it ends in an exception."""
+    answer, said = place / "answer.json", place / "said.txt"
+    answer.unlink(missing_ok=True)
+    child = os.fork()
+    if not child:
+        try:
+            with said.open("w") as file, contextlib.redirect_stderr(file):
+                answer.write_text(json.dumps(work()))
+        except BaseException as error:
+            answer.write_text(json.dumps({"raised": f"{type(error).__name__}: {error}"}))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    content = json.loads(answer.read_text()) if answer.exists() else {"raised": "nothing: it died"}
+    if "raised" in content:
+        raise RuntimeError(f"the resumed run raised {content['raised']}")
+    return content
+
+
+def _import_everything() -> None:
+    warnings.simplefilter("ignore")  # of forking, where JAX is loaded but has no threads yet
+    import jax
+    import lightning.pytorch  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+
+    import lstm_parity.backends
+    import lstm_parity.cli  # noqa: F401
+
+    # The compiled programs are read from here: compiling would be most of the time of a trial.
+    jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="lstm-parity-kills-"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def summary(trials: list[Trial]) -> dict[str, Any]:
+    """The counts, by backend and by what was done."""
+    rows = []
+    for backend in BACKENDS:
+        for damage in (None, *DAMAGES):
+            of_these = [trial for trial in trials if (trial["backend"], trial["damage"]) == (backend, damage)]
+            counts = Counter(trial["result"] for trial in of_these)
+            later = sum(trial.get("resumed_from", 0) > 0 for trial in of_these)
+            rows.append({"backend": backend, "damage": damage or "none", "trials": len(of_these), "resumed": later}
+                        | {result: counts[result] for result in ("straight", "refused", "wrong")})  # fmt: skip
+    signals = Counter(name for trial in trials for name, *_ in trial["signals"])
+    wrong = [trial for trial in trials if trial["result"] == "wrong"]
+    return {"trials": len(trials), "signals": signals, "rows": rows, "wrong": wrong}
+
+
+def show(record: dict[str, Any]) -> None:
+    """Print a record."""
+    signals = ", ".join(f"{count} {name}" for name, count in sorted(record["signals"].items()))
+    print(f"{record['trials']} trials, {signals}; {len(record['wrong'])} wrong")
+    names = ("backend", "damage", "trials", "resumed", "straight", "refused", "wrong")
+    for row in [dict(zip(names, names, strict=True)), *record["rows"]]:
+        print(f"{row['backend']:8}{row['damage']:22}" + "".join(f"{row[name]:>10}" for name in names[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
