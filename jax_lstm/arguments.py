@@ -119,7 +119,7 @@ def prepare(
 
     inputs, reset = time_major(inputs), None if reset is None else time_major(reset)
     accumulate = accumulation_dtype(inputs.dtype)
-    rows = (spec.num_layers * len(spec.directions), inputs.shape[1])
+    rows = (len(spec.places), inputs.shape[1])
     if state is None:
         h_0 = jnp.zeros((*rows, spec.state_size), inputs.dtype)
         c_0 = jnp.zeros((*rows, spec.hidden_size), accumulate)

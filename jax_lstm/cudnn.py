@@ -11,6 +11,7 @@ from jax.experimental import rnn
 from jaxtyping import Array, Float, Int
 
 from lstm_shared.errors import InputError
+from lstm_shared.names import place_name
 from lstm_shared.specs import LSTMSpec
 
 
@@ -42,7 +43,7 @@ def require_cudnn(
 
 def pack(spec: LSTMSpec, params: Mapping[str, Array]) -> Float[Array, " parameters"]:
     """The library's one flat array: the matrices of every layer and direction, then their biases."""
-    places = [f"l{layer}{suffix}" for layer in range(spec.num_layers) for suffix in spec.directions]
+    places = [place_name(*place) for place in spec.places]
     matrices = [params[f"weight_{kind}_{place}"] for place in places for kind in ("ih", "hh")]
     biases = [
         params[f"bias_{kind}_{place}"] if spec.bias else jnp.zeros(4 * spec.hidden_size, jnp.float32)

@@ -12,6 +12,7 @@ from jax_lstm.arguments import Call, prepare
 from jax_lstm.arrays import outside_jit
 from jax_lstm.implementations import Directions, directions, one_after_the_other, recomputed, recurrence
 from jax_lstm.recurrence import DirectionWeights, Operands, Step, recur
+from lstm_shared.names import place_name
 from lstm_shared.traces import LSTMTrace
 
 State = tuple[Array, Array]
@@ -154,7 +155,7 @@ def _run_layer(call: Call, layer: int, inputs: Array, run: Directions) -> tuple[
     operands = []
     for direction, suffix in enumerate(call.spec.directions):
         row = layer * len(call.spec.directions) + direction
-        weights = _direction_weights(call.params, f"l{layer}{suffix}")
+        weights = _direction_weights(call.params, place_name(layer, suffix))
         operands.append(Operands(weights, inputs, call.h_0[row], call.c_0[row]))
     kept, states = zip(*run(operands, call.masks), strict=True)
     return list(kept), list(states)

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from lstm_parity.cases import Case, Observation
-from lstm_parity.compare import is_float
 from lstm_parity.isolation import in_a_line, strangers_code
 from lstm_parity.port_returns import named, returning
 from lstm_shared.errors import InputError
+from lstm_shared.kinds import is_floating
 from lstm_shared.layout_table import LAYOUTS
 from lstm_shared.layouts import to_layout
+from lstm_shared.names import place_name
 from lstm_shared.specs import ByHandSpec, LSTMSpec, in_words
 from lstm_shared.tensors import to_array, to_tensor
 
@@ -220,7 +221,7 @@ def _note_layout(candidate: Candidate, notes: list[str]) -> None:
 
 
 def _differentiable(forward: Mapping[str, np.ndarray]) -> bool:
-    return all(is_float(array.dtype) for array in forward.values())
+    return all(is_floating(array.dtype) for array in forward.values())
 
 
 def _to_numpy(array: Any) -> np.ndarray:
@@ -248,7 +249,6 @@ def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:
         raise InputError(f"layout {layout!r} is for LSTMs; these are the weights of {in_words(case.spec)}: use 'torch'")
     copies = {name: np.array(array) for name, array in case.weights.items()}
     return {
-        f"l{layer}{suffix}": to_layout(copies, layout, layer=layer, reverse=bool(suffix))
-        for layer in range(case.spec.num_layers)
-        for suffix in case.spec.directions
+        place_name(layer, suffix): to_layout(copies, layout, layer=layer, reverse=bool(suffix))
+        for layer, suffix in case.spec.places
     }

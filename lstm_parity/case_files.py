@@ -12,6 +12,7 @@ from jax_lstm.implementations import IMPLEMENTATIONS
 from lstm_parity.cases import Case, make_case
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import read_arrays, write_file
+from lstm_shared.finite import count_not_finite, largest_magnitude
 from lstm_shared.specs import ByHandSpec, ForecasterSpec, in_words
 
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -113,10 +114,8 @@ def case_in_words(case: Case) -> str:
     if not case.state:
         words.append("called without a state")
     for what, arrays in (("weights", list(case.weights.values())), ("inputs", [case.inputs])):
-        values = np.concatenate([array.astype(np.float64).ravel() for array in arrays])
-        largest = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
-        words.append(f"{what} up to {largest:.3g}")
-        if unfit := int(np.sum(~np.isfinite(values))):
+        words.append(f"{what} up to {max(map(largest_magnitude, arrays)):.3g}")
+        if unfit := sum(map(count_not_finite, arrays)):
             words[-1] += f" and {unfit} NaN or infinite"
     return ", ".join([*words, case.inputs.dtype.name])
 

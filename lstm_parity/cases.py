@@ -194,7 +194,7 @@ def _lstm_case(
         state = tuple(map(_native, state))
     require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=lengths, reset=reset)
     batch = inputs.shape[:-1][0 if batch_first else 1 :][:1] if inputs.ndim == 3 else ()
-    rows = (spec.num_layers * len(spec.directions), *batch)
+    rows = (len(spec.places), *batch)
     if state is None:
         state = (np.zeros((*rows, spec.state_size)), np.zeros((*rows, spec.hidden_size)))
     shapes = {
@@ -225,7 +225,7 @@ def _forecaster_case(spec: ForecasterSpec, weights: Any, inputs: Any, state: Any
     require_sequence(spec.lstm, inputs, state, batch_first=True)
     if inputs.ndim != 3 or not inputs.shape[1]:
         raise InputError(f"inputs has shape {inputs.shape}, expected (batch, time, features) with at least one step")
-    rows = (spec.lstm.num_layers * len(spec.lstm.directions), inputs.shape[0])
+    rows = (len(spec.lstm.places), inputs.shape[0])
     if state is None:
         state = (np.zeros((*rows, spec.lstm.state_size)), np.zeros((*rows, spec.lstm.hidden_size)))
     cotangents = {"predictions": rng.standard_normal((inputs.shape[0], spec.output_size))}

@@ -17,23 +17,20 @@ Adam divides each gradient by its own size, so its steps have a tolerance of the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 
+from lstm_parity import adam
+from lstm_parity.places import GradientLocation, Location, OutputLocation
+from lstm_shared.finite import largest_magnitude
+from lstm_shared.kinds import is_floating
 from lstm_shared.specs import ByHandSpec, Spec
-
-if TYPE_CHECKING:
-    from lstm_parity.location import Location
-    from lstm_parity.output_location import GradientLocation, OutputLocation
 
 Arrays = Mapping[str, np.ndarray]
 
-# Adam, as the check steps it: torch's and optax's default settings.
-LEARNING_RATE = 1e-3
-ADAM_EPSILON = 1e-8
-ADAM_BETA_2 = 0.999
+# The precision that decides, where it is among those that are compared.
+VERDICT_DTYPE = "float64"
 
 # K of the two kinds of model; ``factor`` has the measurements.
 BY_HAND_FACTOR = 128.0
@@ -91,7 +88,7 @@ class Row:
     judged: float = 1.0
     adam_steps: tuple[int, int] | None = None
     setting: str = ""
-    location: "Location | OutputLocation | GradientLocation | None" = None
+    location: Location | OutputLocation | GradientLocation | None = None
 
     @property
     def ok(self) -> bool:
@@ -121,7 +118,12 @@ def factor(spec: Spec, steps: int) -> float:
 
 def group_scale(group: Arrays) -> float:
     """max(1, largest finite magnitude in the group)."""
-    return max([1.0, *map(_largest, group.values())])
+    return scale_of(*group.values())
+
+
+def scale_of(*arrays: np.ndarray) -> float:
+    """max(1, largest finite magnitude in these)."""
+    return max([1.0, *map(largest_magnitude, arrays)])
 
 
 def limit(dtype: str) -> float:
@@ -149,18 +151,18 @@ def adam_tolerance(gradients: np.ndarray, errors: np.ndarray, weight_tolerance: 
     squares = np.zeros(gradients.shape, np.float64)
     mean = np.zeros(gradients.shape[1:], np.float64)
     for step, gradient in enumerate(gradients.astype(np.float64)):
-        mean = ADAM_BETA_2 * mean + (1 - ADAM_BETA_2) * gradient**2
-        squares[step] = mean / (1 - ADAM_BETA_2 ** (step + 1))
+        mean = adam.BETA_2 * mean + (1 - adam.BETA_2) * gradient**2
+        squares[step] = mean / (1 - adam.BETA_2 ** (step + 1))
     so_far = np.maximum.accumulate(errors).reshape(by_step)  # the mean remembers the errors of the steps before
-    moved = LEARNING_RATE * np.cumsum(so_far / np.maximum(np.sqrt(squares), ADAM_EPSILON), axis=0)
+    moved = adam.LEARNING_RATE * np.cumsum(so_far / np.maximum(np.sqrt(squares), adam.EPSILON), axis=0)
     # Whatever the gradients are, no step is longer than some learning rates.
-    return weight_tolerance + np.minimum(moved, 4 * LEARNING_RATE * steps)
+    return weight_tolerance + np.minimum(moved, 4 * adam.LEARNING_RATE * steps)
 
 
 def adam_judges(tolerance: np.ndarray) -> np.ndarray:
     """For each step and weight whether its tolerance tells a right Adam from a wrong one: below half of its way."""
     steps = np.arange(1, len(tolerance) + 1).reshape(-1, *(1,) * (tolerance.ndim - 1))
-    return tolerance <= LEARNING_RATE * steps / 2
+    return tolerance <= adam.LEARNING_RATE * steps / 2
 
 
 def compare(
@@ -197,7 +199,7 @@ def compare(
         if a.shape != b.shape:
             rows.append(_failed(stage, name, dtype, sides, f"{sides[0]} has shape {a.shape}, {sides[1]} {b.shape}"))
             continue
-        if not is_float(a.dtype):
+        if not is_floating(a.dtype):
             rows.append(
                 _failed(stage, name, dtype, sides, f"{sides[0]} gives {a.dtype}, expected floating-point numbers")
             )
@@ -249,19 +251,6 @@ def _compare_array(
         problem=problem,
         judged=float(judged.mean()),
     )
-
-
-def is_float(dtype: np.dtype) -> bool:
-    """Whether NumPy or ``ml_dtypes`` knows it as a real floating-point type."""
-    try:
-        return dtype.kind != "c" and ml_dtypes.finfo(dtype) is not None
-    except ValueError:
-        return False
-
-
-def _largest(array: np.ndarray) -> float:
-    """Largest finite magnitude; in padding there may be anything."""
-    return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
 
 
 def _failed(stage: str, name: str, dtype: str, sides: tuple[str, str], problem: str) -> Row:

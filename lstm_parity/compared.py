@@ -1,10 +1,11 @@
 """What a set of comparisons covers, in words: precisions, outputs, states, gradients, optimizer steps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from lstm_parity.compare import Row
+from lstm_shared.words import listed
 
 _OUTPUTS = ("outputs", "predictions", "h", "short_memory")
 
@@ -56,9 +57,3 @@ def adam_steps(rows: Sequence[Row]) -> tuple[int, int] | None:
     """(judged, taken): optimizer steps in the first precision, which is the one that decides; None without any."""
     of_adam = [row for row in rows if row.stage == "adam" and row.adam_steps is not None]
     return next((row.adam_steps for row in of_adam if row.dtype == of_adam[0].dtype), None)
-
-
-def listed(words: Iterable[str]) -> str:
-    """As in a sentence: "a, b and c"."""
-    *first, last = list(words) or [""]
-    return f"{', '.join(first)} and {last}" if first else last

@@ -143,7 +143,7 @@ class Configuration:
         if isinstance(spec, CellSpec):
             return (*rows, spec.hidden_size), (*rows, spec.hidden_size)
         lstm = spec.lstm if isinstance(spec, ForecasterSpec) else spec
-        first = lstm.num_layers * len(lstm.directions)
+        first = len(lstm.places)
         return (first, *rows, lstm.state_size), (first, *rows, lstm.hidden_size)
 
     def _weight_magnitude(self) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lstm_parity.compare import eps
+from lstm_parity.compare import eps, scale_of
 from lstm_parity.differences import Observed, compared_places
 from lstm_parity.port_steps import PRECISIONS
 from lstm_parity.ports import Port, chunks, halves, simulate
@@ -124,7 +124,7 @@ def tolerances(port: Port, outputs: np.ndarray, floor: float, dtype: str) -> np.
         dtype: the arithmetic.
     """
     response = responses(port, outputs, dtype)
-    most = np.sqrt(eps(dtype)) * max(1.0, float(np.max(np.abs(outputs), initial=0.0, where=np.isfinite(outputs))))
+    most = np.sqrt(eps(dtype)) * scale_of(outputs)
     return np.where(response <= most, floor + _RESPONSES * response, np.inf)  # NaN is not <=
 
 

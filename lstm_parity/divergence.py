@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lstm_parity.cases import Case, Observation
-from lstm_parity.compare import Row, is_float
+from lstm_parity.compare import Row
 from lstm_parity.gate_traces import trace_both
-from lstm_parity.location import Location, locate
-from lstm_parity.output_location import GradientLocation, OutputLocation, locate_gradient, locate_outputs
+from lstm_parity.location import locate
+from lstm_parity.output_location import locate_gradient, locate_outputs
+from lstm_parity.places import GradientLocation, Location, OutputLocation
+from lstm_shared.kinds import is_floating
 from lstm_shared.specs import CellSpec, LSTMSpec
 
 _STAGES = ("forward", "gradient")  # a loss is one number, and what Adam does to a weight begins in its gradient
@@ -52,7 +54,7 @@ def _in_arrays(
     case: Case, row: Row, candidate: Observation, reference: Observation
 ) -> OutputLocation | GradientLocation | None:
     ours, theirs = (side.get(row.stage, {}).get(row.name) for side in (candidate, reference))
-    if ours is None or theirs is None or ours.shape != theirs.shape or not is_float(ours.dtype):
+    if ours is None or theirs is None or ours.shape != theirs.shape or not is_floating(ours.dtype):
         return None
     if row.stage == "gradient":
         return locate_gradient(row.name, theirs, ours, tolerance=row.tolerance)

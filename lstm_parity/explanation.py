@@ -7,7 +7,8 @@ import numpy as np
 
 from lstm_parity.determined import Judged, Steps
 from lstm_parity.mistake import Mistake
-from lstm_parity.output_location import OutputLocation
+from lstm_parity.places import OutputLocation
+from lstm_shared.finite import json_ready
 
 _CANNOT_TELL = "after these, rounding errors alone move the right outputs further than can be judged"
 _NOTHING_DETERMINED = (
@@ -95,7 +96,6 @@ class Diagnosis:
 
     def to_json(self) -> str:
         """Everything, as JSON text; NaN and infinity as null."""
-        from lstm_parity.report import finite
 
         content = {
             "right": self.right,
@@ -114,7 +114,7 @@ class Diagnosis:
                 for one in self.explanations
             ],
         }
-        return json.dumps(finite(content), indent=2, allow_nan=False)
+        return json.dumps(json_ready(content), indent=2, allow_nan=False)
 
 
 def _counted(steps: Steps) -> list[dict[str, int]]:

@@ -19,6 +19,7 @@ import numpy as np
 from lstm_parity.cases import Case, Observation
 from lstm_parity.extended_recurrence import Parts, Unrolled, backpropagate, unroll
 from lstm_shared.errors import InputError
+from lstm_shared.names import BY_HAND_GATES, place_name, weight_name
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 Arrays = dict[str, np.ndarray]
@@ -29,9 +30,8 @@ EXTENDED: Any = np.longdouble
 
 # torch's weights of the by-hand model as an LSTM of one unit: i, f, g, o are the articles' pr, lr, p, o.
 _BY_HAND_PARTS = {
-    "weight_ih": ("wpr2", "wlr2", "wp2", "wo2"),
-    "weight_hh": ("wpr1", "wlr1", "wp1", "wo1"),
-    "bias_ih": ("bpr1", "blr1", "bp1", "bo1"),
+    part: tuple(form.format(gate) for gate in BY_HAND_GATES)
+    for part, form in (("weight_ih", "w{}2"), ("weight_hh", "w{}1"), ("bias_ih", "b{}1"))
 }
 
 
@@ -145,14 +145,12 @@ def _stack(
     valid = np.ones((time, batch), bool) if lengths is None else np.arange(time)[:, None] < np.reshape(lengths, (1, -1))
     reset = np.zeros((time, batch), bool) if reset is None else reset
     sizes = {"h": spec.state_size, "c": spec.hidden_size}
-    rows = spec.num_layers * len(spec.directions)
-    state = state or {name: np.zeros((rows, batch, size), EXTENDED) for name, size in sizes.items()}
-    places = [(layer, suffix) for layer in range(spec.num_layers) for suffix in spec.directions]
+    state = state or {name: np.zeros((len(spec.places), batch, size), EXTENDED) for name, size in sizes.items()}
     turns = {"": slice(None), "_reverse": slice(None, None, -1)}  # how a direction reads the steps
     runs: list[Unrolled] = []
-    for row, (layer, suffix) in enumerate(places):
+    for row, (layer, suffix) in enumerate(spec.places):
         turn = turns[suffix]
-        parts = _parts(weights, f"_l{layer}{suffix}")
+        parts = _parts(weights, f"_{place_name(layer, suffix)}")
         runs.append(unroll(parts, features[turn], state["h"][row], state["c"][row], valid[turn], reset[turn]))
         if suffix == spec.directions[-1]:
             pairs = zip(runs[-len(spec.directions) :], spec.directions, strict=True)
@@ -174,7 +172,7 @@ def _stack(
                 by_c[-1] += by["c_n"][row]
                 of_parts, by_inputs, gradient["h"][row], gradient["c"][row] = backpropagate(runs[row], by_h, by_c)
                 by_outputs = by_outputs + by_inputs[turns[suffix]]
-                gradient |= {f"{part}_l{layer}{suffix}": array for part, array in of_parts.items()}
+                gradient |= {weight_name(part, layer, suffix): array for part, array in of_parts.items()}
         return gradient | {"inputs": by_outputs}
 
     last = {"h_n": np.stack([run.h[-1] for run in runs]), "c_n": np.stack([run.c[-1] for run in runs])}

@@ -9,16 +9,14 @@ import numpy as np
 
 from lstm_parity import observe_torch
 from lstm_parity.cases import Case, Observation
-from lstm_parity.compare import Row, eps, is_float
-from lstm_parity.compared import listed
+from lstm_parity.compare import VERDICT_DTYPE, Row, eps
 from lstm_parity.conditioning import Observe, judged_steps
 from lstm_parity.divergence import with_location
 from lstm_parity.observations import finite_part, judge
 from lstm_parity.report import Report
 from lstm_parity.sensitivity import Sensitivity, audit, unseen
-
-# The precision that decides, where it is among those that are compared.
-VERDICT_DTYPE = "float64"
+from lstm_shared.kinds import is_floating
+from lstm_shared.words import listed
 
 # The precisions that both frameworks compute in. What a port returns in another is held against what it was given.
 _JUDGED = ("float64", "float32", "bfloat16", "float16")
@@ -76,7 +74,7 @@ class Judgement:
             self._undecided[f"rounded to {dtype}, {listed(unfit)}: not finite, so it was not judged in {dtype}"] = None
             return
         observed, returned = self._timed(sides.names[0], sides.ours, case)
-        names = [a.dtype.name for a in observed["forward"].values() if is_float(a.dtype)]
+        names = [a.dtype.name for a in observed["forward"].values() if is_floating(a.dtype)]
         lowest = max((name for name in names if name in _JUDGED), key=eps, default=dtype)
         if eps(lowest) > eps(dtype):  # it computes in that whatever it is given
             self.note(f"the port computes in {lowest} whatever it is given, so it was judged in {lowest}")

@@ -1,65 +1,12 @@
 """``locate``: the first place, in the order of computation, where two implementations of an LSTM part."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
-from lstm_parity.compare import BY_HAND_FACTOR, LSTM_FACTOR, eps
+from lstm_parity.compare import BY_HAND_FACTOR, LSTM_FACTOR, eps, scale_of
+from lstm_parity.places import Location
+from lstm_parity.values import apart_by, as_double
 from lstm_shared.errors import InputError
-from lstm_shared.tensors import to_array
 from lstm_shared.traces import ByHandTrace, LSTMTrace
-
-_WORDS = {
-    "input_gate": "input gate",
-    "forget_gate": "forget gate",
-    "candidate": "candidate",
-    "output_gate": "output gate",
-    "cell": "cell state",
-    "hidden": "hidden state",
-    "projection": "projection",
-    "long_remember_percent": "long remember percent (forget gate)",
-    "potential_remember_percent": "potential remember percent (input gate)",
-    "potential_memory": "potential memory (candidate)",
-    "output_percent": "output percent (output gate)",
-    "long_memory": "long memory (cell state)",
-    "short_memory": "short memory (hidden state)",
-}
-
-
-@dataclass(frozen=True)
-class Location:
-    """The first value out of tolerance in a trace.
-
-    Attributes:
-        field: which gate or state, by its name in the trace: "input_gate", …, "cell", "hidden", "projection".
-        layer, direction: where it stands in the model; the direction is "forward" or "reverse".
-        step: where its inputs stand in the sequence (by hand, the day), from 0.
-        turn: the how manieth step of its direction this is, from 0; the reverse direction begins at the last step.
-        row: batch row (by hand, the series); None without a batch axis.
-        unit: None by hand.
-        values: (reference, candidate).
-        tolerance: what is allowed.
-    """
-
-    field: str
-    layer: int
-    direction: str
-    step: int
-    turn: int
-    row: int | None
-    unit: int | None
-    values: tuple[float, float]
-    tolerance: float
-
-    def __str__(self) -> str:
-        if self.unit is None:
-            series = "" if self.row is None else f", series {self.row}"
-            place = f"day {self.step + 1}{series}, {_WORDS[self.field]}"
-        else:
-            place = f"layer {self.layer}, {self.direction} direction, step {self.step}, {_WORDS[self.field]}"
-            place += f"{in_row(self.row)}, unit {self.unit}"
-        return f"first apart in {place}: {both(self.values, self.tolerance)}"
 
 
 def locate(
@@ -102,7 +49,7 @@ def locate(
     batched = next(iter(pairs.values()))[0].ndim == (2 if by_hand else 5)
     pairs = {name: tuple(_ordered(x, by_hand, batched, batch_first) for x in pair) for name, pair in pairs.items()}
     allowed = (BY_HAND_FACTOR if by_hand else LSTM_FACTOR) if factor is None else factor
-    tolerance = allowed * eps(dtype) * scale_of([a for a, _ in pairs.values()])
+    tolerance = allowed * eps(dtype) * scale_of(*(a for a, _ in pairs.values()))
     names = list(pairs)
     apart = [apart_by(a, b, tolerance) for a, b in pairs.values()]
     turns = np.stack([field.any(axis=(3, 4)) for field in apart], axis=-1)  # (layers, directions, turns, fields)
@@ -126,11 +73,6 @@ def locate(
     )
 
 
-def as_double(value: Any) -> np.ndarray:
-    array = to_array(value) if hasattr(value, "detach") else np.asarray(np.nan if value is None else value)
-    return array.astype(np.float64)
-
-
 def _ordered(array: np.ndarray, by_hand: bool, batched: bool, batch_first: bool) -> np.ndarray:
     """(layers, directions, turns, batch, units): time in the order in which each direction computes."""
     if by_hand:
@@ -140,20 +82,3 @@ def _ordered(array: np.ndarray, by_hand: bool, batched: bool, batch_first: bool)
     elif batch_first:
         array = array.swapaxes(2, 3)
     return np.concatenate([array[:, :1], array[:, 1:, ::-1]], axis=1)
-
-
-def apart_by(a: np.ndarray, b: np.ndarray, tolerance: float) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return ~(np.abs(a - b) <= tolerance)  # so that NaN is apart
-
-
-def scale_of(arrays: list[np.ndarray]) -> float:
-    return max(1.0, *(float(np.max(np.abs(x), initial=0.0, where=np.isfinite(x))) for x in arrays))
-
-
-def in_row(row: int | None) -> str:
-    return "" if row is None else f", batch row {row}"
-
-
-def both(values: tuple[float, float], tolerance: float) -> str:
-    return f"{values[0]!r} (reference) against {values[1]!r} (candidate), {tolerance:.1e} allowed"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lstm_parity.mistake import Mistake, place_in_words
-from lstm_parity.port_steps import PARTS
 from lstm_parity.ports import Port
 from lstm_parity.state_mistakes import state_mistakes
 from lstm_parity.weight_mistakes import Change, Parts, gate_orders_of_one_part, weight_mistakes
+from lstm_shared.names import PARTS, weight_name
 
 _MOST_LAYERS_PERMUTED = 4
 
@@ -171,11 +171,10 @@ def _axes_exchanged(port: Port) -> Port | None:
 def _layers_moved(port: Port, order: tuple[int, ...]) -> Callable[[Port], Port] | None:
     """Run layer order[k] as layer k; None where the shapes do not allow it."""
     moves = {
-        f"{name}_l{layer}{suffix}": f"{name}_l{source}{suffix}"
-        for layer, source in enumerate(order)
-        for suffix in port.spec.directions
-        for name in PARTS
-        if f"{name}_l{layer}{suffix}" in port.weights
+        name: weight_name(part, order[layer], suffix)
+        for layer, suffix in port.spec.places
+        for part in PARTS
+        if (name := weight_name(part, layer, suffix)) in port.weights
     }
     if any(port.weights[name].shape != port.weights[source].shape for name, source in moves.items()):
         return None

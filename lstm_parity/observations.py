@@ -1,7 +1,6 @@
 """What two implementations computed for a case, compared stage by stage in the order of computation."""
 
 import math
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from lstm_parity.compare import (
 from lstm_parity.conditioning import Observe, response
 from lstm_parity.observe_torch import STEP_GRADIENTS
 from lstm_shared.finite import count_not_finite
+from lstm_shared.names import parse_weight_name
 
 # A step of Adam is compared while it tells right from wrong in this share of all weights. In the others the gradient is
 # so small that rounding errors decide which way they go.
@@ -194,5 +194,7 @@ def judged_adam_steps(tolerances: dict[str, np.ndarray]) -> int:
 def _backwards(name: str) -> float:
     """Sorts gradients as the backward pass computes them, where a mistake in one layer spoils those of all below it:
     the head's, the last layer's, …, the first layer's, those of the inputs and initial states."""
-    layer = re.search(r"_l(\d+)", name)
-    return -int(layer[1]) if layer else -math.inf if name.startswith("fc.") else 1
+    if name.startswith("fc."):
+        return -math.inf
+    known = parse_weight_name(name.rpartition(".")[2])
+    return 1 if known is None else -known.layer

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from lstm_parity.adam import LEARNING_RATE
 from lstm_parity.cases import Case, Observation
-from lstm_parity.compare import LEARNING_RATE
 from lstm_parity.devices import full_precision
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec

@@ -1,82 +1,15 @@
 """Where outputs, or a gradient, part first: for ports of which no trace is known."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lstm_parity.compare import LSTM_FACTOR, eps
-from lstm_parity.location import apart_by, as_double, both, in_row, scale_of
-from lstm_parity.ports import GATES
+from lstm_parity.compare import LSTM_FACTOR, eps, scale_of
+from lstm_parity.places import GradientLocation, OutputLocation
+from lstm_parity.values import apart_by, as_double
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.errors import InputError
-
-_GATE_OF_BY_HAND = {"lr": "forget", "pr": "input", "p": "candidate", "o": "output"}
-
-
-@dataclass(frozen=True)
-class OutputLocation:
-    """The first output out of tolerance, and how the error goes on.
-
-    Attributes:
-        step, row, unit: in the outputs; the row is None without a batch axis.
-        direction: "forward", or "reverse" when the forward half agrees and the reverse half was looked at from its end.
-        errors: the largest error of each step, in the order in which the direction computes them.
-        growth: the factor by which that error grows a step, fitted to the steps out of tolerance; NaN when there are
-            too few.
-    """
-
-    step: int
-    row: int | None
-    unit: int
-    direction: str
-    values: tuple[float, float]
-    tolerance: float
-    errors: tuple[float, ...]
-    growth: float
-
-    def __str__(self) -> str:
-        place = f"step {self.step}{in_row(self.row)}, unit {self.unit}"
-        if self.direction == "reverse":
-            place += " (of the reverse direction, which begins at the end; the forward half agrees)"
-        goes_on = ""
-        if abs(self.growth - 1) < 0.02:
-            goes_on = "; the error stays about as large from step to step"
-        elif not np.isnan(self.growth):
-            goes_on = f"; the error changes by a factor of {self.growth:.3g} a step"
-        elif len(self.errors) > 1 and sum(not error <= self.tolerance for error in self.errors) == 1:
-            goes_on = "; no other step is out of tolerance"
-        return f"first apart at {place}: {both(self.values, self.tolerance)}{goes_on}"
-
-
-@dataclass(frozen=True)
-class GradientLocation:
-    """The first element of a gradient out of tolerance, by the block of its gate.
-
-    Attributes:
-        name: of the weight, or "inputs", "h_0", "c_0".
-        gate: "input", "forget", "candidate" or "output"; empty where there are no gates (projection, inputs, states).
-        row: in the gate's block; None for a scalar.
-        column: None for a bias and a scalar.
-        index: in the whole array.
-    """
-
-    name: str
-    gate: str
-    row: int | None
-    column: int | None
-    index: tuple[int, ...]
-    values: tuple[float, float]
-    tolerance: float
-
-    def __str__(self) -> str:
-        parts = [self.name]
-        if self.gate:
-            parts.append(f"{self.gate} gate")
-            parts += [f"{word} {k}" for word, k in (("row", self.row), ("column", self.column)) if k is not None]
-        elif self.index:
-            parts.append(f"element {list(self.index)}")
-        return f"first apart in the gradient of {', '.join(parts)}: {both(self.values, self.tolerance)}"
+from lstm_shared.names import BY_HAND_GATES, GATES, WITH_GATES
 
 
 def locate_outputs(
@@ -114,7 +47,7 @@ def locate_outputs(
     batched = a.ndim == 3
     a, b = (x[:, None] if not batched else x.swapaxes(0, 1) if batch_first else x for x in (a, b))
     if tolerance is None:
-        tolerance = factor * eps(dtype) * scale_of([a])
+        tolerance = factor * eps(dtype) * scale_of(a)
     half = a.shape[-1] // 2 if bidirectional else a.shape[-1]
     apart = apart_by(a, b, tolerance)
     backwards = not apart[..., :half].any()
@@ -166,7 +99,7 @@ def locate_gradient(
     if a.shape != b.shape:
         raise InputError(f"{name}: the reference has shape {a.shape}, the candidate {b.shape}")
     if tolerance is None:
-        tolerance = factor * eps(dtype) * (scale_of([a]) if scale is None else scale)
+        tolerance = factor * eps(dtype) * (scale_of(a) if scale is None else scale)
     apart = apart_by(a, b, tolerance)
     if not apart.any():
         return None
@@ -174,8 +107,8 @@ def locate_gradient(
     gate, row, column = "", None, None
     last = name.rpartition(".")[2]
     if last in BY_HAND:
-        gate = _GATE_OF_BY_HAND[last[1:-1]]
-    elif last.startswith(("weight_ih", "weight_hh", "bias_ih", "bias_hh")) and a.shape[0] % 4 == 0:
+        gate = BY_HAND_GATES[last[1:-1]]
+    elif last.startswith(WITH_GATES) and a.shape[0] % 4 == 0:
         block, row = divmod(index[0], a.shape[0] // 4)
         gate, column = GATES[block], index[1] if len(index) > 1 else None
     elif index:

@@ -11,6 +11,7 @@ import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_parity.cases import Case, Observation
+from lstm_shared.names import place_name
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 # name of an array -> for each of its places, which one its number comes from, as a flat index
@@ -122,10 +123,10 @@ def _places(
     """Each layer and direction with the order of the features that it reads; its own go into ``of_h`` and ``of_c``."""
     for number in range(spec.num_layers):
         columns = features if number == 0 else _joined(of_h[-len(spec.directions) :])
-        for direction in spec.directions:
+        for suffix in spec.directions:
             of_c.append(rng.permutation(spec.hidden_size))
             of_h.append(rng.permutation(spec.proj_size) if spec.proj_size else of_c[-1])
-            yield f"l{number}{direction}", columns
+            yield place_name(number, suffix), columns
 
 
 def _joined(orders: list[np.ndarray]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+from lstm_shared.names import WITH_GATES
 
 Rounding = Callable[[np.ndarray], np.ndarray]
 
@@ -98,7 +98,7 @@ def run_layer(
     gate, changed = SIGMOIDS[sigmoid], EQUATIONS[equations]
     _, time, batch, size = features.shape
     hidden_size = c_0.shape[-1]
-    to_gates, to_next = (operand(weights[part]).swapaxes(1, 2) for part in PARTS[:2])
+    to_gates, to_next = (operand(weights[part]).swapaxes(1, 2) for part in WITH_GATES[:2])
     flat = operand(features).reshape(len(features), time * batch, size)
     bias = rounded(weights["bias_ih"] + weights["bias_hh"])[:, None]
     from_inputs = rounded(_product(flat, to_gates) + bias)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.port_steps import PARTS, run_layer
+from lstm_parity.port_steps import run_layer
+from lstm_shared.names import PARTS, place_name, weight_name
 from lstm_shared.specs import LSTMSpec
 
-GATES = ("input", "forget", "candidate", "output")
 _CHUNK_BYTES = 48 << 20
 
 
@@ -58,7 +58,7 @@ class Port:
     @property
     def places(self) -> tuple[str, ...]:
         """Where weights stand, in the order of computation: l0, l0_reverse, l1, …"""
-        return tuple(f"l{layer}{suffix}" for layer in range(self.spec.num_layers) for suffix in self.spec.directions)
+        return tuple(place_name(*place) for place in self.spec.places)
 
     @property
     def program(self) -> tuple[Any, ...]:
@@ -89,7 +89,7 @@ class Port:
             self,
             spec=replace(spec, input_size=size, num_layers=len(numbers)),
             weights={
-                f"{part}_l{layer - start}{suffix}": self.weights[f"{part}_l{layer}{suffix}"]
+                weight_name(part, layer - start, suffix): self.weights[weight_name(part, layer, suffix)]
                 for layer in numbers
                 for suffix in spec.directions
                 for part in PARTS[: 5 if spec.proj_size else 4]
@@ -143,7 +143,7 @@ def simulate(
             here = None if valid is None else valid[needed]
             kept = run_layer(
                 {
-                    part: _stack([port.weights[f"{part}_l{layer}{suffix}"] for port in ports])
+                    part: _stack([port.weights[weight_name(part, layer, suffix)] for port in ports])
                     for part in PARTS[: 5 if spec.proj_size else 4]
                 },
                 features[:, needed],

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_parity.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.cases import require_days
-from lstm_parity.compare import eps, factor, group_scale
+from lstm_parity.compare import eps, factor, group_scale, scale_of
 from lstm_parity.determined import tolerances
 from lstm_parity.differences import Observed
 from lstm_parity.ports import Port, simulate
@@ -124,7 +124,7 @@ def _lstm(
     valid = None
     if lengths is not None:
         valid = np.arange(major.shape[0])[:, None] < np.atleast_1d(lengths)[None]
-    rows = (spec.num_layers * len(spec.directions), major.shape[1])
+    rows = (len(spec.places), major.shape[1])
     h_0, c_0 = state or (np.zeros((*rows, spec.state_size)), np.zeros((*rows, spec.hidden_size)))
     port = _port(spec, weights, major, (h_0.reshape(*rows, -1), c_0.reshape(*rows, -1)), valid)
     return port, [time_major(call).astype(np.float64) for call in calls], None
@@ -183,7 +183,7 @@ def _port(
         if not spec.bias and name.startswith("weight_hh"):
             doubles |= {name.replace("weight_hh", bias): np.zeros(rows) for bias in ("bias_ih", "bias_hh")}
     h_0, c_0 = (part.astype(np.float64) for part in state)
-    places = spec.num_layers * len(spec.directions)
+    places = len(spec.places)
     return Port(spec, doubles, inputs.astype(np.float64), h_0, c_0, valid, ("sigmoid",) * places, ("lstm",) * places)
 
 
@@ -206,7 +206,7 @@ def _with_tolerance(
         if outputs.dtype != np.float64 or np.array_equal(outputs.astype(np.float32), outputs, equal_nan=True):
             dtypes.add("float32")
     exact = simulate([port])[0]
-    largest = max(1.0, float(np.max(np.abs(exact), initial=0.0, where=np.isfinite(exact))))
+    largest = scale_of(exact)
     scale = largest * _magnitude(port)
     allowed = factor(spec, port.inputs.shape[0]) * scale
     dtype = max(dtypes, key=eps)

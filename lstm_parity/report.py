@@ -12,6 +12,7 @@ from lstm_parity.compare import Row
 from lstm_parity.compared import Compared, adam_steps, in_words
 from lstm_parity.sensitivity import Sensitivity
 from lstm_parity.tables import percent, stage_in_words, table_of_rows
+from lstm_shared.finite import json_ready
 from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Report:
             "environment": self.environment,
             "rows": [asdict(row) | {"ok": row.ok} for row in self.rows],
         }
-        return json.dumps(finite(content), indent=2, allow_nan=False)
+        return json.dumps(json_ready(content), indent=2, allow_nan=False)
 
 
 def _explained(diagnosis: "Diagnosis") -> list[str]:
@@ -209,12 +210,3 @@ def place(row: Row) -> str:
     what = row.problem or f"{row.values[0]!r} ({row.sides[0]}) against {row.values[1]!r} ({row.sides[1]})"
     setting = f" ({row.setting})" if row.setting else ""
     return f"{stage_in_words(row)}, {row.name}{where}{setting}, {row.dtype}: {what}"
-
-
-def finite(value: Any) -> Any:
-    """A JSON-ready copy in which NaN and infinity, which JSON has no word for, are None."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value

@@ -12,10 +12,8 @@ import numpy as np
 from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import eps, factor, group_scale
 from lstm_parity.conditioning import Observe
+from lstm_shared.names import GATES, WITH_GATES, gate_in_words
 from lstm_shared.specs import ByHandSpec
-
-_GATES = ("input gate", "forget gate", "candidate", "output gate")
-_WITH_GATES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,11 @@ def _parts(case: Case) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
     """(name, gate, where in the array) of each part of the model."""
     for name, array in case.weights.items():
         part = name.rpartition(".")[2]
-        if not part.startswith(_WITH_GATES) or isinstance(case.spec, ByHandSpec):
+        if not part.startswith(WITH_GATES) or isinstance(case.spec, ByHandSpec):
             yield name, "", ()
             continue
         size = len(array) // 4
-        for number, gate in enumerate(_GATES):
+        for number, gate in enumerate(map(gate_in_words, GATES)):
             yield name, gate, (slice(number * size, (number + 1) * size),)
     for name in case.state:
         yield name, "", ()

@@ -8,9 +8,10 @@ from lstm_parity import observe_jax, observe_torch
 from lstm_parity.candidates import Candidate, find_out
 from lstm_parity.candidates import observe as observe_candidate
 from lstm_parity.cases import Case, Observation, make_case, require_days
+from lstm_parity.compare import VERDICT_DTYPE
 from lstm_parity.devices import has_float64, require_devices
 from lstm_parity.environment import environment
-from lstm_parity.judgement import VERDICT_DTYPE, Judgement, Sides, Truth
+from lstm_parity.judgement import Judgement, Sides, Truth
 from lstm_parity.report import Report
 from lstm_parity.variants import variants
 from lstm_shared.dictionaries import by_hand_to_lstm

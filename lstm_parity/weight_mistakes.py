@@ -5,15 +5,13 @@ from itertools import permutations
 
 import numpy as np
 
-from lstm_parity.port_steps import PARTS
-from lstm_parity.ports import GATES
+from lstm_shared.names import BY_HAND_GATES, GATE_LETTERS, GATES, PARTS
 from lstm_shared.specs import LSTMSpec
 
 Parts = dict[str, np.ndarray]
 Change = Callable[[Parts], Parts | None]
 
-_LETTERS = "ifgo"
-_BY_HAND_GATES = ("pr", "lr", "p", "o")  # of i, f, g, o
+_BY_HAND = tuple(BY_HAND_GATES)  # of i, f, g, o
 _MATRICES, _BIASES = PARTS[:2], PARTS[2:4]
 # What a gate order may be wrong in alone: the identifier's detail, the parts, in words, and in words by hand.
 _SHUFFLED_ALONE = (
@@ -27,7 +25,7 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
     """(identifier, words, repair, touches, change of the parts of one place; None where it does not fit)."""
     hidden_size = spec.hidden_size
     for order in list(permutations(range(4)))[1:]:
-        letters = ",".join(_LETTERS[gate] for gate in order)
+        letters = ",".join(GATE_LETTERS[gate] for gate in order)
         yield (
             f"gate-order:{letters}",
             f"the port reads the gates in the order {letters}",
@@ -86,7 +84,7 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
     ):
         yield f"forget-bias{sign:+.0f}", words, repair, ("bias_ih",), _offset(sign)
     if by_hand:
-        for block, gate in enumerate(_BY_HAND_GATES):
+        for block, gate in enumerate(_BY_HAND):
             for factor, word, how in ((0.0, "missing", "left out"), (2.0, "doubled", "added twice")):
                 of_gate = _scaled(_BIASES, factor, block)
                 yield f"{word}-bias:b{gate}1", f"b{gate}1 is {how}", f"add b{gate}1 once", _BIASES, of_gate
@@ -102,7 +100,7 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
 def gate_orders_of_one_part(by_hand: bool) -> Iterator[tuple[str, str, str, tuple[str, ...], Change]]:
     """As ``weight_mistakes``: one matrix, or the biases, in another gate order than all else."""
     for order in list(permutations(range(4)))[1:]:
-        letters = ",".join(_LETTERS[gate] for gate in order)
+        letters = ",".join(GATE_LETTERS[gate] for gate in order)
         for detail, held, where, where_by_hand in _SHUFFLED_ALONE:
             yield (
                 f"gate-order:{letters}:{detail}",

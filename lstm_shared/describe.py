@@ -4,7 +4,6 @@ The dictionary is the model: nothing else describes it. Only names, shapes and d
 (also traced) and torch arrays are all welcome.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -15,7 +14,9 @@ from lstm_shared.by_hand import BY_HAND
 from lstm_shared.errors import InputError, OtherCellError, WeightsError
 from lstm_shared.kinds import FLOATING, as_array, dtype_name, require_mapping, wrong_kinds
 from lstm_shared.kinds import in_words as value_in_words
+from lstm_shared.names import CELL_PARTS, parse_weight_name, weight_name
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Shapes, Spec, in_words, known
+from lstm_shared.words import some_of
 
 Kind = TypeVar("Kind", LSTMSpec, CellSpec, ForecasterSpec)
 
@@ -25,8 +26,6 @@ _EXPECTED: dict[type, str] = {
     ForecasterSpec: "a forecaster (lstm.…, fc.…)",
 }
 
-_LSTM_NAME = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(0|[1-9][0-9]{0,5})(_reverse)?")
-_CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _HEAD_NAMES = ("fc.weight", "fc.bias")
 _OTHER_CELLS: dict[float, str] = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh for each column; an LSTM has four
 
@@ -63,10 +62,10 @@ def _read(weights: Mapping[str, Any], shapes: Shapes) -> Spec:
         return ByHandSpec()
     if any(name in _HEAD_NAMES for name in shapes):
         return _read_forecaster(shapes)
-    if any(_LSTM_NAME.fullmatch(name) for name in shapes):
+    if any(parse_weight_name(name) for name in shapes):
         return _read_lstm(shapes)
-    if any(name in _CELL_NAMES for name in shapes):
-        layer = _read_lstm({f"{name}_l0": shape for name, shape in shapes.items() if name in _CELL_NAMES})
+    if any(name in CELL_PARTS for name in shapes):
+        layer = _read_lstm({weight_name(name, 0): shape for name, shape in shapes.items() if name in CELL_PARTS})
         return CellSpec(layer.input_size, layer.hidden_size, layer.bias)
     raise WeightsError(_nothing_known({name: weights[name] for name in shapes}))
 
@@ -140,7 +139,7 @@ def model_candidates(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         if not isinstance(full_name, str):
             continue
         module, dot, name = full_name.rpartition(".")
-        if name in BY_HAND or name in _CELL_NAMES or _LSTM_NAME.fullmatch(name):
+        if name in BY_HAND or name in CELL_PARTS or parse_weight_name(name):
             candidates.setdefault(module + dot, []).append(name)
     for prefix in [prefix for prefix in candidates if prefix.endswith("lstm.")]:
         parent = prefix.removesuffix("lstm.")
@@ -155,27 +154,27 @@ def _read_lstm(shapes: Shapes) -> LSTMSpec:
 
     A size that no array tells is 0.
     """
-    found = [(match, shapes[name]) for name in shapes if (match := _LSTM_NAME.fullmatch(name))]
-    layers = sorted({int(match[2]) for match, _ in found})
+    found = [(known, shapes[name]) for name in shapes if (known := parse_weight_name(name))]
+    layers = sorted({name.layer for name, _ in found})
     if layers[-1] >= len(found):  # and not a list of all that is missing: the number is only a part of a name
         raise WeightsError(f"of the layers 0 to {layers[-1]}, only {', '.join(map(str, layers))} are there")
-    _refuse_other_cells([shape for match, shape in found if match[1] in ("weight_ih", "weight_hh")], shapes)
-    projected = any(match[1] == "weight_hr" for match, _ in found)
+    _refuse_other_cells([shape for name, shape in found if name.part in ("weight_ih", "weight_hh")], shapes)
+    projected = any(name.part == "weight_hr" for name, _ in found)
 
     def votes(part: str, axis: int) -> list[int]:
-        return [shape[axis] for match, shape in found if match[1] == part and len(shape) > axis]
+        return [shape[axis] for name, shape in found if name.part == part and len(shape) > axis]
 
-    rows = [size // 4 for part in _CELL_NAMES for size in votes(part, 0) if size % 4 == 0]
+    rows = [size // 4 for part in CELL_PARTS for size in votes(part, 0) if size % 4 == 0]
     hidden = _majority(rows + (votes("weight_hr", 1) if projected else votes("weight_hh", 1)))
-    first = [shape for match, shape in found if match[1] == "weight_ih" and match[2] == "0" and len(shape) == 2]
+    first = [shape for name, shape in found if (name.part, name.layer) == ("weight_ih", 0) and len(shape) == 2]
     return LSTMSpec(
         input_size=_majority(
             [columns for rows, columns in first if rows == 4 * hidden] or [shape[1] for shape in first]
         ),
         hidden_size=hidden,
         num_layers=1 + layers[-1],
-        bias=any(match[1].startswith("bias") for match, _ in found),
-        bidirectional=any(match[3] for match, _ in found),
+        bias=any(name.part.startswith("bias") for name, _ in found),
+        bidirectional=any(name.suffix for name, _ in found),
         proj_size=_majority(votes("weight_hr", 0) + votes("weight_hh", 1)) if projected else 0,
     )
 
@@ -197,7 +196,7 @@ def _majority(sizes: list[int]) -> int:
 
 def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
     lstm = {name.removeprefix("lstm."): shape for name, shape in shapes.items() if name.startswith("lstm.")}
-    if not any(_LSTM_NAME.fullmatch(name) for name in lstm):
+    if not any(parse_weight_name(name) for name in lstm):
         raise WeightsError(f"a forecaster needs an LSTM under 'lstm.' beside its head; this holds {_some(shapes)}")
     spec = _read_lstm(lstm)
     weight, bias = (shapes.get(name, ()) for name in _HEAD_NAMES)
@@ -280,5 +279,4 @@ def _root_in_words(weights: Mapping[str, Any]) -> str:
 
 
 def _some(names: Mapping[str, Any]) -> str:
-    listed = sorted(map(str, names)) or ["nothing"]
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+    return some_of(sorted(map(str, names))) or "nothing"

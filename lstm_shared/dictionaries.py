@@ -12,6 +12,7 @@ from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError
 from lstm_shared.memory import require_memory
 from lstm_shared.model_arguments import wrong_dtype, wrong_output_size, wrong_seed, wrong_sizes
+from lstm_shared.names import BY_HAND_GATES
 from lstm_shared.specs import LSTMSpec
 
 _DRAWN = 8  # bytes of a number while it is drawn, in float64
@@ -111,10 +112,9 @@ def by_hand_to_lstm(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
         WeightsError: the dictionary is not a by-hand model.
     """
     require_by_hand(weights)
-    gates = ("pr", "lr", "p", "o")  # the by-hand names of i, f, g, o
 
     def stack(pattern: str) -> np.ndarray:
-        return np.stack([np.asarray(weights[pattern.format(gate)]) for gate in gates])
+        return np.stack([np.asarray(weights[pattern.format(gate)]) for gate in BY_HAND_GATES])
 
     bias = stack("b{}1")
     return {

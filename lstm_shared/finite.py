@@ -1,4 +1,4 @@
-"""NaN and infinity, counted where they are: no array is copied or widened for it."""
+"""NaN and infinity: counted where they are, left out of the largest magnitude, and null in JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,3 +25,18 @@ def not_finite(arrays: Mapping[str, Any]) -> list[str]:
         if bad := count_not_finite(array):
             problems.append(f"{name} holds {bad} of {array.size} values that are NaN or infinite")
     return problems
+
+
+def largest_magnitude(array: Any) -> float:
+    """The largest finite magnitude, 0 where there is none; what padding holds may be anything."""
+    array = np.asarray(array)
+    return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
+
+
+def json_ready(value: Any) -> Any:
+    """A copy in which NaN and infinity, which JSON has no word for, are None."""
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value

@@ -188,7 +188,7 @@ def require_cell_inputs(spec: Any, inputs: Any, state: Any, others: Sequence[str
 
 
 def _wrong_state(spec: LSTMSpec, state: Any, batch: Shape) -> list[str]:
-    layers = spec.num_layers * len(spec.directions)
+    layers = len(spec.places)
     return _wrong_pair(state, ("h_0", (layers, *batch, spec.state_size)), ("c_0", (layers, *batch, spec.hidden_size)))
 
 

@@ -7,6 +7,7 @@ argument, and not an exception from inside a framework.
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from lstm_shared.errors import WeightsError
@@ -127,3 +128,11 @@ def _short(value: Any) -> str:
     except ValueError:  # Python refuses to write integers of thousands of digits
         return f"a number of {value.bit_length()} bits"
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
+def is_floating(dtype: np.dtype) -> bool:
+    """Whether NumPy or ``ml_dtypes`` knows it as a real floating-point type."""
+    try:
+        return dtype.kind != "c" and ml_dtypes.finfo(dtype) is not None
+    except ValueError:
+        return False

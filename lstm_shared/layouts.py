@@ -15,10 +15,9 @@ from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.inputs import is_whole
 from lstm_shared.kinds import in_words, native, require_mapping, wrong_switches
 from lstm_shared.layout_table import LAYOUT_TABLE, LAYOUTS, WIDTHS, Axis, Layout
+from lstm_shared.names import GATE_LETTERS, SUFFIXES, WITH_GATES, place_name
 from lstm_shared.trees import flatten_tree, unflatten_tree
 
-PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-TORCH_GATES = "ifgo"  # input, forget, candidate, output: the order of torch.nn.LSTM's rows
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 TORCH_NAME = re.compile(r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))(?P<ending>|_l\d+(?:_reverse)?)")
 
@@ -115,11 +114,11 @@ def _wrong_place(layout: Any, layer: Any, reverse: Any) -> list[str]:
 
 
 def _torch_layout(ending: str, bias_optional: bool = True) -> Layout:
-    return Layout(TORCH_GATES, {f"{part}{ending}": part for part in PARTS}, bias_optional=bias_optional)
+    return Layout(GATE_LETTERS, {f"{part}{ending}": part for part in WITH_GATES}, bias_optional=bias_optional)
 
 
 def _ending(layer: int, reverse: bool) -> str:
-    return f"_l{layer}{'_reverse' if reverse else ''}"
+    return f"_{place_name(layer, SUFFIXES[reverse])}"
 
 
 def _read(arrays: Mapping[str, Any], layout: Layout) -> dict[str, np.ndarray]:
@@ -132,7 +131,7 @@ def _read(arrays: Mapping[str, Any], layout: Layout) -> dict[str, np.ndarray]:
     known, hidden_size, input_size = _check(arrays, {name: shape for names, _, shape in entries for name in names})
 
     parts: dict[str, np.ndarray] = {}
-    order = [layout.gates.index(gate) for gate in TORCH_GATES]
+    order = [layout.gates.index(gate) for gate in GATE_LETTERS]
     for names, held, _ in entries:
         blocks = [known[name][0] if layout.direction_axis else known[name] for name in names]
         joined = np.stack([block.T if layout.input_first else block for block in blocks])
@@ -154,7 +153,7 @@ def _write(parts: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndar
     parts = {"bias_ih": zero, "bias_hh": zero, **parts, "bias": bias}
 
     arrays: dict[str, np.ndarray] = {}
-    order = [TORCH_GATES.index(gate) for gate in layout.gates]
+    order = [GATE_LETTERS.index(gate) for gate in layout.gates]
     for names, held, _ in layout.entries():
         rows = 4 * len(zero[0]) // len(names)
         blocks = [parts[part][order].reshape(len(names), rows, *parts[part].shape[2:]) for part in held]

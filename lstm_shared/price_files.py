@@ -5,7 +5,6 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from lstm_shared.errors import InputError
 from lstm_shared.text_files import read_text
+from lstm_shared.words import some_of
 
 _DATE_NAMES = ("date", "datetime", "timestamp", "day", "time")
 _MONTHS = (
@@ -93,12 +93,12 @@ def _read_series(path: str | os.PathLike[str], column: str, where: str | None) -
 
     # A row with an unquoted thousands separator is one cell too long: its price must not be read as what is left of it.
     if ragged := [f"line {line} has {len(cells)}" for line, cells in rows if len(cells) != len(header)]:
-        problems.append(f"{len(header)} columns expected in every row, {_some(ragged)}: repair these rows")
+        problems.append(f"{len(header)} columns expected in every row, {some_of(ragged)}: repair these rows")
     rows = whole = [(line, cells) for line, cells in rows if len(cells) == len(header)]
     if where_at is not None:
         rows = [(line, cells) for line, cells in whole if cells[where_at] == wanted]
         if whole and not rows:
-            there = _some(map(_show, dict.fromkeys(cells[where_at] for _, cells in whole)))
+            there = some_of(map(_show, dict.fromkeys(cells[where_at] for _, cells in whole)))
             problems.append(f"no row has {wanted!r} in column {header[where_at]!r}: it holds {there}")
     if not rows:
         _raise(path, problems)
@@ -154,7 +154,7 @@ def _find_column(header: list[str], name: str, problems: list[str]) -> int:
     found = found or [at for at, there in enumerate(header) if there.casefold() == name.casefold()]
     if len(found) != 1:
         what = f"{len(found)} columns are called {name!r}, expected one" if found else f"no column {name!r}"
-        there = f"the columns are {_some(map(_show, header), 20)}"
+        there = f"the columns are {some_of(map(_show, header), 20)}"
         if len(header) == 1:  # a title above the header, or another delimiter
             there += ": expected the header in the first row, with commas, semicolons or tabs between the names"
         problems.append(f"{what}: {there}")
@@ -179,7 +179,7 @@ def _find_dates(header: list[str], rows: _Rows, price_at: int, problems: list[st
             return at
     problems.append(
         f"no date column: expected one called {', '.join(_DATE_NAMES)}, or one that holds nothing but dates; "
-        f"the columns are {_some(map(_show, header), 20)}"
+        f"the columns are {some_of(map(_show, header), 20)}"
     )
     return None
 
@@ -207,7 +207,7 @@ def _read_dates(rows: _Rows, at: int, name: str, problems: list[str]) -> list[da
     (example, dates), *others = sorted(_all_dates(rows, at).items(), key=lambda item: item[1].count(None))
     if bad := [f"line {line} {_show(cells[at])}" for (line, cells), day in zip(rows, dates, strict=True) if not day]:
         known = f"one like {', '.join(_DATE_FORMATS)}" if len(bad) == len(rows) else f"{example} as in other rows"
-        problems.append(f"not a date in column {name!r}: {_some(bad)}; expected {known}: repair these rows")
+        problems.append(f"not a date in column {name!r}: {some_of(bad)}; expected {known}: repair these rows")
     elif None not in others[0][1]:
         other, other_dates = others[0]
         for (line, cells), day, other_day in zip(rows, dates, other_dates, strict=True):
@@ -228,7 +228,9 @@ def _read_numbers(rows: _Rows, at: int, name: str, delimiter: str, problems: lis
         if not np.isfinite(prices[-1]):
             bad.append(f"line {line} {_show(cells[at])}")
     if bad:
-        problems.append(f"not a price in column {name!r}: {_some(bad)}; expected one like 1,234.50: repair these rows")
+        problems.append(
+            f"not a price in column {name!r}: {some_of(bad)}; expected one like 1,234.50: repair these rows"
+        )
     # Where commas do not divide the cells they may be decimal commas; a point or a second comma proves the contrary.
     texts = [cells[at] for _, cells in rows]
     single = [(line, cells[at]) for line, cells in rows if "," in cells[at]]
@@ -260,16 +262,11 @@ def _repeated(header: list[str], rows: _Rows, dates: list[date], taken: set[int 
     if not choices:
         return [said + "keep one row a day"]
     _, at, values = min(choices)
-    return [said + f"choose a series, such as --where {header[at]}={values[0]} ({header[at]} is {_some(values)})"]
+    return [said + f"choose a series, such as --where {header[at]}={values[0]} ({header[at]} is {some_of(values)})"]
 
 
 def _show(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
-def _some(items: Iterable[str], limit: int = 5) -> str:
-    items = list(items)
-    return ", ".join(items[:limit]) + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
 def _raise(path: str | os.PathLike[str], problems: list[str]) -> None:

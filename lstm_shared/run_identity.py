@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.words import some_of
+
 Run = dict[str, Any]
 
 _LONGEST_LIST = 3  # names in a message; more are counted
@@ -115,16 +117,16 @@ def _setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) ->
 def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     found = []
     if gone := sorted({*before} - {*after}):
-        found.append(f"the weights have no more {_some(gone)}")
+        found.append(f"the weights have no more {some_of(gone, _LONGEST_LIST)}")
     if new := sorted({*after} - {*before}):
-        found.append(f"the weights have {_some(new)}, which it had not")
+        found.append(f"the weights have {some_of(new, _LONGEST_LIST)}, which it had not")
     changed = [
         f"{name} ({_in_words([before[name]])} before, now {_in_words([after[name]])})"
         for name in after
         if name in before and before[name] != after[name]
     ]
     if changed:
-        found.append(f"the weights have another shape or dtype: {_some(changed)}")
+        found.append(f"the weights have another shape or dtype: {some_of(changed, _LONGEST_LIST)}")
     return found
 
 
@@ -138,8 +140,3 @@ def _in_words(forms: Any) -> str:
         return " and ".join(f"{dtype} {tuple(shape)}" for dtype, shape in forms) or "none"
     except (TypeError, ValueError):
         return "unknown"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LONGEST_LIST} more" if len(names) > _LONGEST_LIST else ""
-    return ", ".join(names[:_LONGEST_LIST]) + more

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lstm_shared.by_hand import BY_HAND
+from lstm_shared.names import weight_name
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -39,6 +40,11 @@ class LSTMSpec:
         return ("", "_reverse") if self.bidirectional else ("",)
 
     @property
+    def places(self) -> tuple[tuple[int, str], ...]:
+        """(layer, suffix of the direction) in the order of computation, that of the rows of ``h`` and ``c``."""
+        return tuple((layer, suffix) for layer in range(self.num_layers) for suffix in self.directions)
+
+    @property
     def state_size(self) -> int:
         """Features of ``h``: the projection's size if there is one, else the hidden size."""
         return self.proj_size or self.hidden_size
@@ -52,16 +58,20 @@ class LSTMSpec:
     def shapes(self) -> Shapes:
         """Name -> shape of every weight, in the order of ``torch.nn.LSTM.state_dict()``."""
         shapes: Shapes = {}
-        for layer in range(self.num_layers):
-            for suffix in self.directions:
-                columns = self.input_size if layer == 0 else self.output_size
-                shapes[f"weight_ih_l{layer}{suffix}"] = (4 * self.hidden_size, columns)
-                shapes[f"weight_hh_l{layer}{suffix}"] = (4 * self.hidden_size, self.state_size)
-                if self.bias:
-                    shapes[f"bias_ih_l{layer}{suffix}"] = (4 * self.hidden_size,)
-                    shapes[f"bias_hh_l{layer}{suffix}"] = (4 * self.hidden_size,)
-                if self.proj_size:
-                    shapes[f"weight_hr_l{layer}{suffix}"] = (self.proj_size, self.hidden_size)
+        for layer, suffix in self.places:
+            shapes |= {weight_name(part, layer, suffix): shape for part, shape in self._shapes_of(layer).items()}
+        return shapes
+
+    def _shapes_of(self, layer: int) -> Shapes:
+        rows = 4 * self.hidden_size
+        shapes: Shapes = {
+            "weight_ih": (rows, self.input_size if layer == 0 else self.output_size),
+            "weight_hh": (rows, self.state_size),
+        }
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         return shapes
 
 

@@ -15,7 +15,7 @@ import lstm_parity
 from lstm_parity.candidates import FRAMEWORKS, Candidate, observe, outputs_of
 from lstm_parity.cases import make_case
 from lstm_parity.load_candidate import load_candidate
-from lstm_parity.output_location import GradientLocation, OutputLocation
+from lstm_parity.places import GradientLocation, OutputLocation
 from lstm_shared import InputError, init_forecaster, init_lstm, save, to_layout
 from torch_lstm.explicit import run
 

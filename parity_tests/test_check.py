@@ -11,7 +11,7 @@ import pytest
 import jax_lstm
 import lstm_parity
 from lstm_parity.compare import Row, compare, eps, factor, group_scale
-from lstm_parity.location import Location
+from lstm_parity.places import Location
 from lstm_parity.report import Report
 from lstm_shared import BY_HAND, InputError, WeightsError
 from lstm_shared.specs import ByHandSpec

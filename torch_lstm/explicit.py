@@ -13,6 +13,7 @@ from torch import Tensor
 from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_sequence
 from lstm_shared.kinds import as_array, as_arrays
+from lstm_shared.names import PARTS, weight_name
 from lstm_shared.specs import LSTMSpec
 from lstm_shared.traces import LSTMTrace
 from torch_lstm.tensors import as_tensor
@@ -85,7 +86,7 @@ def run(
     features = time_major(inputs)
     time, batch, _ = features.shape
     accumulate = torch.promote_types(inputs.dtype, torch.float32)
-    rows = (spec.num_layers * len(spec.directions), batch)
+    rows = (len(spec.places), batch)
     if state is None:
         h_0 = features.new_zeros((*rows, spec.state_size))
         c_0 = features.new_zeros((*rows, spec.hidden_size), dtype=accumulate)
@@ -105,9 +106,9 @@ def run(
         outputs = []
         for direction, suffix in enumerate(spec.directions):
             of_direction = {
-                name.removesuffix(f"_l{layer}{suffix}"): tensor.to(accumulate)
-                for name, tensor in tensors.items()
-                if name.endswith(f"_l{layer}{suffix}")
+                part: tensors[name].to(accumulate)
+                for part in PARTS
+                if (name := weight_name(part, layer, suffix)) in tensors
             }
             row = len(h_n)
             steps, h, c = _run_direction(

@@ -93,7 +93,7 @@ def _program(case: BenchCase, mode: str, dtype: str, layer: Layer, layout: str) 
     weights = case.weights(dtype)
     spec = describe(weights)
     assert isinstance(spec, LSTMSpec)
-    places = [(k, bool(suffix)) for k in range(spec.num_layers) for suffix in spec.directions]
+    places = [(layer, bool(suffix)) for layer, suffix in spec.places]
     params = [to_layout(weights, layout, layer=k, reverse=reverse) for k, reverse in places]
 
     def forward(params: Any, inputs: Any, lengths: Any) -> Any:

@@ -183,7 +183,7 @@ def _require_memory(spec: "Spec", lengths: "np.ndarray") -> None:
     from lstm_shared.specs import LSTMSpec, in_words
 
     if isinstance(spec, LSTMSpec):
-        layers = spec.num_layers * len(spec.directions)
+        layers = len(spec.places)
         numbers = 2 * spec.input_size + 6 * layers * spec.hidden_size
         steps = int(lengths.max(initial=0)) * lengths.size
         require_memory(f"--lengths: {steps} steps of {in_words(spec)}", 2 * 8 * steps * numbers)

@@ -8,6 +8,7 @@ from typing import Any
 
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import require_weights_name, require_writable, write_file
+from lstm_shared.finite import json_ready
 
 Paths = Mapping[str, Path | None]
 
@@ -68,9 +69,7 @@ def write_json(content: Any) -> Callable[[Path], None]:
     """A writer of JSON text, or of anything that JSON can say, in which NaN and infinity become null."""
 
     def write(path: Path) -> None:
-        from lstm_parity.report import finite
-
-        text = content if isinstance(content, str) else json.dumps(finite(content), indent=2, allow_nan=False)
+        text = content if isinstance(content, str) else json.dumps(json_ready(content), indent=2, allow_nan=False)
         write_file(path, (text + "\n").encode())
 
     return write
