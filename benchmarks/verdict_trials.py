@@ -17,7 +17,8 @@ import lstm_parity
 from lstm_parity import judgement, observe_torch
 from lstm_parity.candidates import Candidate, observe
 from lstm_parity.cases import Case, Observation, make_case
-from lstm_parity.compare import Row, group_scale
+from lstm_parity.compare import group_scale
+from lstm_parity.rows import Row
 from lstm_shared import describe
 
 ROLES = ("pair", "plant")

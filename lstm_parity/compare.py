@@ -16,15 +16,12 @@ Adam divides each gradient by its own size, so its steps have a tolerance of the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
 
 from lstm_parity import adam
-from lstm_parity.places import GradientLocation, Location, OutputLocation
 from lstm_shared.finite import largest_magnitude
-from lstm_shared.kinds import is_floating
 from lstm_shared.specs import ByHandSpec, Spec
 
 Arrays = Mapping[str, np.ndarray]
@@ -45,54 +42,6 @@ RESPONSE_FACTOR = 64.0
 
 # K after 400 Adam steps from the published initial weights, in float64 (measured: at most 1).
 TRAJECTORY_FACTOR = 64
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison of one array.
-
-    Attributes:
-        stage: "forward", "loss", "gradient", "adam", …
-        name: which array of that stage.
-        dtype: the precision both sides computed in.
-        sides: what was compared, the candidate first: ("jax", "torch").
-        difference: largest |candidate - reference|; NaN when either side has NaN or infinity.
-        tolerance: what is allowed at ``where``.
-        used: largest share of the tolerance used anywhere: 1.0 is the limit; its inverse is the headroom.
-        relative: the array's own relative error, largest difference over largest reference magnitude.
-        where: index of the first value out of tolerance, in the array's order (the Adam stage has the step first), or
-            of the largest used share when all are within.
-        values: (candidate, reference) at that index.
-        errors: (candidate, reference) distance of each side from the float64 result, in eps(dtype) · scale; None
-            where there is no such result.
-        problem: what is wrong besides differing numbers: NaN, another shape, a missing array; empty if nothing is.
-        judged: share of the values that were judged, 0 to 1; the others respond too strongly to rounding errors.
-        adam_steps: (judged, taken) of the optimizer steps; None in other stages.
-        setting: what was special about this run, in words; empty for the case as it was given.
-        location: of a report's first failed row, where that is: the layer, gate, step, row and unit when the gates of
-            both are known, else the step, row and unit of the outputs, or the gate, row and column of the gradient.
-    """
-
-    stage: str
-    name: str
-    dtype: str
-    sides: tuple[str, str]
-    difference: float
-    tolerance: float
-    used: float
-    relative: float
-    where: tuple[int, ...] = ()
-    values: tuple[float, float] = (0.0, 0.0)
-    errors: tuple[float, float] | None = None
-    problem: str = ""
-    judged: float = 1.0
-    adam_steps: tuple[int, int] | None = None
-    setting: str = ""
-    location: Location | OutputLocation | GradientLocation | None = None
-
-    @property
-    def ok(self) -> bool:
-        return not self.problem and self.used <= 1.0  # NaN is not <= 1
 
 
 def eps(dtype: str) -> float:
@@ -163,95 +112,3 @@ def adam_judges(tolerance: np.ndarray) -> np.ndarray:
     """For each step and weight whether its tolerance tells a right Adam from a wrong one: below half of its way."""
     steps = np.arange(1, len(tolerance) + 1).reshape(-1, *(1,) * (tolerance.ndim - 1))
     return tolerance <= adam.LEARNING_RATE * steps / 2
-
-
-def compare(
-    stage: str,
-    candidate: Arrays,
-    reference: Arrays,
-    *,
-    dtype: str,
-    sides: tuple[str, str],
-    allowed: float | Mapping[str, np.ndarray | float],
-    scale: float | None = None,
-    truth: Arrays | None = None,
-    judged: Mapping[str, np.ndarray] | None = None,
-) -> list[Row]:
-    """Compare the arrays of a stage by name.
-
-    Args:
-        candidate, reference: name -> array; a name on one side only is a failed row.
-        dtype: the precision that eps is taken from.
-        allowed: tolerance in eps · scale: one number, or for each name a number or an array by element.
-        scale: of the whole group; by default the largest magnitude in the reference, at least 1.
-        truth: the float64 result, to say how far each side is from it.
-        judged: name -> where the values are judged, broadcast against the array; all of them by default.
-    """
-    scale = group_scale(reference) if scale is None else scale
-    unit = eps(dtype) * scale
-    rows = []
-    for name in [*reference, *(name for name in candidate if name not in reference)]:
-        if name not in candidate or name not in reference:
-            side = sides[0] if name not in candidate else sides[1]
-            rows.append(_failed(stage, name, dtype, sides, f"{side} has no {name}"))
-            continue
-        a, b = (np.asarray(side[name]) for side in (candidate, reference))
-        if a.shape != b.shape:
-            rows.append(_failed(stage, name, dtype, sides, f"{sides[0]} has shape {a.shape}, {sides[1]} {b.shape}"))
-            continue
-        if not is_floating(a.dtype):
-            rows.append(
-                _failed(stage, name, dtype, sides, f"{sides[0]} gives {a.dtype}, expected floating-point numbers")
-            )
-            continue
-        if not a.size:
-            rows.append(Row(stage, name, dtype, sides, 0.0, unit, 0.0, 0.0))
-            continue
-        k = allowed[name] if isinstance(allowed, Mapping) else allowed
-        tolerance = np.broadcast_to(np.asarray(k) * unit, a.shape)
-        which = np.broadcast_to(True if judged is None else judged.get(name, True), a.shape)
-        rows.append(_compare_array(stage, name, dtype, sides, a, b, tolerance, which))
-        if truth is not None and name in truth:
-            exact = np.asarray(truth[name])
-            errors = tuple(float(np.max(np.abs(side.astype(exact.dtype) - exact))) / unit for side in (a, b))
-            rows[-1] = Row(**{**vars(rows[-1]), "errors": errors})
-    return rows
-
-
-def _compare_array(
-    stage: str,
-    name: str,
-    dtype: str,
-    sides: tuple[str, str],
-    a: np.ndarray,
-    b: np.ndarray,
-    tolerance: np.ndarray,
-    judged: np.ndarray,
-) -> Row:
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
-    unfit = ~(np.isfinite(a64) & np.isfinite(b64))
-    difference = np.where(judged, np.abs(np.where(unfit, 0.0, a64) - np.where(unfit, 0.0, b64)), 0.0)
-    used = np.where(unfit, np.inf, difference / tolerance)
-    place = np.argmax(used > 1) if (used > 1).any() else np.argmax(used)
-    where = tuple(int(i) for i in np.unravel_index(place, used.shape))
-    problem = ""
-    if unfit.any():
-        problem = f"{int(unfit.sum())} of {a.size} values are NaN or infinite"
-    return Row(
-        stage,
-        name,
-        dtype,
-        sides,
-        difference=float("nan") if problem else float(difference.max()),
-        tolerance=float(tolerance[where]),
-        used=float(used.max()),
-        relative=float(difference.max() / max(np.max(np.abs(b64), initial=0.0, where=~unfit), np.finfo(float).tiny)),
-        where=where,
-        values=(float(a64[where]), float(b64[where])),
-        problem=problem,
-        judged=float(judged.mean()),
-    )
-
-
-def _failed(stage: str, name: str, dtype: str, sides: tuple[str, str], problem: str) -> Row:
-    return Row(stage, name, dtype, sides, float("nan"), 0.0, float("inf"), float("nan"), problem=problem)

@@ -20,7 +20,7 @@ from hypothesis.strategies import SearchStrategy
 
 from lstm_parity import observe_jax, observe_torch
 from lstm_parity.cases import Case
-from lstm_parity.compare import VERDICT_DTYPE, Row
+from lstm_parity.compare import VERDICT_DTYPE
 from lstm_parity.configurations import Configuration
 from lstm_parity.divergence import with_location
 from lstm_parity.drawn_cases import configurations, simpler_than
@@ -28,6 +28,7 @@ from lstm_parity.environment import environment
 from lstm_parity.observations import judge
 from lstm_parity.reach import Reach
 from lstm_parity.report import Report
+from lstm_parity.rows import Row
 from lstm_parity.strata import strata
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole

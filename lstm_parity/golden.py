@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from lstm_parity.backends import BACKENDS, Backend, predict, train
-from lstm_parity.compare import TRAJECTORY_FACTOR, Row, compare
+from lstm_parity.compare import TRAJECTORY_FACTOR
+from lstm_parity.rows import Row, compare
 from lstm_shared.by_hand import (
     COMPANY_LABELS,
     COMPANY_PRICES,

@@ -9,11 +9,12 @@ import numpy as np
 
 from lstm_parity import observe_torch
 from lstm_parity.cases import Case, Observation
-from lstm_parity.compare import VERDICT_DTYPE, Row, eps
+from lstm_parity.compare import VERDICT_DTYPE, eps
 from lstm_parity.conditioning import Observe, judged_steps
 from lstm_parity.divergence import with_location
 from lstm_parity.observations import finite_part, judge
 from lstm_parity.report import Report
+from lstm_parity.rows import Row
 from lstm_parity.sensitivity import Sensitivity, audit, unseen
 from lstm_shared.kinds import is_floating
 from lstm_shared.words import listed

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from lstm_parity.benchmark.cases import BenchCase
-from lstm_parity.compare import TRAJECTORY_FACTOR, Row, adam_tolerance, compare, eps, factor, group_scale
+from lstm_parity.compare import TRAJECTORY_FACTOR, adam_tolerance, eps, factor, group_scale
+from lstm_parity.rows import Row, compare
 
 Shown = Mapping[str, Mapping[str, np.ndarray]]
 
