@@ -4,7 +4,7 @@ import os
 import sys
 
 # No more at first: until main runs, Python itself answers signals, with a traceback.
-from lstm_parity.stop_signals import StopSignals
+from lstm_parity.process.stop_signals import StopSignals
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
 
 def _main(signals: StopSignals) -> int:
     with signals:
-        from lstm_parity.standard_streams import flush_output, give_up_unwritable, prepare_streams
+        from lstm_parity.process.standard_streams import flush_output, give_up_unwritable, prepare_streams
 
         try:
             prepare_streams()
@@ -46,7 +46,7 @@ def _command(signals: StopSignals) -> int:
     """Run the command that the arguments ask for; its exit code."""
     import importlib.util
 
-    from lstm_parity.standard_streams import quiet_libraries
+    from lstm_parity.process.standard_streams import quiet_libraries
 
     os.environ["MPLBACKEND"] = "agg"  # pictures go into files: another value, even a wrong one, is for other programs
     for name in ("matplotlib", "rich", "typer"):
@@ -71,8 +71,8 @@ def _command(signals: StopSignals) -> int:
 
 def _explain(error: BaseException) -> int:
     """Say on standard error what ended the command; its exit code."""
-    from lstm_parity.exit_codes import FAULT, explain
-    from lstm_parity.standard_streams import debugging, print_errors
+    from lstm_parity.process.exit_codes import FAULT, explain
+    from lstm_parity.process.standard_streams import debugging, print_errors
     from lstm_shared.errors import Terminated
     from lstm_shared.printable import printable
 

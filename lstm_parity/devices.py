@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import torch
 
-from lstm_parity.exit_codes import no_jax_device
+from lstm_parity.process.exit_codes import no_jax_device
 from lstm_shared.errors import InputError
 
 # What the hardware has no float64 for; there float32 is judged against the float64 oracle on the CPU.

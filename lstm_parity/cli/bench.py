@@ -14,7 +14,7 @@ from lstm_parity.cli.options import (
 )
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
 from lstm_parity.cli.screen import say, show
-from lstm_parity.standard_streams import print_errors
+from lstm_parity.process.standard_streams import print_errors
 from lstm_shared.printable import printable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lstm_parity.standard_streams import output_named
+from lstm_parity.process.standard_streams import output_named
 from lstm_shared.printable import printable
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from lstm_parity.standard_streams import DEBUG
+from lstm_parity.process.standard_streams import DEBUG
 
 WRONG, FAULT, READER_GONE = 2, 70, 141
 
