@@ -243,7 +243,7 @@ def show(record: dict[str, Any]) -> None:
 def _environment() -> dict[str, str]:
     from verdict_models import sources
 
-    from lstm_parity.environment import environment
+    from lstm_parity.sides.environment import environment
 
     return environment() | sources()
 

@@ -14,11 +14,12 @@ from verdict_plants import MISTAKES, draw_plant
 from verdict_ports import RIGHT, port
 
 import lstm_parity
-from lstm_parity import judgement, observe_torch
-from lstm_parity.candidates import Candidate, observe
-from lstm_parity.cases import Case, Observation, make_case
+from lstm_parity import judgement
 from lstm_parity.compare import group_scale
 from lstm_parity.rows import Row
+from lstm_parity.sides import torch_backend
+from lstm_parity.sides.case import Case, Observation, make_case
+from lstm_parity.sides.port import Candidate, observe
 from lstm_shared import describe
 
 ROLES = ("pair", "plant")
@@ -110,7 +111,7 @@ def _invisible(case: Case, report: Any) -> dict[str, Any]:
     prefixes = [re.match(r"first (\d+) steps", row.setting) for row in report.rows if row.dtype == "float64"]
     steps = [int(prefix[1]) for prefix in prefixes if prefix]
     case = case.first_steps(steps[0]) if steps else case
-    exact = observe_torch.observe(case)["forward"]
+    exact = torch_backend.observe(case)["forward"]
     listed, wrongly = [], []
     for part in report.sensitivity:
         if part.seen or part.name not in case.weights | case.state:
@@ -125,7 +126,7 @@ def _invisible(case: Case, report: Any) -> dict[str, Any]:
         for other in (0 * array[rows], -array[rows], array[rows] + 1):
             wrong = array.copy()
             wrong[rows] = other
-            moved = observe_torch.observe(replace(case, **{held: getattr(case, held) | {part.name: wrong}}))["forward"]
+            moved = torch_backend.observe(replace(case, **{held: getattr(case, held) | {part.name: wrong}}))["forward"]
             if _flat_moves({"forward": moved}, {"forward": exact}) > 10 and name not in wrongly:
                 wrongly.append(name)
     return {"invisible": listed, "wrongly": wrongly}
@@ -145,7 +146,7 @@ def _flat_moves(observed: Observation, reference: Observation) -> float:
 def _moves(case: Case, candidate: Candidate, *, caught: bool) -> float | None:
     """By how many tolerances the port's arrays are off at most, over all steps or over those that can be judged."""
     observed, returned = observe(case, candidate)
-    reference = observe_torch.observe(returned)
+    reference = torch_backend.observe(returned)
     if not all(np.isfinite(a).all() for arrays in observed.values() for a in arrays.values()):
         return float("inf")
     flat = _flat_moves(observed, reference)
@@ -161,13 +162,13 @@ def _moves(case: Case, candidate: Candidate, *, caught: bool) -> float | None:
     while too_many - fits > 1:
         steps = (fits + too_many) // 2
         shorter = returned.first_steps(steps)
-        reference = observe_torch.observe(shorter)
+        reference = torch_backend.observe(shorter)
         fitting = _within_limit(_responses(shorter, reference), reference)
         fits, too_many = (steps, too_many) if fitting else (fits, steps)
     if not fits:
         return moves
     observed, shorter = observe(case.first_steps(fits), candidate)
-    reference = observe_torch.observe(shorter)
+    reference = torch_backend.observe(shorter)
     return max(moves, _largest(observed, reference, _responses(shorter, reference)))
 
 
@@ -175,7 +176,7 @@ def _responses(case: Case, reference: Observation) -> Observation:
     """The largest change of each entry in eight cases one ulp away, and of those that are computed before it."""
     largest = {stage: {n: np.zeros(a.shape) for n, a in arrays.items()} for stage, arrays in reference.items()}
     for number in range(_PERTURBATIONS):
-        moved = observe_torch.observe(_one_ulp_away(case, np.random.default_rng((12345, number))))
+        moved = torch_backend.observe(_one_ulp_away(case, np.random.default_rng((12345, number))))
         for stage, arrays in largest.items():
             for name in arrays:
                 arrays[name] = np.maximum(arrays[name], np.abs(moved[stage][name] - reference[stage][name]))

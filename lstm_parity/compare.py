@@ -20,7 +20,7 @@ from collections.abc import Mapping
 import ml_dtypes
 import numpy as np
 
-from lstm_parity import adam
+from lstm_parity.sides import adam
 from lstm_shared.finite import largest_magnitude
 from lstm_shared.specs import ByHandSpec, Spec
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import group_scale, limit
 from lstm_parity.perturbations import one_ulp_away, reordered
+from lstm_parity.sides.case import Case, Observation
 from lstm_shared.specs import CellSpec, LSTMSpec
 
 Observe = Callable[[Case], Observation]

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lstm_parity.cases import Case, make_case
+from lstm_parity.sides.case import Case, make_case
 from lstm_parity.size_classes import path_of
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec
 

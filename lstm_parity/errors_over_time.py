@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity import observe_torch
-from lstm_parity.candidates import Candidate, observe
-from lstm_parity.cases import Case, make_case
 from lstm_parity.compare import eps, factor, group_scale
-from lstm_parity.gate_traces import trace_both
+from lstm_parity.sides import torch_backend
+from lstm_parity.sides.case import Case, make_case
+from lstm_parity.sides.gate_traces import trace_both
+from lstm_parity.sides.port import Candidate, observe
 from lstm_shared.specs import ByHandSpec, ForecasterSpec
 
 _DTYPE = "float32"  # in which something is to be seen: float64 differences are mostly zero
@@ -31,7 +31,7 @@ def errors_over_time(
     if candidate is not None:
         case = case if candidate.takes("state") else case.without_state()
         ours, case = observe(case, candidate)
-        fields = {"outputs": (ours["forward"], observe_torch.observe(case)["forward"])}
+        fields = {"outputs": (ours["forward"], torch_backend.observe(case)["forward"])}
         fields = {name: (mine[key], theirs[key]) for name, (mine, theirs) in fields.items() for key in list(mine)[:1]}
         leading = 0
     else:

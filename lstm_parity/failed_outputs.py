@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lstm_parity.cases import Case, Observation
 from lstm_parity.diagnosis import Diagnosis, diagnose
+from lstm_parity.sides.case import Case, Observation
 from lstm_shared.errors import ReportedError
 from lstm_shared.specs import ForecasterSpec
 

@@ -18,17 +18,17 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from lstm_parity import observe_jax, observe_torch
-from lstm_parity.cases import Case
 from lstm_parity.compare import VERDICT_DTYPE
 from lstm_parity.configurations import Configuration
 from lstm_parity.divergence import with_location
 from lstm_parity.drawn_cases import configurations, simpler_than
-from lstm_parity.environment import environment
 from lstm_parity.observations import judge
 from lstm_parity.reach import Reach
 from lstm_parity.report import Report
 from lstm_parity.rows import Row
+from lstm_parity.sides import jax_backend, torch_backend
+from lstm_parity.sides.case import Case
+from lstm_parity.sides.environment import environment
 from lstm_parity.strata import strata
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
@@ -233,15 +233,15 @@ def _compare(case: Case, compiled: bool, implementation: str) -> list[Row]:
 
 def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> list[Row]:
     try:
-        ours = observe_jax.observe(case, compiled=compiled, implementation=implementation)
+        ours = jax_backend.observe(case, compiled=compiled, implementation=implementation)
     except Exception as error:  # whatever it is: on a case that is in order it must not be raised
         return [_raised("jax", dtype, error)]
     try:
-        reference = observe_torch.observe(case)
-        truth = None if dtype == VERDICT_DTYPE else observe_torch.observe(case.astype(VERDICT_DTYPE))
+        reference = torch_backend.observe(case)
+        truth = None if dtype == VERDICT_DTYPE else torch_backend.observe(case.astype(VERDICT_DTYPE))
     except Exception as error:
         return [_raised("torch", dtype, error)]
-    rows = judge(case, ours, reference, ("jax", "torch"), dtype, truth, observe_torch.observe)
+    rows = judge(case, ours, reference, ("jax", "torch"), dtype, truth, torch_backend.observe)
     return with_location(case, rows, ours, reference)
 
 

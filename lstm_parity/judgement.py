@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lstm_parity import observe_torch
-from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import VERDICT_DTYPE, eps
 from lstm_parity.conditioning import Observe, judged_steps
 from lstm_parity.divergence import with_location
@@ -16,6 +14,8 @@ from lstm_parity.observations import finite_part, judge
 from lstm_parity.report import Report
 from lstm_parity.rows import Row
 from lstm_parity.sensitivity import Sensitivity, audit, unseen
+from lstm_parity.sides import torch_backend
+from lstm_parity.sides.case import Case, Observation
 from lstm_shared.kinds import is_floating
 from lstm_shared.words import listed
 
@@ -43,7 +43,7 @@ class Sides:
     names: tuple[str, str] = ("jax", "torch")
     traces: bool = False
     partial: bool = False
-    truth: Observe = observe_torch.observe
+    truth: Observe = torch_backend.observe
 
 
 class Judgement:
@@ -142,7 +142,7 @@ class Judgement:
         if dtype != VERDICT_DTYPE:
             return sides.truth(case.astype(VERDICT_DTYPE))
         if self._truth == "extended" and sides.names[1] == "torch":
-            from lstm_parity import extended
+            from lstm_parity.sides import extended
 
             return extended.observe(case)
         return None
@@ -167,9 +167,9 @@ class Judgement:
         if self.judged is None:
             return
         case = replace(self.judged.astype(VERDICT_DTYPE), steps=0)
-        reference = observe_torch.observe(case)
+        reference = torch_backend.observe(case)
         if all(np.isfinite(array).all() for arrays in reference.values() for array in arrays.values()):
-            self._sensitivity = audit(case, reference, observe_torch.observe)
+            self._sensitivity = audit(case, reference, torch_backend.observe)
             self._undecided |= dict.fromkeys(unseen(self._sensitivity))
 
     def report(self, environment: Mapping[str, str], seed: int) -> Report:

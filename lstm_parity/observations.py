@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.cases import Case, Observation
 from lstm_parity.compare import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, factor, group_scale, limit
 from lstm_parity.conditioning import Observe, response
-from lstm_parity.observe_torch import STEP_GRADIENTS
 from lstm_parity.rows import Row, compare
+from lstm_parity.sides.case import Case, Observation
+from lstm_parity.sides.torch_backend import STEP_GRADIENTS
 from lstm_shared.finite import count_not_finite
 from lstm_shared.names import parse_weight_name
 

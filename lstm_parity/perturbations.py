@@ -10,7 +10,7 @@ from dataclasses import replace
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
-from lstm_parity.cases import Case, Observation
+from lstm_parity.sides.case import Case, Observation
 from lstm_shared.names import place_name
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lstm_parity.candidates import Candidate
 from lstm_parity.report import Report
+from lstm_parity.sides.port import Candidate
 from lstm_parity.verdict import check
 
 

@@ -4,7 +4,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from lstm_parity.cases import Case
+from lstm_parity.sides.case import Case
 from lstm_parity.size_classes import LARGEST, batch_classes, hidden_classes, path_of
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 

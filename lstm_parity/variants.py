@@ -8,7 +8,7 @@ import numpy as np
 
 from jax_lstm.chunked import chunk_steps, features_first, one_product
 from jax_lstm.implementations import Sizes, choose
-from lstm_parity.cases import DRAWN_BATCH, Case, make_case
+from lstm_parity.sides.case import DRAWN_BATCH, Case, make_case
 from lstm_shared.specs import ForecasterSpec, LSTMSpec
 
 # Beyond this many rows no rule branches.

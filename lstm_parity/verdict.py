@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lstm_parity import observe_jax, observe_torch
-from lstm_parity.candidates import Candidate, find_out
-from lstm_parity.candidates import observe as observe_candidate
-from lstm_parity.cases import Case, Observation, make_case, require_days
 from lstm_parity.compare import VERDICT_DTYPE
-from lstm_parity.devices import has_float64, require_devices
-from lstm_parity.environment import environment
 from lstm_parity.judgement import Judgement, Sides, Truth
 from lstm_parity.report import Report
+from lstm_parity.sides import jax_backend, torch_backend
+from lstm_parity.sides.case import Case, Observation, make_case, require_days
+from lstm_parity.sides.devices import has_float64, require_devices
+from lstm_parity.sides.environment import environment
+from lstm_parity.sides.port import Candidate, find_out
+from lstm_parity.sides.port import observe as observe_candidate
 from lstm_parity.variants import variants
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError
@@ -130,10 +130,10 @@ class _Backends:
         def ours(case: Case) -> tuple[Observation, Case]:
             # Operation by operation only the CPU is quick.
             at_once = compiled or self.jax_device != "cpu"
-            return observe_jax.observe(case, self.jax_device, compiled=at_once, gradients=gradients), case
+            return jax_backend.observe(case, self.jax_device, compiled=at_once, gradients=gradients), case
 
         def reference(case: Case) -> Observation:
-            return observe_torch.observe(case, self.torch_device)
+            return torch_backend.observe(case, self.torch_device)
 
         return Sides(ours, reference, traces=True, partial=not gradients)
 
@@ -145,7 +145,7 @@ def _for_nn_lstm(case: Case) -> Case:
 
 def _as_nn_lstm(case: Case) -> tuple[Observation, Case]:
     """What JAX computes by hand, by the names of nn.LSTM(1, 1)."""
-    observed = observe_jax.observe(case)
+    observed = jax_backend.observe(case)
     # The gradient of the twelve scalars stands in nn.LSTM's gradient where the scalars stand in its weights.
     gradient = observed["gradient"]
     others = {name: array for name, array in gradient.items() if name not in case.weights}
@@ -156,7 +156,7 @@ def _as_nn_lstm(case: Case) -> tuple[Observation, Case]:
 
 
 _AGAINST_NN_LSTM = Sides(
-    _as_nn_lstm, observe_torch.observe_nn_lstm, names=("jax", "nn.LSTM"), truth=observe_torch.observe_nn_lstm
+    _as_nn_lstm, torch_backend.observe_nn_lstm, names=("jax", "nn.LSTM"), truth=torch_backend.observe_nn_lstm
 )
 
 
@@ -184,7 +184,7 @@ def _judge_candidate(
             judgement.note(sentence)
         return observed, returned
 
-    sides = Sides(port, observe_torch.observe, names=("candidate", "torch"), partial=True)
+    sides = Sides(port, torch_backend.observe, names=("candidate", "torch"), partial=True)
     for dtype in candidate.dtypes or dtypes:
         judgement.judge(case.astype(dtype), dtype, sides)
     if not state_given and candidate.takes("state", optional=True):

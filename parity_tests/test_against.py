@@ -12,10 +12,10 @@ from onnx import TensorProto, helper
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.candidates import FRAMEWORKS, Candidate, observe, outputs_of
-from lstm_parity.cases import make_case
-from lstm_parity.load_candidate import load_candidate
 from lstm_parity.places import GradientLocation, OutputLocation
+from lstm_parity.sides.case import make_case
+from lstm_parity.sides.load_port import load_candidate
+from lstm_parity.sides.port import FRAMEWORKS, Candidate, observe, outputs_of
 from lstm_shared import InputError, init_forecaster, init_lstm, save, to_layout
 from torch_lstm.explicit import run
 

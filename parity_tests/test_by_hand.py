@@ -17,10 +17,10 @@ import lstm_shared
 import torch_lstm
 from jax_lstm import by_hand
 from lstm_parity import backends
-from lstm_parity.cases import make_case
 from lstm_parity.observations import judge
-from lstm_parity.observe_jax import observe as observe_jax
-from lstm_parity.observe_torch import observe as observe_torch
+from lstm_parity.sides.case import make_case
+from lstm_parity.sides.jax_backend import observe as observe_jax
+from lstm_parity.sides.torch_backend import observe as observe_torch
 from lstm_shared import (
     BY_HAND,
     COMPANY_PRICES,

@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 
 from jax_lstm.single_kernel import one_kernel
-from lstm_parity.by_operation import by_operation
+from lstm_parity.sides.by_operation import by_operation
 
 RNG = np.random.default_rng(3)
 MATRIX = RNG.standard_normal((5, 4)).astype(np.float32)

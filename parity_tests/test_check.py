@@ -154,7 +154,7 @@ def test_one_gradient_off_by_a_hundred_tolerances_is_named(monkeypatch, name):
 
 @pytest.mark.usefixtures("unoptimized")
 def test_a_wrong_optimizer_is_named_with_its_first_step(monkeypatch):
-    monkeypatch.setattr("lstm_parity.observe_jax.LEARNING_RATE", 1.001e-3)
+    monkeypatch.setattr("lstm_parity.sides.jax_backend.LEARNING_RATE", 1.001e-3)
     report = check()
     first = report.first_divergence
     assert first is not None

@@ -7,15 +7,15 @@ import pytest
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.candidates import Candidate
-from lstm_parity.cases import make_case
 from lstm_parity.compare import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, limit
 from lstm_parity.conditioning import judged_steps, response
 from lstm_parity.observations import judge
-from lstm_parity.observe_torch import observe
 from lstm_parity.perturbations import one_ulp_away, reordered
 from lstm_parity.report import Report
 from lstm_parity.rows import Row
+from lstm_parity.sides.case import make_case
+from lstm_parity.sides.port import Candidate
+from lstm_parity.sides.torch_backend import observe
 from lstm_shared import init_by_hand, init_forecaster, init_lstm, save
 
 # At these sizes a gain of 20 is judged over some 45 steps, of 12 over some 100, and of 6 over all.

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from lstm_cases import SELECTION, draw_case
 
-from lstm_parity import extended, observe_torch
-from lstm_parity.cases import Case, Observation, make_case
+from lstm_parity.sides import extended, torch_backend
+from lstm_parity.sides.case import Case, Observation, make_case
 from lstm_shared import InputError, init_by_hand, init_forecaster, init_lstm
 from lstm_shared.by_hand import (
     WORKED_EXAMPLE_INPUT,
@@ -103,7 +103,7 @@ def furthest(ours: Observation, reference: Observation, case: Case) -> float:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_truth_is_torchs_result_but_for_the_rounding_of_float64(case: Case):
-    assert furthest(extended.observe(case), observe_torch.observe(case), case) <= 64  # measured: at most 2.5
+    assert furthest(extended.observe(case), torch_backend.observe(case), case) <= 64  # measured: at most 2.5
 
 
 DIFFERENCED = [
@@ -121,7 +121,7 @@ DIFFERENCED = [
 )
 def test_the_truth_of_a_float32_case_is_that_of_its_rounded_numbers(case: Case):
     rounded = case.astype("float32")
-    assert furthest(extended.observe(rounded), observe_torch.observe(rounded.astype("float64")), case) <= 64
+    assert furthest(extended.observe(rounded), torch_backend.observe(rounded.astype("float64")), case) <= 64
 
 
 SMALL = drawn(init_lstm(2, 2, dtype=np.float64), 4, 1, 2)
@@ -180,7 +180,7 @@ def forty_digits_of_everything() -> Observation:
 
 @pytest.mark.parametrize("stage", ["forward", "gradient"])
 @pytest.mark.parametrize(
-    ("observe", "digits"), [(extended.observe, "1e-18"), (observe_torch.observe, None)], ids=["extended", "float64"]
+    ("observe", "digits"), [(extended.observe, "1e-18"), (torch_backend.observe, None)], ids=["extended", "float64"]
 )
 def test_the_truth_has_eighteen_digits_and_float64_has_not(
     observe: Callable[[Case], Observation], digits: str | None, stage: str, forty_digits_of_everything: Observation

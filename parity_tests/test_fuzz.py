@@ -12,9 +12,9 @@ import torch
 import jax_lstm
 from lstm_parity import drawn_cases
 from lstm_parity import fuzz as search
-from lstm_parity.case_files import case_in_words, read_case, write_case
-from lstm_parity.cases import Case, make_case
 from lstm_parity.fuzz import fuzz, replay
+from lstm_parity.sides.case import Case, make_case
+from lstm_parity.sides.case_files import case_in_words, read_case, write_case
 from lstm_shared import (
     PUBLISHED_INIT,
     CellSpec,

@@ -15,7 +15,7 @@ import torch
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.load_candidate import load_candidate
+from lstm_parity.sides.load_port import load_candidate
 from lstm_shared import InputError, init_forecaster, init_lstm, save
 from lstm_shared.errors import Terminated
 

@@ -12,9 +12,9 @@ import torch
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.candidates import Candidate, find_out
-from lstm_parity.cases import make_case
-from lstm_parity.load_candidate import load_candidate
+from lstm_parity.sides.case import make_case
+from lstm_parity.sides.load_port import load_candidate
+from lstm_parity.sides.port import Candidate, find_out
 from lstm_shared import InputError, init_lstm, save
 from torch_lstm.explicit import run
 

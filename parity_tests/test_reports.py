@@ -10,13 +10,13 @@ import torch
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.candidates import Candidate
-from lstm_parity.cases import DRAWN_TIME
-from lstm_parity.devices import full_precision, has_float64, jax_devices, torch_devices
 from lstm_parity.errors_over_time import errors_over_time
 from lstm_parity.html import html_page
 from lstm_parity.plots import error_picture, figure_bytes
 from lstm_parity.pytest_plugin import assert_parity
+from lstm_parity.sides.case import DRAWN_TIME
+from lstm_parity.sides.devices import full_precision, has_float64, jax_devices, torch_devices
+from lstm_parity.sides.port import Candidate
 from lstm_shared import BY_HAND, InputError, init_by_hand, init_forecaster, init_lstm, save
 
 WEIGHTS = init_lstm(5, 4, num_layers=2, bidirectional=True)

@@ -18,10 +18,10 @@ from verdict_models import RANDOM, TRAINED, Shape
 from verdict_plants import GRADIENTS_ONLY, MISTAKES, SIZED, draw_plant
 from verdict_ports import RIGHT, Plant, port
 
-from lstm_parity import observe_torch
-from lstm_parity.candidates import Candidate, observe, outputs_of
-from lstm_parity.cases import Case, Observation, make_case
 from lstm_parity.compare import group_scale
+from lstm_parity.sides import torch_backend
+from lstm_parity.sides.case import Case, Observation, make_case
+from lstm_parity.sides.port import Candidate, observe, outputs_of
 from lstm_shared import describe, init_lstm
 
 FRAMEWORKS = ("numpy", "torch", "jax")
@@ -52,7 +52,7 @@ def both_sides(
     """What the port computes, and what torch does of the same."""
     candidate = Candidate(port(dict(case.weights), framework, changes, plant), framework=framework)
     observed, returned = observe(case, candidate)
-    return observed, observe_torch.observe(returned)
+    return observed, torch_backend.observe(returned)
 
 
 # One text serves all frameworks; JAX takes seconds to compile it, so it has only the shapes that differ in its loop.

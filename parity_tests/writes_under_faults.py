@@ -23,9 +23,9 @@ REPLACED = CALLS.index("replace") + 1
 
 def writers() -> dict[str, tuple[str, Callable[[Path, int], None]]]:
     """What is written -> (a file name, the function that writes the old content, 0, or the new one, 1)."""
-    from lstm_parity.case_files import write_case
-    from lstm_parity.cases import make_case
     from lstm_parity.cli.outputs import write_json
+    from lstm_parity.sides.case import make_case
+    from lstm_parity.sides.case_files import write_case
     from lstm_shared import init_lstm, save
 
     weights = [init_lstm(3, 4, seed=seed) for seed in (0, 1)]

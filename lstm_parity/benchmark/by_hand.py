@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.adam import LEARNING_RATE
 from lstm_parity.benchmark.cases import BenchCase
 from lstm_parity.benchmark.programs import COMPARED_STEPS, Program
+from lstm_parity.sides.adam import LEARNING_RATE
 
 # Adam steps in a call, so that a call takes long enough to be measured and not much longer.
 _PUBLISHED_EPOCHS = 5000  # of two steps, in one compiled loop

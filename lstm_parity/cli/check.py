@@ -146,7 +146,7 @@ def check(
         raise typer.Exit(_check_all_devices(subject, weights, options, json_file))
     candidate = None
     if against is not None:
-        from lstm_parity.load_candidate import load_candidate
+        from lstm_parity.sides.load_port import load_candidate
 
         candidate = load_candidate(against, layout=layout, framework=framework)
     report = compare(weights, candidate=candidate, **options, **devices)
@@ -196,7 +196,7 @@ def _check_all_devices(
     from rich.table import Table
     from rich.text import Text
 
-    from lstm_parity.devices import jax_devices, torch_devices
+    from lstm_parity.sides.devices import jax_devices, torch_devices
     from lstm_parity.verdict import check as compare
     from lstm_shared.errors import InputError
 

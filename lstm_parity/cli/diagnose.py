@@ -21,7 +21,7 @@ from lstm_parity.cli.screen import show
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lstm_parity.candidates import Candidate
+    from lstm_parity.sides.port import Candidate
 
 _READABLE = tuple(name for name in INPUT_ARRAYS if name != "reset")
 
@@ -83,7 +83,7 @@ def diagnose(
     from rich.text import Text
 
     from lstm_parity.diagnosis import diagnose as find
-    from lstm_parity.load_candidate import load_candidate
+    from lstm_parity.sides.load_port import load_candidate
 
     _, weights, _ = load_model(weights_file, prefix)
     state = (arrays["h"], arrays["c"]) if "h" in arrays else None
@@ -108,8 +108,8 @@ def _run_twice(
 
     A port that takes no state is run without one.
     """
-    from lstm_parity.candidates import find_out, outputs_of
-    from lstm_parity.cases import make_case
+    from lstm_parity.sides.case import make_case
+    from lstm_parity.sides.port import find_out, outputs_of
 
     case = make_case(weights, inputs, **given, draw_state=True)
     if not candidate.takes("state"):

@@ -32,7 +32,7 @@ def fuzz(
     if minutes is not None:
         refuse_options(context, "one of --cases and --minutes is enough", "cases")
 
-    from lstm_parity.case_files import case_in_words, require_case_name, write_case
+    from lstm_parity.sides.case_files import case_in_words, require_case_name, write_case
     from lstm_shared.errors import InputError
 
     require_case_name(out)
@@ -40,7 +40,7 @@ def fuzz(
     InputError.raise_any(require_whole("--seed", seed))
 
     from lstm_parity import fuzz as search
-    from lstm_parity.devices import jax_devices
+    from lstm_parity.sides.devices import jax_devices
 
     jax_devices()  # without one every case would fail, and fail on our side only
     found = search.fuzz(cases=None if minutes is not None else cases, minutes=minutes, seed=seed, progress=True)
@@ -98,8 +98,8 @@ def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> i
     from dataclasses import replace
 
     require_outputs({"--json": json_file}, inputs={"--case": path})
-    from lstm_parity.case_files import case_in_words, read_case
     from lstm_parity.fuzz import replay
+    from lstm_parity.sides.case_files import case_in_words, read_case
     from lstm_shared.errors import InputError
 
     case, compiled, implementation = read_case(path)

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from jax_lstm.implementations import IMPLEMENTATIONS
-from lstm_parity.cases import Case, make_case
+from lstm_parity.sides.case import Case, make_case
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import read_arrays, write_file
 from lstm_shared.finite import count_not_finite, largest_magnitude

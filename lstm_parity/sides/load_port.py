@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.candidates import Candidate
-from lstm_parity.isolation import in_a_line, strangers_code
+from lstm_parity.sides.isolation import in_a_line, strangers_code
+from lstm_parity.sides.port import Candidate
 from lstm_shared.errors import InputError
 
 

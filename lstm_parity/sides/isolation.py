@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import torch
 
-from lstm_parity.devices import full_precision
+from lstm_parity.sides.devices import full_precision
 from lstm_shared.errors import InputError, Terminated
 
 

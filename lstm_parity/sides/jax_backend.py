@@ -9,10 +9,10 @@ import numpy as np
 import optax
 
 import jax_lstm
-from lstm_parity.adam import LEARNING_RATE
-from lstm_parity.by_operation import by_operation
-from lstm_parity.cases import Case, Observation
-from lstm_parity.devices import full_precision, jax_devices
+from lstm_parity.sides.adam import LEARNING_RATE
+from lstm_parity.sides.by_operation import by_operation
+from lstm_parity.sides.case import Case, Observation
+from lstm_parity.sides.devices import full_precision, jax_devices
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 Forward = Callable[[Any, Any, Any], dict[str, Any]]

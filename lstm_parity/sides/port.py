@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from lstm_parity.cases import Case, Observation
-from lstm_parity.isolation import in_a_line, strangers_code
-from lstm_parity.port_returns import named, returning
+from lstm_parity.sides.case import Case, Observation
+from lstm_parity.sides.isolation import in_a_line, strangers_code
+from lstm_parity.sides.port_returns import named, returning
 from lstm_shared.errors import InputError
 from lstm_shared.kinds import is_floating
 from lstm_shared.layout_table import LAYOUTS

@@ -5,7 +5,7 @@ from importlib import metadata
 
 import torch
 
-from lstm_parity.devices import jax_devices
+from lstm_parity.sides.devices import jax_devices
 
 _PACKAGES = ("lstm-parity", "jax", "jaxlib", "optax", "torch", "lightning", "numpy")
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import torch
 
-from lstm_parity.cases import Case
+from lstm_parity.sides.case import Case
 from lstm_shared.errors import InputError
 from lstm_shared.specs import CellSpec, ForecasterSpec
 

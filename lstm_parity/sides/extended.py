@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.cases import Case, Observation
-from lstm_parity.extended_recurrence import Parts, Unrolled, backpropagate, unroll
+from lstm_parity.sides.case import Case, Observation
+from lstm_parity.sides.extended_recurrence import Parts, Unrolled, backpropagate, unroll
 from lstm_shared.errors import InputError
 from lstm_shared.names import BY_HAND_GATES, place_name, weight_name
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 import jax_lstm
-from lstm_parity.cases import Case
-from lstm_parity.devices import full_precision
+from lstm_parity.sides.case import Case
+from lstm_parity.sides.devices import full_precision
 from lstm_shared.specs import ByHandSpec, ForecasterSpec
 from lstm_shared.tensors import to_array
 from lstm_shared.traces import ByHandTrace, LSTMTrace
