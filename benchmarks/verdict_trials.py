@@ -15,8 +15,8 @@ from verdict_ports import RIGHT, port
 
 import lstm_parity
 from lstm_parity import judgement
-from lstm_parity.compare import group_scale
-from lstm_parity.rows import Row
+from lstm_parity.compare.rows import Row
+from lstm_parity.compare.tolerance import group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case
 from lstm_parity.sides.port import Candidate, observe

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lstm_parity.compare.rows import Row
     from lstm_parity.diagnosis import Diagnosis, diagnose
     from lstm_parity.location import locate
     from lstm_parity.output_location import locate_gradient, locate_outputs
     from lstm_parity.report import Report
-    from lstm_parity.rows import Row
     from lstm_parity.verdict import check
 
 __all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate", "locate_gradient", "locate_outputs"]
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
 
     homes = {
         "check": "lstm_parity.verdict",
-        "Row": "lstm_parity.rows",
+        "Row": "lstm_parity.compare.rows",
         "Report": "lstm_parity.report",
         "diagnose": "lstm_parity.diagnosis",
         "Diagnosis": "lstm_parity.diagnosis",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import ml_dtypes
 import numpy as np
 
-from lstm_parity.compare import eps
+from lstm_parity.compare.tolerance import eps
 from lstm_parity.differences import Observed, compared_places
 from lstm_parity.ports import Port, simulate
 

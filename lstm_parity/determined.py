@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lstm_parity.compare import eps, scale_of
+from lstm_parity.compare.tolerance import eps, scale_of
 from lstm_parity.differences import Observed, compared_places
 from lstm_parity.port_steps import PRECISIONS
 from lstm_parity.ports import Port, chunks, halves, simulate

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lstm_parity.arithmetic import dropout_in_one_call, precisions_that_fit
-from lstm_parity.compare import eps
+from lstm_parity.compare.places import OutputLocation
+from lstm_parity.compare.tolerance import eps
 from lstm_parity.determined import Steps, steps_judged, tolerances
 from lstm_parity.differences import Observed, differences_from
 from lstm_parity.explanation import Diagnosis, Explanation
@@ -15,7 +16,6 @@ from lstm_parity.mistake import Mistake
 from lstm_parity.mistakes import catalogue
 from lstm_parity.output_location import locate_outputs
 from lstm_parity.pairs import try_pairs
-from lstm_parity.places import OutputLocation
 from lstm_parity.port_steps import PRECISIONS
 from lstm_parity.ports import Port, simulate
 from lstm_parity.questions import Question, ask

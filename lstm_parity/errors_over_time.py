@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.compare import eps, factor, group_scale
+from lstm_parity.compare.tolerance import eps, factor, group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.gate_traces import trace_both

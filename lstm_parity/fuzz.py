@@ -18,14 +18,14 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from lstm_parity.compare import VERDICT_DTYPE
+from lstm_parity.compare.observations import judge
+from lstm_parity.compare.rows import Row
+from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.configurations import Configuration
 from lstm_parity.divergence import with_location
 from lstm_parity.drawn_cases import configurations, simpler_than
-from lstm_parity.observations import judge
 from lstm_parity.reach import Reach
 from lstm_parity.report import Report
-from lstm_parity.rows import Row
 from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case
 from lstm_parity.sides.environment import environment

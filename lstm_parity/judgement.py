@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lstm_parity.compare import VERDICT_DTYPE, eps
-from lstm_parity.conditioning import Observe, judged_steps
+from lstm_parity.compare.conditioning import Observe, judged_steps
+from lstm_parity.compare.observations import finite_part, judge
+from lstm_parity.compare.rows import Row
+from lstm_parity.compare.sensitivity import Sensitivity, audit, unseen
+from lstm_parity.compare.tolerance import VERDICT_DTYPE, eps
 from lstm_parity.divergence import with_location
-from lstm_parity.observations import finite_part, judge
 from lstm_parity.report import Report
-from lstm_parity.rows import Row
-from lstm_parity.sensitivity import Sensitivity, audit, unseen
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.kinds import is_floating

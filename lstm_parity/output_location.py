@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.compare import LSTM_FACTOR, eps, scale_of
-from lstm_parity.places import GradientLocation, OutputLocation
+from lstm_parity.compare.places import GradientLocation, OutputLocation
+from lstm_parity.compare.tolerance import LSTM_FACTOR, eps, scale_of
 from lstm_parity.values import apart_by, as_double
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.errors import InputError

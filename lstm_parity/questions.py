@@ -8,7 +8,7 @@ import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_parity.arithmetic import ERRORS_ALLOWED, precision_tolerance
-from lstm_parity.compare import eps, factor, group_scale, scale_of
+from lstm_parity.compare.tolerance import eps, factor, group_scale, scale_of
 from lstm_parity.determined import tolerances
 from lstm_parity.differences import Observed
 from lstm_parity.ports import Port, simulate

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from lstm_parity.rows import Row
+from lstm_parity.compare.rows import Row
 from lstm_shared.printable import printable
 
 

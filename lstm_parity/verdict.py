@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lstm_parity.compare import VERDICT_DTYPE
+from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.judgement import Judgement, Sides, Truth
 from lstm_parity.report import Report
 from lstm_parity.sides import jax_backend, torch_backend

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import jax_lstm
-from lstm_parity.compare import factor
-from lstm_parity.rows import compare
+from lstm_parity.compare.rows import compare
+from lstm_parity.compare.tolerance import factor
 from lstm_shared import LSTMSpec, init_lstm
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import explicit

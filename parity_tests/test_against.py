@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.places import GradientLocation, OutputLocation
+from lstm_parity.compare.places import GradientLocation, OutputLocation
 from lstm_parity.sides.case import make_case
 from lstm_parity.sides.load_port import load_candidate
 from lstm_parity.sides.port import FRAMEWORKS, Candidate, observe, outputs_of

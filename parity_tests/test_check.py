@@ -10,10 +10,10 @@ import pytest
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.compare import eps, factor, group_scale
-from lstm_parity.places import Location
+from lstm_parity.compare.places import Location
+from lstm_parity.compare.rows import Row, compare
+from lstm_parity.compare.tolerance import eps, factor, group_scale
 from lstm_parity.report import Report
-from lstm_parity.rows import Row, compare
 from lstm_shared import BY_HAND, InputError, WeightsError
 from lstm_shared.specs import ByHandSpec
 

@@ -7,12 +7,12 @@ import pytest
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.compare import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, limit
-from lstm_parity.conditioning import judged_steps, response
-from lstm_parity.observations import judge
-from lstm_parity.perturbations import one_ulp_away, reordered
+from lstm_parity.compare.conditioning import judged_steps, response
+from lstm_parity.compare.observations import judge
+from lstm_parity.compare.perturbations import one_ulp_away, reordered
+from lstm_parity.compare.rows import Row
+from lstm_parity.compare.tolerance import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, limit
 from lstm_parity.report import Report
-from lstm_parity.rows import Row
 from lstm_parity.sides.case import make_case
 from lstm_parity.sides.port import Candidate
 from lstm_parity.sides.torch_backend import observe

@@ -20,7 +20,7 @@ from lstm_cases import ALLOWED, unoptimized_jit
 
 import jax_lstm
 from jax_lstm import by_hand
-from lstm_parity.rows import compare
+from lstm_parity.compare.rows import compare
 from lstm_shared import LSTMSpec, init_by_hand, init_lstm
 
 TIME, BATCH, INPUT_SIZE, HIDDEN_SIZE = 4, 2, 3, 5

@@ -10,7 +10,7 @@ from lstm_cases import ALLOWED
 from torch.testing._internal.common_modules import module_db
 
 from jax_lstm import lstm, lstm_cell
-from lstm_parity.rows import compare
+from lstm_parity.compare.rows import compare
 from torch_lstm import from_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")

@@ -25,7 +25,7 @@ from lstm_cases import (
 )
 
 from jax_lstm import linen, nnx
-from lstm_parity.compare import eps, group_scale
+from lstm_parity.compare.tolerance import eps, group_scale
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 every_selected = pytest.mark.parametrize("configuration", SELECTION, ids=str)

@@ -26,8 +26,8 @@ from lstm_cases import (
 )
 
 import jax_lstm
-from lstm_parity.compare import eps
-from lstm_parity.rows import compare
+from lstm_parity.compare.rows import compare
+from lstm_parity.compare.tolerance import eps
 from lstm_shared import LSTMSpec
 from torch_lstm import explicit
 

@@ -13,7 +13,7 @@ from lstm_cases import Configuration, draw_case, unoptimized_jit
 
 import jax_lstm
 from jax_lstm import lstm
-from lstm_parity.compare import eps
+from lstm_parity.compare.tolerance import eps
 
 CONFIGURATIONS = [
     Configuration(1, False, 0, True, "unbatched"),

@@ -5,7 +5,7 @@ import pytest
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.sensitivity import audit
+from lstm_parity.compare.sensitivity import audit
 from lstm_parity.sides.case import DRAWN_BATCH, DRAWN_TIME, make_case
 from lstm_parity.sides.torch_backend import observe
 from lstm_parity.variants import variants

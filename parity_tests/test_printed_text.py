@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lstm_parity.compare.rows import compare
 from lstm_parity.report import Report
-from lstm_parity.rows import compare
 from lstm_shared import init_by_hand, init_lstm, save
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.printable import printable

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import jax_lstm
 import torch_lstm
 from jax_lstm import forecaster, lstm
-from lstm_parity.rows import compare
+from lstm_parity.compare.rows import compare
 from lstm_shared import (
     InputError,
     LSTMSpec,

@@ -18,7 +18,7 @@ from verdict_models import RANDOM, TRAINED, Shape
 from verdict_plants import GRADIENTS_ONLY, MISTAKES, SIZED, draw_plant
 from verdict_ports import RIGHT, Plant, port
 
-from lstm_parity.compare import group_scale
+from lstm_parity.compare.tolerance import group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case
 from lstm_parity.sides.port import Candidate, observe, outputs_of

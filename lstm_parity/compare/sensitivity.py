@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lstm_parity.compare import eps, factor, group_scale
-from lstm_parity.conditioning import Observe
+from lstm_parity.compare.conditioning import Observe
+from lstm_parity.compare.tolerance import eps, factor, group_scale
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.names import GATES, WITH_GATES, gate_in_words
 from lstm_shared.specs import ByHandSpec

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.compare import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, factor, group_scale, limit
-from lstm_parity.conditioning import Observe, response
-from lstm_parity.rows import Row, compare
+from lstm_parity.compare.conditioning import Observe, response
+from lstm_parity.compare.rows import Row, compare
+from lstm_parity.compare.tolerance import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, factor, group_scale, limit
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.torch_backend import STEP_GRADIENTS
 from lstm_shared.finite import count_not_finite

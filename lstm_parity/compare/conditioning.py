@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lstm_parity.compare import group_scale, limit
-from lstm_parity.perturbations import one_ulp_away, reordered
+from lstm_parity.compare.perturbations import one_ulp_away, reordered
+from lstm_parity.compare.tolerance import group_scale, limit
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.specs import CellSpec, LSTMSpec
 

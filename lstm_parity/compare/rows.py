@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_parity.compare import Arrays, eps, group_scale
-from lstm_parity.places import GradientLocation, Location, OutputLocation
+from lstm_parity.compare.places import GradientLocation, Location, OutputLocation
+from lstm_parity.compare.tolerance import Arrays, eps, group_scale
 from lstm_shared.kinds import is_floating
 
 

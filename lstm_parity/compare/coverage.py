@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from lstm_parity.rows import Row
+from lstm_parity.compare.rows import Row
 from lstm_shared.words import listed
 
 _OUTPUTS = ("outputs", "predictions", "h", "short_memory")
