@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lstm_parity.compare.rows import Row
     from lstm_parity.diagnosis import Diagnosis, diagnose
-    from lstm_parity.location import locate
-    from lstm_parity.output_location import locate_gradient, locate_outputs
+    from lstm_parity.location.outputs import locate_gradient, locate_outputs
+    from lstm_parity.location.traces import locate
     from lstm_parity.report import Report
     from lstm_parity.verdict import check
 
@@ -23,9 +23,9 @@ def __getattr__(name: str) -> Any:
         "Report": "lstm_parity.report",
         "diagnose": "lstm_parity.diagnosis",
         "Diagnosis": "lstm_parity.diagnosis",
-        "locate": "lstm_parity.location",
-        "locate_gradient": "lstm_parity.output_location",
-        "locate_outputs": "lstm_parity.output_location",
+        "locate": "lstm_parity.location.traces",
+        "locate_gradient": "lstm_parity.location.outputs",
+        "locate_outputs": "lstm_parity.location.outputs",
     }
     if name not in homes:
         raise AttributeError(f"module 'lstm_parity' has no attribute {name!r}")

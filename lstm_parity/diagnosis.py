@@ -12,9 +12,9 @@ from lstm_parity.compare.tolerance import eps
 from lstm_parity.determined import Steps, steps_judged, tolerances
 from lstm_parity.differences import Observed, differences_from
 from lstm_parity.explanation import Diagnosis, Explanation
+from lstm_parity.location.outputs import locate_outputs
 from lstm_parity.mistake import Mistake
 from lstm_parity.mistakes import catalogue
-from lstm_parity.output_location import locate_outputs
 from lstm_parity.pairs import try_pairs
 from lstm_parity.port_steps import PRECISIONS
 from lstm_parity.ports import Port, simulate

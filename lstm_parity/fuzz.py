@@ -22,8 +22,8 @@ from lstm_parity.compare.observations import judge
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.configurations import Configuration
-from lstm_parity.divergence import with_location
 from lstm_parity.drawn_cases import configurations, simpler_than
+from lstm_parity.location.first import with_location
 from lstm_parity.reach import Reach
 from lstm_parity.report import Report
 from lstm_parity.sides import jax_backend, torch_backend

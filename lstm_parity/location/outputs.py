@@ -6,7 +6,7 @@ import numpy as np
 
 from lstm_parity.compare.places import GradientLocation, OutputLocation
 from lstm_parity.compare.tolerance import LSTM_FACTOR, eps, scale_of
-from lstm_parity.values import apart_by, as_double
+from lstm_parity.location.values import apart_by, as_double
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.errors import InputError
 from lstm_shared.names import BY_HAND_GATES, GATES, WITH_GATES

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from lstm_parity.compare.places import GradientLocation, Location, OutputLocation
 from lstm_parity.compare.rows import Row
-from lstm_parity.location import locate
-from lstm_parity.output_location import locate_gradient, locate_outputs
+from lstm_parity.location.outputs import locate_gradient, locate_outputs
+from lstm_parity.location.traces import locate
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.gate_traces import trace_both
 from lstm_shared.kinds import is_floating

@@ -4,7 +4,7 @@ import numpy as np
 
 from lstm_parity.compare.places import Location
 from lstm_parity.compare.tolerance import BY_HAND_FACTOR, LSTM_FACTOR, eps, scale_of
-from lstm_parity.values import apart_by, as_double
+from lstm_parity.location.values import apart_by, as_double
 from lstm_shared.errors import InputError
 from lstm_shared.traces import ByHandTrace, LSTMTrace
 
