@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from lstm_parity.diagnosis import Diagnosis, diagnose
     from lstm_parity.location.outputs import locate_gradient, locate_outputs
     from lstm_parity.location.traces import locate
-    from lstm_parity.report import Report
+    from lstm_parity.report.report import Report
     from lstm_parity.verdict import check
 
 __all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate", "locate_gradient", "locate_outputs"]
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     homes = {
         "check": "lstm_parity.verdict",
         "Row": "lstm_parity.compare.rows",
-        "Report": "lstm_parity.report",
+        "Report": "lstm_parity.report.report",
         "diagnose": "lstm_parity.diagnosis",
         "Diagnosis": "lstm_parity.diagnosis",
         "locate": "lstm_parity.location.traces",

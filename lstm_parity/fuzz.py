@@ -25,7 +25,7 @@ from lstm_parity.configurations import Configuration
 from lstm_parity.drawn_cases import configurations, simpler_than
 from lstm_parity.location.first import with_location
 from lstm_parity.reach import Reach
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case
 from lstm_parity.sides.environment import environment

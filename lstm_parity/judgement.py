@@ -13,7 +13,7 @@ from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity, audit, unseen
 from lstm_parity.compare.tolerance import VERDICT_DTYPE, eps
 from lstm_parity.location.first import with_location
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.kinds import is_floating

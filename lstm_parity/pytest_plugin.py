@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_parity.sides.port import Candidate
 from lstm_parity.verdict import check
 

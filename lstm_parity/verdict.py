@@ -6,7 +6,7 @@ from typing import Any
 
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.judgement import Judgement, Sides, Truth
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case, require_days
 from lstm_parity.sides.devices import has_float64, require_devices

@@ -13,7 +13,7 @@ import lstm_parity
 from lstm_parity.compare.places import Location
 from lstm_parity.compare.rows import Row, compare
 from lstm_parity.compare.tolerance import eps, factor, group_scale
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_shared import BY_HAND, InputError, WeightsError
 from lstm_shared.specs import ByHandSpec
 

@@ -9,7 +9,7 @@ import pytest
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_shared import InputError, init_forecaster, init_lstm
 
 TIME, BATCH, INPUT, HIDDEN, PROJECTION = 7, 2, 5, 4, 3

@@ -12,7 +12,7 @@ from lstm_parity.compare.observations import judge
 from lstm_parity.compare.perturbations import one_ulp_away, reordered
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, limit
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_parity.sides.case import make_case
 from lstm_parity.sides.port import Candidate
 from lstm_parity.sides.torch_backend import observe

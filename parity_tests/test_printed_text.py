@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lstm_parity.compare.rows import compare
-from lstm_parity.report import Report
+from lstm_parity.report.report import Report
 from lstm_shared import init_by_hand, init_lstm, save
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.printable import printable
@@ -68,7 +68,7 @@ def test_every_form_of_a_report_shows_names_and_sentences_on_their_line(text):
         assert [line.startswith("verdict: ") for line in lines] == [True] + [False] * (len(lines) - 1)
         assert printable(text).strip() in map(str.strip, lines)  # the note is one line, and brackets are no markup
     assert json.loads(report.to_json())["rows"][0]["name"] == text
-    from lstm_parity.html import html_page
+    from lstm_parity.report.html import html_page
 
     page = html_page(report, text, {})
     assert page.encode()

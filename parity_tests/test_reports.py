@@ -10,10 +10,10 @@ import torch
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.html import html_page
 from lstm_parity.location.over_time import errors_over_time
-from lstm_parity.plots import error_picture, figure_bytes
 from lstm_parity.pytest_plugin import assert_parity
+from lstm_parity.report.html import html_page
+from lstm_parity.report.plots import error_picture, figure_bytes
 from lstm_parity.sides.case import DRAWN_TIME
 from lstm_parity.sides.devices import full_precision, has_float64, jax_devices, torch_devices
 from lstm_parity.sides.port import Candidate

@@ -11,7 +11,7 @@ from lstm_parity.benchmark.contenders import CONTENDERS, OURS, REFERENCE
 from lstm_parity.benchmark.measurements import Measurement
 from lstm_parity.benchmark.record import Record
 from lstm_parity.benchmark.summary import Ratio, against_reference, as_times, ours_against, pays_off, strongest
-from lstm_parity.tables import table_of_numbers
+from lstm_parity.report.tables import table_of_numbers
 
 # Rounds whose medians differ by more than this factor were disturbed by something else.
 _UNSTEADY = 1.3

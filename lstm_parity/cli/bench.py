@@ -103,7 +103,7 @@ def _print(record: "Record", markdown: bool) -> None:
 
 def _draw(record: "Record", plot: Path, second_plot: Path) -> list[str]:
     from lstm_parity.benchmark.plots import ratio_bars, scaling_curves
-    from lstm_parity.plots import save_figure
+    from lstm_parity.report.plots import save_figure
 
     figures = {plot: ratio_bars(record), second_plot: scaling_curves(record)}
     drawn = {path: figure for path, figure in figures.items() if figure is not None}

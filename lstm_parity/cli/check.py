@@ -153,9 +153,9 @@ def check(
     report = replace(report, command=command_line())
     unsaved = save_each([(json_file, write_json(report.to_json()))])
     if plot or html:
-        from lstm_parity.html import html_page
         from lstm_parity.location.over_time import errors_over_time
-        from lstm_parity.plots import error_picture, save_figure
+        from lstm_parity.report.html import html_page
+        from lstm_parity.report.plots import error_picture, save_figure
         from lstm_shared.files import write_file
 
         pictures = {}

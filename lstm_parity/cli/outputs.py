@@ -87,7 +87,7 @@ def _require_name(option: str, path: Path) -> None:
     if option in ("--out", "OUT"):
         require_weights_name(path)
     if option == "--plot":
-        from lstm_parity.plots import require_plot_name
+        from lstm_parity.report.plots import require_plot_name
 
         require_plot_name(path)
 

@@ -67,7 +67,7 @@ def trace(
     record = {"prices": prices.tolist(), **{name: values.tolist() for name, values in steps._asdict().items()}}
 
     def draw(path: Path) -> None:
-        from lstm_parity.plots import gates_and_memories, save_figure
+        from lstm_parity.report.plots import gates_and_memories, save_figure
 
         save_figure(gates_and_memories(steps, prices), path)
 

@@ -177,7 +177,7 @@ def train(
         record |= {"held_out": asdict(score), "held_out_predictions": predicted.tolist()}
 
     def draw(path: Path) -> None:
-        from lstm_parity.plots import held_out_prices, save_figure, training_curves
+        from lstm_parity.report.plots import held_out_prices, save_figure, training_curves
 
         if series is None or prices is None:
             figure = training_curves({backend.value: result}, data[1])

@@ -7,9 +7,9 @@ from html import escape as escape_markup
 from matplotlib.figure import Figure
 
 from lstm_parity.compare.rows import Row
-from lstm_parity.plots import figure_bytes
-from lstm_parity.report import SHOWN_ROWS, Report
-from lstm_parity.tables import describe_row
+from lstm_parity.report.plots import figure_bytes
+from lstm_parity.report.report import SHOWN_ROWS, Report
+from lstm_parity.report.tables import describe_row
 from lstm_shared.printable import printable
 
 _STYLE = """

@@ -11,7 +11,7 @@ from rich.text import Text
 from lstm_parity.compare.coverage import Compared, adam_steps, in_words
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity
-from lstm_parity.tables import percent, stage_in_words, table_of_rows
+from lstm_parity.report.tables import percent, stage_in_words, table_of_rows
 from lstm_shared.finite import json_ready
 from lstm_shared.printable import printable
 
