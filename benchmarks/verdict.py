@@ -115,7 +115,7 @@ def _prepare() -> None:
     import jax
     import torch
 
-    from lstm_parity import failed_outputs
+    from lstm_parity.diagnosis.explain import failed_outputs
 
     # The verdict stands before a failed check looks for the mistake, which takes most of its time.
     failed_outputs.explain = _no_diagnosis

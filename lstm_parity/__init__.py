@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lstm_parity.compare.rows import Row
-    from lstm_parity.diagnosis import Diagnosis, diagnose
+    from lstm_parity.diagnosis.explain import Diagnosis, diagnose
     from lstm_parity.location.outputs import locate_gradient, locate_outputs
     from lstm_parity.location.traces import locate
     from lstm_parity.report.report import Report
@@ -21,8 +21,8 @@ def __getattr__(name: str) -> Any:
         "check": "lstm_parity.verdict",
         "Row": "lstm_parity.compare.rows",
         "Report": "lstm_parity.report.report",
-        "diagnose": "lstm_parity.diagnosis",
-        "Diagnosis": "lstm_parity.diagnosis",
+        "diagnose": "lstm_parity.diagnosis.explain",
+        "Diagnosis": "lstm_parity.diagnosis.explain",
         "locate": "lstm_parity.location.traces",
         "locate_gradient": "lstm_parity.location.outputs",
         "locate_outputs": "lstm_parity.location.outputs",

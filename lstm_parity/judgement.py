@@ -177,7 +177,7 @@ class Judgement:
         differs = any(not row.ok for row in self._rows)
         diagnosis = None
         if differs and self._failed is not None:
-            from lstm_parity.failed_outputs import explain  # the catalogue of mistakes is needed only now
+            from lstm_parity.diagnosis.failed_outputs import explain  # the catalogue of mistakes is needed only now
 
             diagnosis = explain(*self._failed)
         if self._truth == "extended":

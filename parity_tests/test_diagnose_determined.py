@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_diagnose_chaotic import chaotic, draw, run
 
-from lstm_parity.determined import Judged, Steps, responses
-from lstm_parity.mistakes import catalogue
-from lstm_parity.pairs import try_pairs
-from lstm_parity.ports import simulate
-from lstm_parity.questions import ask
-from lstm_parity.search import try_singles
+from lstm_parity.diagnosis.arguments import ask
+from lstm_parity.diagnosis.catalogue import catalogue
+from lstm_parity.diagnosis.determined import Judged, Steps, responses
+from lstm_parity.diagnosis.pairs import try_pairs
+from lstm_parity.diagnosis.search import try_singles
+from lstm_parity.diagnosis.simulation import simulate
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from torch import nn
 
 import jax_lstm
 from lstm_parity import Diagnosis, diagnose
-from lstm_parity.ports import simulate
-from lstm_parity.questions import ask as prepare
+from lstm_parity.diagnosis.arguments import ask as prepare
+from lstm_parity.diagnosis.simulation import simulate
 from lstm_shared import BY_HAND, WORKED_EXAMPLE_WEIGHTS, InputError, WeightsError, init_by_hand, init_lstm
 
 GATES = {"input": "pr", "forget": "lr", "candidate": "p", "output": "o"}

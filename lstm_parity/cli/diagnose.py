@@ -82,7 +82,7 @@ def diagnose(
         arrays["lengths"] = whole_numbers(lengths)
     from rich.text import Text
 
-    from lstm_parity.diagnosis import diagnose as find
+    from lstm_parity.diagnosis.explain import diagnose as find
     from lstm_parity.sides.load_port import load_candidate
 
     _, weights, _ = load_model(weights_file, prefix)

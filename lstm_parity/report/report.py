@@ -16,7 +16,7 @@ from lstm_shared.finite import json_ready
 from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
-    from lstm_parity.diagnosis import Diagnosis
+    from lstm_parity.diagnosis.explain import Diagnosis
 
 Verdict = Literal["agree", "differ", "undecided"]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lstm_parity.determined import Judged, judge
-from lstm_parity.differences import Observed, Simulated, by_step, largest, simulations
-from lstm_parity.mistake import Mistake
-from lstm_parity.ports import Port, simulate
+from lstm_parity.diagnosis.determined import Judged, judge
+from lstm_parity.diagnosis.differences import Observed, Simulated, by_step, largest, simulations
+from lstm_parity.diagnosis.mistake import Mistake
+from lstm_parity.diagnosis.simulation import Port, simulate
 
 # Long sequences are first simulated for so many steps: most mistakes show there.
 _FIRST_LOOK = 4

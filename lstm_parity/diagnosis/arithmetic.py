@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 
 from lstm_parity.compare.tolerance import eps
-from lstm_parity.differences import Observed, compared_places
-from lstm_parity.ports import Port, simulate
+from lstm_parity.diagnosis.differences import Observed, compared_places
+from lstm_parity.diagnosis.simulation import Port, simulate
 
 # Errors of this level are taken for those of an arithmetic when they are within this factor of the simulated ones.
 _LEVEL = 3.0

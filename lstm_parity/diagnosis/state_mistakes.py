@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lstm_parity.mistake import Mistake, place_in_words
-from lstm_parity.ports import Port
+from lstm_parity.diagnosis.mistake import Mistake, place_in_words
+from lstm_parity.diagnosis.simulation import Port
 
 
 def state_mistakes(port: Port, by_hand: bool) -> Iterator[Mistake]:

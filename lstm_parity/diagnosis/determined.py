@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lstm_parity.compare.tolerance import eps, scale_of
-from lstm_parity.differences import Observed, compared_places
-from lstm_parity.port_steps import PRECISIONS
-from lstm_parity.ports import Port, chunks, halves, simulate
+from lstm_parity.diagnosis.differences import Observed, compared_places
+from lstm_parity.diagnosis.simulated_steps import PRECISIONS
+from lstm_parity.diagnosis.simulation import Port, chunks, halves, simulate
 
 # So many times is a port simulated again, and so many times the largest response is a right port allowed.
 # In float32 and float64, gains of 1 to 20 times U(±1/√hidden), hidden sizes 4 to 64, one and two layers, one direction

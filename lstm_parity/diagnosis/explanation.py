@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_parity.compare.places import OutputLocation
-from lstm_parity.determined import Judged, Steps
-from lstm_parity.mistake import Mistake
+from lstm_parity.diagnosis.determined import Judged, Steps
+from lstm_parity.diagnosis.mistake import Mistake
 from lstm_shared.finite import json_ready
 
 _CANNOT_TELL = "after these, rounding errors alone move the right outputs further than can be judged"

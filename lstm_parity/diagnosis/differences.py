@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_parity.ports import Port, chunks, first_computed, halves, simulate
+from lstm_parity.diagnosis.simulation import Port, chunks, first_computed, halves, simulate
 
 
 @dataclass(frozen=True)

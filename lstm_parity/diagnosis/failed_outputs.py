@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lstm_parity.diagnosis import Diagnosis, diagnose
+from lstm_parity.diagnosis.explain import Diagnosis, diagnose
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.errors import ReportedError
 from lstm_shared.specs import ForecasterSpec

@@ -7,11 +7,11 @@ from typing import Any
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
-from lstm_parity.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.compare.tolerance import eps, factor, group_scale, scale_of
-from lstm_parity.determined import tolerances
-from lstm_parity.differences import Observed
-from lstm_parity.ports import Port, simulate
+from lstm_parity.diagnosis.arithmetic import ERRORS_ALLOWED, precision_tolerance
+from lstm_parity.diagnosis.determined import tolerances
+from lstm_parity.diagnosis.differences import Observed
+from lstm_parity.diagnosis.simulation import Port, simulate
 from lstm_parity.sides.case import require_days
 from lstm_shared.describe import describe
 from lstm_shared.dictionaries import by_hand_to_lstm

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.mistake import Mistake, place_in_words
-from lstm_parity.ports import Port
-from lstm_parity.state_mistakes import state_mistakes
-from lstm_parity.weight_mistakes import Change, Parts, gate_orders_of_one_part, weight_mistakes
+from lstm_parity.diagnosis.mistake import Mistake, place_in_words
+from lstm_parity.diagnosis.simulation import Port
+from lstm_parity.diagnosis.state_mistakes import state_mistakes
+from lstm_parity.diagnosis.weight_mistakes import Change, Parts, gate_orders_of_one_part, weight_mistakes
 from lstm_shared.names import PARTS, weight_name
 
 _MOST_LAYERS_PERMUTED = 4

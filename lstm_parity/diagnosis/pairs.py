@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.differences import Observed, differences_from, simulations
-from lstm_parity.mistake import Mistake
-from lstm_parity.ports import Port, simulate
-from lstm_parity.search import Fit, SingleMistakes, judged_fits, look
+from lstm_parity.diagnosis.differences import Observed, differences_from, simulations
+from lstm_parity.diagnosis.mistake import Mistake
+from lstm_parity.diagnosis.search import Fit, SingleMistakes, judged_fits, look
+from lstm_parity.diagnosis.simulation import Port, simulate
 from lstm_shared.progress import progress_bar
 
 # Pairs are first tried on one sequence, and on so many steps of the last layer: one in which the initial state is read,

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.arithmetic import dropout_in_one_call, precisions_that_fit
 from lstm_parity.compare.places import OutputLocation
 from lstm_parity.compare.tolerance import eps
-from lstm_parity.determined import Steps, steps_judged, tolerances
-from lstm_parity.differences import Observed, differences_from
-from lstm_parity.explanation import Diagnosis, Explanation
+from lstm_parity.diagnosis.arguments import Question, ask
+from lstm_parity.diagnosis.arithmetic import dropout_in_one_call, precisions_that_fit
+from lstm_parity.diagnosis.catalogue import catalogue
+from lstm_parity.diagnosis.determined import Steps, steps_judged, tolerances
+from lstm_parity.diagnosis.differences import Observed, differences_from
+from lstm_parity.diagnosis.explanation import Diagnosis, Explanation
+from lstm_parity.diagnosis.mistake import Mistake
+from lstm_parity.diagnosis.pairs import try_pairs
+from lstm_parity.diagnosis.search import Fit, SingleMistakes, try_singles
+from lstm_parity.diagnosis.simulated_steps import PRECISIONS
+from lstm_parity.diagnosis.simulation import Port, simulate
 from lstm_parity.location.outputs import locate_outputs
-from lstm_parity.mistake import Mistake
-from lstm_parity.mistakes import catalogue
-from lstm_parity.pairs import try_pairs
-from lstm_parity.port_steps import PRECISIONS
-from lstm_parity.ports import Port, simulate
-from lstm_parity.questions import Question, ask
-from lstm_parity.search import Fit, SingleMistakes, try_singles
 
 # A mistake in coarse arithmetic explains the outputs only if it brings the largest difference down by this factor.
 # Others whose difference is at most so many times the smallest cannot be told apart from it.

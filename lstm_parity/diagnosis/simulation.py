@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.port_steps import run_layer
+from lstm_parity.diagnosis.simulated_steps import run_layer
 from lstm_shared.names import PARTS, place_name, weight_name
 from lstm_shared.specs import LSTMSpec
 

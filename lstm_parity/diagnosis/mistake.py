@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from lstm_parity.ports import Port
+from lstm_parity.diagnosis.simulation import Port
 
 # Mistakes of these kinds can be made in either order: the port is the same.
 _COMMUTING = ({"gate-order", "missing-bias", "doubled-bias"}, {"gate-order", "transposed"})
