@@ -14,12 +14,12 @@ from verdict_plants import MISTAKES, draw_plant
 from verdict_ports import RIGHT, port
 
 import lstm_parity
-from lstm_parity import judgement
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case
 from lstm_parity.sides.port import Candidate, observe
+from lstm_parity.verdict.check import judgement
 from lstm_shared import describe
 
 ROLES = ("pair", "plant")

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lstm_parity.location.outputs import locate_gradient, locate_outputs
     from lstm_parity.location.traces import locate
     from lstm_parity.report.report import Report
-    from lstm_parity.verdict import check
+    from lstm_parity.verdict.check import check
 
 __all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate", "locate_gradient", "locate_outputs"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     homes = {
-        "check": "lstm_parity.verdict",
+        "check": "lstm_parity.verdict.check",
         "Row": "lstm_parity.compare.rows",
         "Report": "lstm_parity.report.report",
         "diagnose": "lstm_parity.diagnosis.explain",

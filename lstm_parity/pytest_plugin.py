@@ -5,7 +5,7 @@ from typing import Any
 
 from lstm_parity.report.report import Report
 from lstm_parity.sides.port import Candidate
-from lstm_parity.verdict import check
+from lstm_parity.verdict.check import check
 
 
 def assert_parity(

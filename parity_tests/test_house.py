@@ -33,6 +33,6 @@ def test_every_public_name_is_there_and_documented(package: str):
 
 
 def test_x64_is_not_switched_on_by_importing():
-    code = "import lstm_parity.verdict, jax; print(jax.config.jax_enable_x64)"
+    code = "import lstm_parity.verdict.check, jax; print(jax.config.jax_enable_x64)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -8,7 +8,7 @@ import lstm_parity
 from lstm_parity.compare.sensitivity import audit
 from lstm_parity.sides.case import DRAWN_BATCH, DRAWN_TIME, make_case
 from lstm_parity.sides.torch_backend import observe
-from lstm_parity.variants import variants
+from lstm_parity.verdict.variants import variants
 from lstm_shared import init_forecaster, init_lstm
 from torch_lstm.explicit import run
 

@@ -47,7 +47,7 @@ def test_a_device_that_is_not_here_is_named_with_those_that_are():
 
 
 def test_a_device_without_float64_is_judged_by_the_oracle_on_the_cpu(monkeypatch):
-    monkeypatch.setattr("lstm_parity.verdict.has_float64", lambda *_: False)
+    monkeypatch.setattr("lstm_parity.verdict.check.has_float64", lambda *_: False)
     report = lstm_parity.check(WEIGHTS, steps=1)
     assert {row.dtype for row in report.rows} == {"float32"}
     assert all(row.errors is not None for row in report.rows)

@@ -13,7 +13,7 @@ from lstm_parity.cli.screen import show
 from lstm_parity.golden import QUICK_EPOCHS, GoldenRun, golden_run
 from lstm_parity.report.plots import save_figure, training_curves
 from lstm_parity.report.report import Report
-from lstm_parity.verdict import check
+from lstm_parity.verdict.check import check
 from lstm_shared.by_hand import COMPANY_LABELS, PUBLISHED_INIT, PUBLISHED_PREDICTIONS
 from lstm_shared.errors import InputError
 

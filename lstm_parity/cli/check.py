@@ -140,7 +140,7 @@ def check(
         "seed": seed,
         "truth": truth,
     }
-    from lstm_parity.verdict import check as compare
+    from lstm_parity.verdict.check import check as compare
 
     if all_devices:
         raise typer.Exit(_check_all_devices(subject, weights, options, json_file))
@@ -197,7 +197,7 @@ def _check_all_devices(
     from rich.text import Text
 
     from lstm_parity.sides.devices import jax_devices, torch_devices
-    from lstm_parity.verdict import check as compare
+    from lstm_parity.verdict.check import check as compare
     from lstm_shared.errors import InputError
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
-from lstm_parity.judgement import Judgement, Sides, Truth
 from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case, require_days
@@ -13,7 +12,8 @@ from lstm_parity.sides.devices import has_float64, require_devices
 from lstm_parity.sides.environment import environment
 from lstm_parity.sides.port import Candidate, find_out
 from lstm_parity.sides.port import observe as observe_candidate
-from lstm_parity.variants import variants
+from lstm_parity.verdict.judgement import Judgement, Sides, Truth
+from lstm_parity.verdict.variants import variants
 from lstm_shared.dictionaries import by_hand_to_lstm
 from lstm_shared.errors import InputError
 from lstm_shared.specs import ByHandSpec
