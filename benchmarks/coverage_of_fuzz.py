@@ -78,7 +78,7 @@ def main() -> int:
         include = [str(PACKAGE / file) for file in FILES]
         measured = coverage.Coverage(data_file=os.path.join(folder, "data"), branch=True, include=include)
         measured.start()
-        from lstm_parity.fuzz import fuzz
+        from lstm_parity.fuzz.search import fuzz
 
         found = fuzz(cases=arguments.cases, seed=arguments.seed, progress=True)
         measured.stop()

@@ -169,7 +169,7 @@ def test_any_word_in_any_option_has_an_answer_that_is_true(cli, monkeypatch, mod
     def work(*_, **__):
         raise InputError("that would be computed")
 
-    for name in ("backends.trace", "backends.train", "verdict.check.check", "fuzz.fuzz", "benchmark.runner.run"):
+    for name in ("backends.trace", "backends.train", "verdict.check.check", "fuzz.search.fuzz", "benchmark.runner.run"):
         monkeypatch.setattr(f"lstm_parity.{name}", work)
     monkeypatch.setattr("lstm_parity.cli.by_hand_check.check_by_hand", work)
     command, name = option

@@ -10,9 +10,7 @@ import pytest
 import torch
 
 import jax_lstm
-from lstm_parity import drawn_cases
-from lstm_parity import fuzz as search
-from lstm_parity.fuzz import fuzz, replay
+from lstm_parity.fuzz.search import draw, fuzz, replay, search
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.case_files import case_in_words, read_case, write_case
 from lstm_shared import (
@@ -250,16 +248,16 @@ def smaller(monkeypatch):
     Among them no steps and no rows, as among all.
     """
     monkeypatch.setattr(search, "strata", lambda seed: [])
-    monkeypatch.setattr(drawn_cases, "batch_classes", tuple)
-    monkeypatch.setattr(drawn_cases, "hidden_classes", tuple)
-    monkeypatch.setattr(drawn_cases, "_TIMES", (1, 2, 3, 0))
-    monkeypatch.setattr(drawn_cases, "_BATCHES", (1, 2, 0))
-    monkeypatch.setattr(drawn_cases, "_LARGEST_SIZE", 2)
+    monkeypatch.setattr(draw, "batch_classes", tuple)
+    monkeypatch.setattr(draw, "hidden_classes", tuple)
+    monkeypatch.setattr(draw, "_TIMES", (1, 2, 3, 0))
+    monkeypatch.setattr(draw, "_BATCHES", (1, 2, 0))
+    monkeypatch.setattr(draw, "_LARGEST_SIZE", 2)
 
 
 @pytest.fixture
 def float64_only(monkeypatch, smaller):
-    monkeypatch.setattr(drawn_cases, "_DTYPES", ("float64",))
+    monkeypatch.setattr(draw, "_DTYPES", ("float64",))
 
 
 true_lstm = jax_lstm.lstm

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jax_lstm.chunked import chunk_steps
+from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case_files import CaseFile, read_case
-from lstm_parity.size_classes import path_of
 
 ROOT = Path(__file__).parent.parent
 CHUNKED = "jax_lstm/chunked.py"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from jax_lstm import chunked, implementations
-from lstm_parity import size_classes
-from lstm_parity.configurations import Configuration
-from lstm_parity.covering import CoveringArray, pairs_of
-from lstm_parity.reach import Reach
-from lstm_parity.strata import COMPILED_SHARE, array_of, strata
+from lstm_parity.fuzz.configurations import Configuration
+from lstm_parity.fuzz.covering import CoveringArray, pairs_of
+from lstm_parity.fuzz.reach import Reach
+from lstm_parity.fuzz.search import size_classes
+from lstm_parity.fuzz.strata import COMPILED_SHARE, array_of, strata
 
 KINDS = ("LSTM", "forecaster", "cell", "by hand")
 

@@ -39,7 +39,7 @@ def fuzz(
     require_outputs({"--out": out, "--json": json_file})
     InputError.raise_any(require_whole("--seed", seed))
 
-    from lstm_parity import fuzz as search
+    from lstm_parity.fuzz import search
     from lstm_parity.sides.devices import jax_devices
 
     jax_devices()  # without one every case would fail, and fail on our side only
@@ -98,7 +98,7 @@ def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> i
     from dataclasses import replace
 
     require_outputs({"--json": json_file}, inputs={"--case": path})
-    from lstm_parity.fuzz import replay
+    from lstm_parity.fuzz.search import replay
     from lstm_parity.sides.case_files import case_in_words, read_case
     from lstm_shared.errors import InputError
 

@@ -9,8 +9,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case import Case, make_case
-from lstm_parity.size_classes import path_of
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec
 
 # Right code parts chaotically where large weights meet many steps, or many hidden units. Up to hidden 7 and 9 steps,

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from jax_lstm.chunked import chunk_steps
-from lstm_parity.configurations import Configuration
-from lstm_parity.covering import CoveringArray, Pair, Row
-from lstm_parity.drawn_cases import INPUT_MAGNITUDES, SEEDS, SPECIALS, WEIGHT_MAGNITUDES
-from lstm_parity.reach import STEPS
-from lstm_parity.size_classes import batch_classes, hidden_classes, path_of, shares_a_loop
+from lstm_parity.fuzz.configurations import Configuration
+from lstm_parity.fuzz.covering import CoveringArray, Pair, Row
+from lstm_parity.fuzz.draw import INPUT_MAGNITUDES, SEEDS, SPECIALS, WEIGHT_MAGNITUDES
+from lstm_parity.fuzz.reach import STEPS
+from lstm_parity.fuzz.size_classes import batch_classes, hidden_classes, path_of, shares_a_loop
 
 _LONG = STEPS[-1]
 

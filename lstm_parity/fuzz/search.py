@@ -21,15 +21,15 @@ from hypothesis.strategies import SearchStrategy
 from lstm_parity.compare.observations import judge
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
-from lstm_parity.configurations import Configuration
-from lstm_parity.drawn_cases import configurations, simpler_than
+from lstm_parity.fuzz.configurations import Configuration
+from lstm_parity.fuzz.draw import configurations, simpler_than
+from lstm_parity.fuzz.reach import Reach
+from lstm_parity.fuzz.strata import strata
 from lstm_parity.location.first import with_location
-from lstm_parity.reach import Reach
 from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case
 from lstm_parity.sides.environment import environment
-from lstm_parity.strata import strata
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
 from lstm_shared.progress import progress_bar

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies
 
-from lstm_parity.configurations import Configuration
-from lstm_parity.size_classes import batch_classes, hidden_classes
+from lstm_parity.fuzz.configurations import Configuration
+from lstm_parity.fuzz.size_classes import batch_classes, hidden_classes
 
 # Hypothesis mixes constants that it finds in loaded modules into what it draws. It leaves those below 100 alone, so
 # within 0..99 a seed gives the same cases whatever else is loaded.

@@ -4,8 +4,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from lstm_parity.fuzz.size_classes import LARGEST, batch_classes, hidden_classes, path_of
 from lstm_parity.sides.case import Case
-from lstm_parity.size_classes import LARGEST, batch_classes, hidden_classes, path_of
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 
 # Steps of a sequence beside the chunks that the fast backward pass cuts it into, from its end.
