@@ -235,7 +235,7 @@ def _resume(backend: str, directory: Path) -> dict[str, Any]:
     """Train to the end, from the newest checkpoint: what the result is, or the lines that refuse it."""
     import numpy as np
 
-    from lstm_parity import backends
+    from lstm_parity.training import backends
     from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT
     from lstm_shared.errors import ReportedError
     from lstm_shared.run_identity import digest
@@ -276,9 +276,6 @@ def _import_everything() -> None:
     import jax
     import lightning.pytorch  # noqa: F401
     import matplotlib.figure  # noqa: F401
-
-    import lstm_parity.backends
-    import lstm_parity.cli  # noqa: F401
 
     # The compiled programs are read from here: compiling would be most of the time of a trial.
     jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="lstm-parity-kills-"))

@@ -16,11 +16,11 @@ import lstm_parity
 import lstm_shared
 import torch_lstm
 from jax_lstm import by_hand
-from lstm_parity import backends
 from lstm_parity.compare.observations import judge
 from lstm_parity.sides.case import make_case
 from lstm_parity.sides.jax_backend import observe as observe_jax
 from lstm_parity.sides.torch_backend import observe as observe_torch
+from lstm_parity.training import backends
 from lstm_shared import (
     BY_HAND,
     COMPANY_PRICES,

@@ -25,7 +25,7 @@ from hypothesis.extra import numpy as st_numpy
 import jax_lstm
 import torch_lstm
 from jax_lstm import by_hand
-from lstm_parity import backends
+from lstm_parity.training import backends
 from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT, InputError
 from lstm_shared.checkpoint_files import Checkpoint, DamagedError, read_checkpoint, write_checkpoint
 from lstm_shared.checkpoints import KEPT, CheckpointDirectory

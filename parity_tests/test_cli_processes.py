@@ -91,6 +91,6 @@ def test_an_interruption_ends_in_code_130_without_a_traceback(cli, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lstm_parity.backends.trace", interrupted)
+    monkeypatch.setattr("lstm_parity.training.backends.trace", interrupted)
     ran = cli("trace")
     assert (ran.code, ran.out, ran.err) == (130, "", "")

@@ -61,7 +61,7 @@ def test_whatever_a_command_ends_in_has_its_exit_code_and_its_lines(cli, monkeyp
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("lstm_parity.backends.trace", fail)
+    monkeypatch.setattr("lstm_parity.training.backends.trace", fail)
     ran = cli("trace")
     assert (ran.code, ran.out) == (code, "")
     assert len(ran.problems) == (2 if raised.startswith("two") else 0 if code > 100 else 1)
@@ -75,7 +75,7 @@ def test_a_fault_shows_where_it_comes_from_when_that_is_asked_for(cli, monkeypat
     def fail(*_, **__):
         raise ValueError("a fault")
 
-    monkeypatch.setattr("lstm_parity.backends.trace", fail)
+    monkeypatch.setattr("lstm_parity.training.backends.trace", fail)
     monkeypatch.setenv("LSTM_PARITY_DEBUG", "1")
     ran = cli("trace")
     assert ran.code == 70
@@ -169,7 +169,13 @@ def test_any_word_in_any_option_has_an_answer_that_is_true(cli, monkeypatch, mod
     def work(*_, **__):
         raise InputError("that would be computed")
 
-    for name in ("backends.trace", "backends.train", "verdict.check.check", "fuzz.search.fuzz", "benchmark.runner.run"):
+    for name in (
+        "training.backends.trace",
+        "training.backends.train",
+        "verdict.check.check",
+        "fuzz.search.fuzz",
+        "benchmark.runner.run",
+    ):
         monkeypatch.setattr(f"lstm_parity.{name}", work)
     monkeypatch.setattr("lstm_parity.cli.by_hand_check.check_by_hand", work)
     command, name = option
@@ -213,6 +219,6 @@ def test_a_signal_that_a_library_swallows_is_an_exit_code_all_the_same(cli, monk
         except BaseException:
             raise ValueError("made of it by a library") from None
 
-    monkeypatch.setattr("lstm_parity.backends.trace", swallow)
+    monkeypatch.setattr("lstm_parity.training.backends.trace", swallow)
     monkeypatch.setattr("os._exit", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert cli("trace").code == 143

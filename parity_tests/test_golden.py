@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lstm_parity.backends import BACKENDS
-from lstm_parity.golden import QUICK_EPOCHS, golden_run
+from lstm_parity.training.backends import BACKENDS
+from lstm_parity.training.published_run import QUICK_EPOCHS, golden_run
 from lstm_shared import PUBLISHED_PREDICTIONS, PUBLISHED_TRAINED
 
 

@@ -20,7 +20,7 @@ import torch
 import jax_lstm
 import torch_lstm
 from jax_lstm import by_hand
-from lstm_parity import backends
+from lstm_parity.training import backends
 from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT, InputError, init_by_hand, init_forecaster
 from lstm_shared.checkpoints import CheckpointDirectory
 from lstm_shared.errors import Terminated

@@ -99,7 +99,8 @@ def work(*_, **__):
 @pytest.mark.parametrize("number", EXIT_CODES, ids=lambda number: number.name)
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_signal_that_a_library_would_lose_is_not_lost(commands, planted, number):
-    replaced = PLANTED[planted].format(name=number.name) + "\nimport lstm_parity.backends as b\nb.trace = work\n"
+    replaced = PLANTED[planted].format(name=number.name)
+    replaced += "\nimport lstm_parity.training.backends as b\nb.trace = work\n"
     began = time.monotonic()
     ended = commands.run("trace", prepare=replaced)
     assert (ended.code, ended.err) == (EXIT_CODES[number], "")

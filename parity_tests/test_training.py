@@ -14,9 +14,9 @@ import torch_lstm
 from jax_lstm import by_hand
 from jax_lstm.single_kernel import fits_single_kernel, single_kernel
 from jax_lstm.training import _run_epochs
-from lstm_parity import backends
 from lstm_parity.compare.rows import compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR
+from lstm_parity.training import backends
 from lstm_shared import (
     BY_HAND,
     COMPANY_LABELS,

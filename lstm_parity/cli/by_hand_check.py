@@ -10,9 +10,9 @@ from rich.text import Text
 from lstm_parity.cli.options import command_line
 from lstm_parity.cli.outputs import save_each, write_json
 from lstm_parity.cli.screen import show
-from lstm_parity.golden import QUICK_EPOCHS, GoldenRun, golden_run
 from lstm_parity.report.plots import save_figure, training_curves
 from lstm_parity.report.report import Report
+from lstm_parity.training.published_run import QUICK_EPOCHS, GoldenRun, golden_run
 from lstm_parity.verdict.check import check
 from lstm_shared.by_hand import COMPANY_LABELS, PUBLISHED_INIT, PUBLISHED_PREDICTIONS
 from lstm_shared.errors import InputError

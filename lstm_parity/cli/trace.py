@@ -49,7 +49,7 @@ def trace(
     import numpy as np
     from rich.table import Table
 
-    from lstm_parity.backends import trace as compute
+    from lstm_parity.training.backends import trace as compute
     from lstm_shared import by_hand
 
     weights = load_by_hand(weights_file) if weights_file else by_hand.PUBLISHED_TRAINED

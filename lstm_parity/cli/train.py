@@ -100,7 +100,7 @@ def train(
     InputError.raise_any(problems)
     import numpy as np
 
-    from lstm_parity import backends
+    from lstm_parity.training import backends
     from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES
     from lstm_shared.files import save
     from lstm_shared.price_files import read_prices

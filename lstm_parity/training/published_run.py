@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from lstm_parity.backends import BACKENDS, Backend, predict, train
 from lstm_parity.compare.rows import Row, compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR
+from lstm_parity.training.backends import BACKENDS, Backend, predict, train
 from lstm_shared.by_hand import (
     COMPANY_LABELS,
     COMPANY_PRICES,
