@@ -35,9 +35,9 @@ from IPython.display import Markdown, display
 
 import jax_lstm
 from jax_lstm import lstm_unit
-from lstm_parity.benchmark.plots import ratio_bars, scaling_curves
-from lstm_parity.benchmark.record import read_record
-from lstm_parity.benchmark.table import markdown
+from lstm_parity.bench.record.plots import ratio_bars, scaling_curves
+from lstm_parity.bench.record.record import read_record
+from lstm_parity.bench.record.table import markdown
 from lstm_shared import PUBLISHED_TRAINED, init_lstm
 
 plt.rcParams["figure.dpi"] = 85  # so that the notebook stays small

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from lstm_parity.benchmark import contenders, runner
-from lstm_parity.benchmark.cases import CASES, FORWARD, MODES, TRAINING, BenchCase, curve
-from lstm_parity.benchmark.contenders import PEERS
-from lstm_parity.benchmark.measurements import FAILED, LEFT_OUT, TIMED, Measurement, Round
-from lstm_parity.benchmark.plan import make_plan
-from lstm_parity.benchmark.processes import WorkerError
-from lstm_parity.benchmark.summary import Ratio, against_reference, break_even, pays_off, ratio, strongest
+from lstm_parity.bench.cases import CASES, FORWARD, MODES, TRAINING, BenchCase, curve
+from lstm_parity.bench.contenders import registry
+from lstm_parity.bench.contenders.registry import PEERS
+from lstm_parity.bench.plan import make_plan
+from lstm_parity.bench.record.measurements import FAILED, LEFT_OUT, TIMED, Measurement, Round
+from lstm_parity.bench.record.summary import Ratio, against_reference, break_even, pays_off, ratio, strongest
+from lstm_parity.bench.timing import runner
+from lstm_parity.bench.timing.processes import WorkerError
 from lstm_shared import InputError, save
 
 
@@ -201,7 +202,7 @@ def test_ragged_lengths_end_within_the_sequence():
 
 
 def test_what_is_not_installed_is_left_out_and_said(monkeypatch):
-    monkeypatch.setattr(contenders, "find_spec", lambda name: None if name in ("haiku", "keras") else name)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None if name in ("haiku", "keras") else name)
     plan = make_plan()
     assert plan.missing == {
         "haiku": "haiku is not installed: pip install 'lstm-parity[bench]'",

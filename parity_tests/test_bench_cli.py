@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lstm_parity.benchmark.contenders import CONTENDERS
+from lstm_parity.bench.contenders.registry import CONTENDERS
 
 TINY = ("bench", "--case", "tiny", "--contender", "torch", "--contender", "jax", "--rounds", 1, "--seconds", 0.05)
 
@@ -16,7 +16,7 @@ TINY = ("bench", "--case", "tiny", "--contender", "torch", "--contender", "jax",
 PLANTED = """
 import os
 import numpy as np
-from lstm_parity.benchmark import contenders_torch
+from lstm_parity.bench.contenders import reference
 
 def wrong_gates(case, mode, dtype):
     print("a library that talks on stdout")
@@ -26,7 +26,7 @@ def wrong_gates(case, mode, dtype):
                 for name, array in weights(self, dtype).items()}
     type(case).weights = shuffled
     try:
-        return contenders_torch.eager(case, mode, dtype)
+        return reference.eager(case, mode, dtype)
     finally:
         type(case).weights = weights
 

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from lstm_parity.benchmark.cases import ADAM, FORWARD, GRADIENT, MODES, TRAINING, BenchCase
-from lstm_parity.benchmark.contenders import CONTENDERS, PEERS
-from lstm_parity.benchmark.parity import judge
-from lstm_parity.benchmark.processes import Process
+from lstm_parity.bench.cases import ADAM, FORWARD, GRADIENT, MODES, TRAINING, BenchCase
+from lstm_parity.bench.contenders.registry import CONTENDERS, PEERS
+from lstm_parity.bench.timing.processes import Process
+from lstm_parity.bench.timing.same_numbers import judge
 from lstm_shared import load
 
 SMALL = BenchCase("shapes that differ", 5, 3, 2, 4, train_steps=12)
@@ -77,7 +77,7 @@ def test_a_number_off_by_a_thousandth_is_found(stage):
 
 READY_WHEN_CALLED = """
 import jax, numpy as np
-from lstm_parity.benchmark.programs import Program
+from lstm_parity.bench.contenders.program import Program
 
 def program(case, mode, dtype):
     run = jax.jit(lambda x: jax.lax.fori_loop(0, 50, lambda _, y: x @ y, x))  # a tenth of a second and more

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lstm_parity.benchmark import plots, table
-from lstm_parity.benchmark.record import read_record
+from lstm_parity.bench.record import plots, table
+from lstm_parity.bench.record.record import read_record
 from lstm_shared import InputError
 
 RECORD = Path(__file__).parent.parent / "benchmarks" / "cpu-two-cores.json"

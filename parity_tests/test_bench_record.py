@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from test_bench import measured
 
-from lstm_parity.benchmark import plots, table
-from lstm_parity.benchmark.cases import CASES, FORWARD, GRADIENT, TRAINING
-from lstm_parity.benchmark.measurements import DIFFERS, LEFT_OUT, Measurement
-from lstm_parity.benchmark.record import Record, read_record
+from lstm_parity.bench.cases import CASES, FORWARD, GRADIENT, TRAINING
+from lstm_parity.bench.record import plots, table
+from lstm_parity.bench.record.measurements import DIFFERS, LEFT_OUT, Measurement
+from lstm_parity.bench.record.record import Record, read_record
 from lstm_parity.cli.outputs import write_json
 from lstm_shared import InputError
 

@@ -174,7 +174,7 @@ def test_any_word_in_any_option_has_an_answer_that_is_true(cli, monkeypatch, mod
         "training.backends.train",
         "verdict.check.check",
         "fuzz.search.fuzz",
-        "benchmark.runner.run",
+        "bench.timing.runner.run",
     ):
         monkeypatch.setattr(f"lstm_parity.{name}", work)
     monkeypatch.setattr("lstm_parity.cli.by_hand_check.check_by_hand", work)

@@ -18,7 +18,7 @@ from lstm_parity.process.standard_streams import print_errors
 from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
-    from lstm_parity.benchmark.record import Record
+    from lstm_parity.bench.record.record import Record
 
 
 class DeviceName(enum.StrEnum):
@@ -55,8 +55,8 @@ def bench(
     what ran in the same round. One whose outputs or gradients are not torch's is not timed, and the exit code is 1.
     The default takes about an hour on one core, --quick under two minutes; ratios need an idle machine.
     """
-    from lstm_parity.benchmark.plan import make_plan
-    from lstm_parity.benchmark.record import read_record
+    from lstm_parity.bench.plan import make_plan
+    from lstm_parity.bench.record.record import read_record
     from lstm_shared.errors import InputError
 
     second_plot = None if plot is None else plot.with_stem(f"{plot.stem}-scaling")
@@ -78,7 +78,7 @@ def bench(
             rounds=rounds,
             seconds=seconds,
         )
-        from lstm_parity.benchmark.runner import run
+        from lstm_parity.bench.timing.runner import run
 
         record = run(plan, command=command_line(), threads=threads, device=device.value, progress=True)
     unsaved = save_each([(json_file, write_json(record.to_dict()))])
@@ -91,18 +91,18 @@ def bench(
 
 def _print(record: "Record", markdown: bool) -> None:
     if not markdown:
-        from lstm_parity.benchmark.table import show as as_tables
+        from lstm_parity.bench.record.table import show as as_tables
 
         show(as_tables(record))
         return
-    from lstm_parity.benchmark.table import markdown as as_markdown
+    from lstm_parity.bench.record.table import markdown as as_markdown
 
     say(*as_markdown(record).splitlines())
     print_errors([printable(f"{name}: left out: {why}") for name, why in record.missing.items()])
 
 
 def _draw(record: "Record", plot: Path, second_plot: Path) -> list[str]:
-    from lstm_parity.benchmark.plots import ratio_bars, scaling_curves
+    from lstm_parity.bench.record.plots import ratio_bars, scaling_curves
     from lstm_parity.report.plots import save_figure
 
     figures = {plot: ratio_bars(record), second_plot: scaling_curves(record)}

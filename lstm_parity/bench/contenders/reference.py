@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from lstm_parity.benchmark import by_hand
-from lstm_parity.benchmark.cases import ADAM, FORWARD, TRAINING, BenchCase
-from lstm_parity.benchmark.programs import COMPARED_STEPS, Program
-from lstm_parity.benchmark.torch_device import DEVICE, finished
+from lstm_parity.bench.cases import ADAM, FORWARD, TRAINING, BenchCase
+from lstm_parity.bench.contenders import by_hand
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
+from lstm_parity.bench.contenders.torch_device import DEVICE, finished
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_shared.tensors import to_array, to_tensor
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.benchmark.cases import BenchCase
-from lstm_parity.benchmark.contenders import CONTENDERS, REFERENCE
-from lstm_parity.benchmark.machine import processor, speed_variables, versions
-from lstm_parity.benchmark.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
-from lstm_parity.benchmark.parity import Shown, in_words, judge
-from lstm_parity.benchmark.plan import Plan
-from lstm_parity.benchmark.processes import Process, WorkerError
-from lstm_parity.benchmark.record import Record
+from lstm_parity.bench.cases import BenchCase
+from lstm_parity.bench.contenders.registry import CONTENDERS, REFERENCE
+from lstm_parity.bench.plan import Plan
+from lstm_parity.bench.record.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
+from lstm_parity.bench.record.record import Record
+from lstm_parity.bench.timing.machine import processor, speed_variables, versions
+from lstm_parity.bench.timing.processes import Process, WorkerError
+from lstm_parity.bench.timing.same_numbers import Shown, in_words, judge
 from lstm_shared.errors import InputError
 from lstm_shared.files import read_arrays
 from lstm_shared.progress import progress_bar

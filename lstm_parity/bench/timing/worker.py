@@ -1,6 +1,6 @@
 """The process of one contender: it waits for a request, a line of JSON, and answers it with another.
 
-Started by ``processes.py`` as ``python -m lstm_parity.benchmark.worker FRAMEWORK PROGRAMS THREADS DEVICE DISPATCH``.
+Started by ``processes.py`` as ``python -m lstm_parity.bench.timing.worker FRAMEWORK PROGRAMS THREADS DEVICE DISPATCH``.
 Nothing heavy is imported above: the process is pinned first, so that the thread pools of the libraries are made for its
 cores.
 """
@@ -57,7 +57,7 @@ class Worker:
 
     def prepare(self, case: dict[str, Any], mode: str, dtype: str, file: str) -> dict[str, Any]:
         """Make the program, time its first call, and write what it computed to a .safetensors file."""
-        from lstm_parity.benchmark.cases import BenchCase
+        from lstm_parity.bench.cases import BenchCase
         from lstm_shared.files import save
 
         self.forget()

@@ -8,11 +8,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lstm_parity.benchmark.cases import MODES, curve
-from lstm_parity.benchmark.contenders import CONTENDERS, OURS, REFERENCE
-from lstm_parity.benchmark.measurements import Measurement
-from lstm_parity.benchmark.record import Record
-from lstm_parity.benchmark.summary import against_reference, as_times
+from lstm_parity.bench.cases import MODES, curve
+from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, REFERENCE
+from lstm_parity.bench.record.measurements import Measurement
+from lstm_parity.bench.record.record import Record
+from lstm_parity.bench.record.summary import against_reference, as_times
 
 # A colour for each contender, the same in every picture; the related ones in one hue, ours the strongest.
 _COLORS = {

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lstm_parity.benchmark.cases import BenchCase
-from lstm_parity.benchmark.contenders_jax import programs
-from lstm_parity.benchmark.programs import Program
+from lstm_parity.bench.cases import BenchCase
+from lstm_parity.bench.contenders.ours import programs
+from lstm_parity.bench.contenders.program import Program
 from lstm_shared.describe import describe
 from lstm_shared.layouts import from_layout, to_layout
 from lstm_shared.specs import LSTMSpec

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lstm_parity.benchmark.cases import BenchCase
-from lstm_parity.benchmark.contenders import OURS, REFERENCE
-from lstm_parity.benchmark.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
-from lstm_parity.benchmark.summary import summarize
-from lstm_parity.benchmark.validate import problems_of
+from lstm_parity.bench.cases import BenchCase
+from lstm_parity.bench.contenders.registry import OURS, REFERENCE
+from lstm_parity.bench.record.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
+from lstm_parity.bench.record.summary import summarize
+from lstm_parity.bench.record.validate import problems_of
 from lstm_shared.errors import InputError
 
 FORMAT = 1

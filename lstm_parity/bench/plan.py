@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
-from lstm_parity.benchmark.cases import CASES, FORWARD, GRADIENT, MODES, NAMED_CASES, SCALING_CASES, BenchCase
-from lstm_parity.benchmark.contenders import CONTENDERS, OURS, PEERS, REFERENCE
+from lstm_parity.bench.cases import CASES, FORWARD, GRADIENT, MODES, NAMED_CASES, SCALING_CASES, BenchCase
+from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, PEERS, REFERENCE
 from lstm_shared.errors import InputError
 
 

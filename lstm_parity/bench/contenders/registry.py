@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from lstm_parity.benchmark.cases import TRAINING, BenchCase
+from lstm_parity.bench.cases import TRAINING, BenchCase
 
 # What every other contender is compared with, in its numbers and in its time; and whom the project stands for.
 REFERENCE, OURS = "torch", "jax"

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.benchmark.cases import BenchCase
-from lstm_parity.benchmark.programs import COMPARED_STEPS, Program
+from lstm_parity.bench.cases import BenchCase
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
 from lstm_parity.sides.adam import LEARNING_RATE
 
 # Adam steps in a call, so that a call takes long enough to be measured and not much longer.
@@ -23,7 +23,7 @@ _EAGER_STEPS = 10
 def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
     """``torch_lstm.fit``: the Lightning Trainer."""
     import torch_lstm
-    from lstm_parity.benchmark.torch_device import DEVICE
+    from lstm_parity.bench.contenders.torch_device import DEVICE
 
     def call() -> Any:
         module = torch_lstm.LSTMByHand(case.weights(dtype)).to(DEVICE)
@@ -35,7 +35,7 @@ def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
 def jax_fit(case: BenchCase, mode: str, dtype: str) -> Program:
     """``jax_lstm.fit``: the published run, whole, in one compiled loop."""
     import jax_lstm
-    from lstm_parity.benchmark.contenders_jax import settings
+    from lstm_parity.bench.contenders.ours import settings
 
     weights, data = case.weights(dtype), case.companies(dtype)
 
@@ -50,7 +50,7 @@ def torch_loop(case: BenchCase, mode: str, dtype: str) -> Program:
     import torch
 
     import torch_lstm
-    from lstm_parity.benchmark.torch_device import DEVICE, finished
+    from lstm_parity.bench.contenders.torch_device import DEVICE, finished
     from lstm_shared.tensors import to_tensor
 
     weights = case.weights(dtype)
@@ -80,7 +80,7 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
     import optax
 
     import jax_lstm
-    from lstm_parity.benchmark.contenders_jax import settings
+    from lstm_parity.bench.contenders.ours import settings
 
     within = partial(settings, dtype, jit)
     adam = optax.adam(LEARNING_RATE)

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
-from lstm_parity.benchmark.contenders import Contender
+from lstm_parity.bench.contenders.registry import Contender
 
 # Longer than any call or compilation of a benchmark that should go on.
 _PATIENCE_SECONDS = 600.0
@@ -79,7 +79,7 @@ class Process:
     def _start(self) -> subprocess.Popen[bytes]:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop(); a pipe that nobody reads would fill up
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "lstm_parity.benchmark.worker", *self._command],
+            [sys.executable, "-W", "ignore", "-m", "lstm_parity.bench.timing.worker", *self._command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

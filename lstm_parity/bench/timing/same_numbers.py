@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lstm_parity.benchmark.cases import BenchCase
+from lstm_parity.bench.cases import BenchCase
 from lstm_parity.compare.rows import Row, compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR, adam_tolerance, eps, factor, group_scale
 

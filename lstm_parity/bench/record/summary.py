@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.benchmark.contenders import CONTENDERS, OURS, REFERENCE
-from lstm_parity.benchmark.measurements import Measurement
+from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, REFERENCE
+from lstm_parity.bench.record.measurements import Measurement
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-from lstm_parity.benchmark.cases import MODES, BenchCase
-from lstm_parity.benchmark.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
+from lstm_parity.bench.cases import MODES, BenchCase
+from lstm_parity.bench.record.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
 
 # Far beyond what anybody measures; within it no figure that follows from the numbers overflows.
 _SHORTEST, _LONGEST = 1e-12, 1e12  # seconds

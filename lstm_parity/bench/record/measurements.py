@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_parity.benchmark.cases import TRAINING
+from lstm_parity.bench.cases import TRAINING
 
 TIMED, DIFFERS, FAILED, LEFT_OUT = "timed", "differs", "failed", "left out"
 

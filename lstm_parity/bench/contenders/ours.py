@@ -12,9 +12,9 @@ import optax
 from jax import lax
 
 import jax_lstm
-from lstm_parity.benchmark import by_hand
-from lstm_parity.benchmark.cases import ADAM, FORWARD, GRADIENT, TRAINING, BenchCase
-from lstm_parity.benchmark.programs import COMPARED_STEPS, Program
+from lstm_parity.bench.cases import ADAM, FORWARD, GRADIENT, TRAINING, BenchCase
+from lstm_parity.bench.contenders import by_hand
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
 from lstm_parity.sides.adam import LEARNING_RATE
 
 # forward(params, inputs, lengths or None) -> outputs (time, batch, features)

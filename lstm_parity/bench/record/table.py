@@ -6,11 +6,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lstm_parity.benchmark.cases import FORWARD, GRADIENT, TRAINING
-from lstm_parity.benchmark.contenders import CONTENDERS, OURS, REFERENCE
-from lstm_parity.benchmark.measurements import Measurement
-from lstm_parity.benchmark.record import Record
-from lstm_parity.benchmark.summary import Ratio, against_reference, as_times, ours_against, pays_off, strongest
+from lstm_parity.bench.cases import FORWARD, GRADIENT, TRAINING
+from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, REFERENCE
+from lstm_parity.bench.record.measurements import Measurement
+from lstm_parity.bench.record.record import Record
+from lstm_parity.bench.record.summary import Ratio, against_reference, as_times, ours_against, pays_off, strongest
 from lstm_parity.report.tables import table_of_numbers
 
 # Rounds whose medians differ by more than this factor were disturbed by something else.
