@@ -17,33 +17,33 @@ from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parent.parent / "jax_lstm"
 FILES = (
-    "recurrence.py",
-    "chunked.py",
-    "tiny.py",
-    "single_kernel.py",
+    "recurrences/step.py",
+    "recurrences/chunked.py",
+    "recurrences/single_kernel.py",
+    "compiler/one_kernel.py",
     "stack.py",
     "by_hand.py",
     "cell.py",
-    "implementations.py",
+    "recurrences/choose.py",
 )
 
 # (file, function, part of the line that branches, or "" for all of its lines) -> why no case goes there.
 NOT_BY_FUZZ: dict[tuple[str, str, str], str] = {
-    ("single_kernel.py", "fits_single_kernel", ""): "asked by fit alone",
-    ("single_kernel.py", "_compiles", ""): "asked by fit, and under vmap",
-    ("single_kernel.py", "_is_safe", ""): "asked by fit, and under vmap",
-    ("single_kernel.py", "_equations", ""): "asked by fit, and under vmap",
-    ("single_kernel.py", "_run", ""): "for calls outside of any program, and under disable_jit",
-    ("single_kernel.py", "_batched", ""): "under vmap alone",
-    ("single_kernel.py", "_full", ""): "in forward mode alone",
+    ("compiler/one_kernel.py", "fits_single_kernel", ""): "asked by fit alone",
+    ("compiler/one_kernel.py", "_compiles", ""): "asked by fit, and under vmap",
+    ("compiler/one_kernel.py", "_is_safe", ""): "asked by fit, and under vmap",
+    ("compiler/one_kernel.py", "_equations", ""): "asked by fit, and under vmap",
+    ("compiler/one_kernel.py", "_run", ""): "for calls outside of any program, and under disable_jit",
+    ("compiler/one_kernel.py", "_batched", ""): "under vmap alone",
+    ("compiler/one_kernel.py", "_full", ""): "in forward mode alone",
     ("stack.py", "lstm", 'implementation == "cudnn"'): "on an NVIDIA GPU alone",
-    ("stack.py", "lstm", "recompute is not None"): "no case asks for recompute",
-    ("stack.py", "lstm", "layer and dropout"): "torch and JAX draw different masks",
+    ("stack.py", "_run", "recompute is not None"): "no case asks for recompute",
+    ("stack.py", "_run", "layer and dropout"): "torch and JAX draw different masks",
     ("stack.py", "_drop", ""): "torch and JAX draw different masks",
-    ("stack.py", "lstm_trace", ""): "gates are looked at where check names a place",
-    ("implementations.py", "choose", "default_backend"): "on other devices than CPUs",
-    ("implementations.py", "choose", "not sizes.known"): "in a program that is exported for any size",
-    ("implementations.py", "recur_in_segments", ""): "no case asks for recompute",
+    ("stack.py", "_trace", ""): "gates are looked at where check names a place",
+    ("recurrences/choose.py", "choose", "default_backend"): "on other devices than CPUs",
+    ("recurrences/choose.py", "choose", "not sizes.known"): "in a program that is exported for any size",
+    ("recurrences/choose.py", "recur_in_segments", ""): "no case asks for recompute",
 }
 
 

@@ -11,9 +11,9 @@ import optax
 from jax import lax
 
 import jax_lstm
-from jax_lstm.chunked import CHUNK_ROWS, LONGEST_CHUNK, chunk_steps, features_first, one_product
-from jax_lstm.implementations import LARGEST_SINGLE_KERNEL, SHARED_LOOP
-from jax_lstm.single_kernel import LARGEST_ARRAY
+from jax_lstm.compiler.one_kernel import LARGEST_ARRAY
+from jax_lstm.recurrences.choose import LARGEST_SINGLE_KERNEL, SHARED_LOOP
+from jax_lstm.recurrences.chunked import CHUNK_ROWS, LONGEST_CHUNK, chunk_steps, features_first, one_product
 from lstm_shared import PUBLISHED_INIT, init_lstm
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.arguments import Call, prepare
 from jax_lstm.arrays import outside_jit
-from jax_lstm.implementations import Directions, directions, one_after_the_other, recomputed, recurrence
-from jax_lstm.recurrence import DirectionWeights, Operands, Step, recur
+from jax_lstm.recurrences.choose import Directions, directions, one_after_the_other, recomputed, recurrence
+from jax_lstm.recurrences.step import DirectionWeights, Operands, Step, recur
 from lstm_shared.names import place_name
 from lstm_shared.traces import LSTMTrace
 
@@ -136,7 +136,7 @@ _trace_compiled = jax.jit(_trace, static_argnames="precision")
 
 
 def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None) -> tuple[Array, State]:
-    from jax_lstm.cudnn import require_cudnn, run_cudnn  # only who asks for it pays for its import
+    from jax_lstm.recurrences.cudnn import require_cudnn, run_cudnn  # only who asks for it pays for its import
 
     require_cudnn(
         call.spec,

@@ -13,7 +13,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jax_lstm.checkpoints import Checkpoints, History
-from jax_lstm.single_kernel import fits_single_kernel, single_kernel
+from jax_lstm.compiler.one_kernel import fits_single_kernel, single_kernel
 from jax_lstm.training_step import Loss, loss_and_gradient, require_kinds, update, usual_promotion
 from lstm_shared.errors import InputError
 from lstm_shared.progress import progress_bar

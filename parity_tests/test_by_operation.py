@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jax_lstm.single_kernel import one_kernel
+from jax_lstm.compiler.one_kernel import one_kernel
 from lstm_parity.sides.by_operation import by_operation
 
 RNG = np.random.default_rng(3)

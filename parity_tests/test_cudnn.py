@@ -13,7 +13,7 @@ from jax.experimental import rnn
 from lstm_cases import draw_weights
 
 import jax_lstm
-from jax_lstm.cudnn import pack, run_cudnn
+from jax_lstm.recurrences.cudnn import pack, run_cudnn
 from lstm_shared import InputError, LSTMSpec
 
 ON_GPU = jax.default_backend() == "gpu"

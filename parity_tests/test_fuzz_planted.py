@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jax_lstm.chunked import chunk_steps
+from jax_lstm.recurrences.chunked import chunk_steps
 from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case_files import CaseFile, read_case
 
 ROOT = Path(__file__).parent.parent
-CHUNKED = "jax_lstm/chunked.py"
+CHUNKED = "jax_lstm/recurrences/chunked.py"
 
 # name -> (what stands in chunked.py, what is planted, how many cases are enough)
 FAULTS = {

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from jax_lstm import chunked, implementations
+from jax_lstm.recurrences import choose, chunked
 from lstm_parity.fuzz.configurations import Configuration
 from lstm_parity.fuzz.covering import CoveringArray, pairs_of
 from lstm_parity.fuzz.reach import Reach
@@ -99,7 +99,7 @@ def test_a_threshold_that_moves_in_the_code_moves_the_sizes(monkeypatch):
 def test_a_path_is_what_the_rules_of_the_code_say(batch, hidden):
     dtype = np.dtype("float32")
     path = size_classes.path_of("auto", 9, batch, 5, hidden, dtype)
-    assert path.implementation == implementations.choose(implementations.Sizes(9, batch, 5, hidden, dtype))
+    assert path.implementation == choose.choose(choose.Sizes(9, batch, 5, hidden, dtype))
     if path.implementation == "chunked":
         assert path.chunk == chunked.chunk_steps(batch)
         assert path.features_first == chunked.features_first(batch, hidden, dtype)

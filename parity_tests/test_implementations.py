@@ -18,7 +18,7 @@ from lstm_cases import (
 )
 
 import jax_lstm
-from jax_lstm.chunked import chunk_steps, features_first
+from jax_lstm.recurrences.chunked import chunk_steps, features_first
 from lstm_shared import InputError, LSTMSpec, init_lstm
 
 BATCH = 64  # so that a chunk has few steps
@@ -87,7 +87,7 @@ def test_chunked_at_every_remainder_of_the_chunk(remainder: int, kind: str):
 @pytest.mark.parametrize("kind", ["bidirectional-projected-2-layer", "bidirectional-projected-2-layer-ragged"])
 def test_chunked_with_a_loop_for_each_direction(kind: str, monkeypatch: pytest.MonkeyPatch):
     """As at larger hidden sizes; in the tests above both directions share a loop."""
-    monkeypatch.setattr("jax_lstm.implementations.SHARED_LOOP", ())
+    monkeypatch.setattr("jax_lstm.recurrences.choose.SHARED_LOOP", ())
     spec, ragged, resetting = KINDS[kind]
     case, reset = draw(spec, 2 * CHUNK + 1, BATCH, ragged, resetting)
     assert_like_torch(case, reset, implementation="chunked")
@@ -155,7 +155,7 @@ def test_recomputed_in_the_backward_pass(recompute: int, kind: str):
 @pytest.mark.parametrize("recompute", [3, 4, 100])  # of 8 steps: a remainder, none, nothing else
 def test_recomputed_with_a_loop_for_each_direction(recompute: int, monkeypatch: pytest.MonkeyPatch):
     """As at larger hidden sizes: the reverse direction begins with the remainder."""
-    monkeypatch.setattr("jax_lstm.implementations.SHARED_LOOP", ())
+    monkeypatch.setattr("jax_lstm.recurrences.choose.SHARED_LOOP", ())
     spec, ragged, resetting = KINDS["bidirectional-projected-2-layer-ragged"]
     case, reset = draw(spec, 8, BATCH, ragged, resetting)
     assert_like_torch(case, reset, recompute=recompute)
@@ -327,7 +327,7 @@ def test_a_single_kernel_is_given_up_under_vmap():
 
 
 def test_a_jax_without_the_option_runs_the_loop_as_it_always_did(monkeypatch):
-    monkeypatch.setattr("jax_lstm.single_kernel.set_xla_metadata", None)
+    monkeypatch.setattr("jax_lstm.compiler.one_kernel.set_xla_metadata", None)
     case, _ = draw(PLAIN, 5, 1, False, False)
     assert_like_torch(case, None, implementation="single-kernel")
 

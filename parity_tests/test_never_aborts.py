@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import jax_lstm
-from jax_lstm.single_kernel import fits_single_kernel, one_kernel, single_kernel
+from jax_lstm.compiler.one_kernel import fits_single_kernel, one_kernel, single_kernel
 from lstm_shared import PUBLISHED_INIT, init_lstm
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))

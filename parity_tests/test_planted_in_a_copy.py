@@ -12,8 +12,8 @@ import pytest
 from lstm_shared import init_lstm, save
 
 ROOT = Path(__file__).parent.parent
-RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrence.py", "jax_lstm/stack.py", "jax_lstm/chunked.py"
-IMPLEMENTATIONS = "jax_lstm/implementations.py"
+RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrences/step.py", "jax_lstm/stack.py", "jax_lstm/recurrences/chunked.py"
+IMPLEMENTATIONS = "jax_lstm/recurrences/choose.py"
 
 # Which weights: both directions of a small layer run in one loop, those of a large one each in its own. Resets are for
 # one direction.

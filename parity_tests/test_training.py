@@ -12,7 +12,7 @@ import torch
 import jax_lstm
 import torch_lstm
 from jax_lstm import by_hand
-from jax_lstm.single_kernel import fits_single_kernel, single_kernel
+from jax_lstm.compiler.one_kernel import fits_single_kernel, single_kernel
 from jax_lstm.training import _run_epochs
 from lstm_parity.compare.rows import compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR
@@ -277,5 +277,5 @@ class TestSingleKernel:
         np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(square)))(x), 2 * x)
 
     def test_a_jax_without_the_option_runs_the_ordinary_loop(self, monkeypatch):
-        monkeypatch.setattr("jax_lstm.single_kernel.set_xla_metadata", None)
+        monkeypatch.setattr("jax_lstm.compiler.one_kernel.set_xla_metadata", None)
         assert not fits_single_kernel(lambda x: x + 1, np.float32(1))

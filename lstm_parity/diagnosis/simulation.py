@@ -1,7 +1,7 @@
 """Ports with mistakes, simulated: many candidates at once, in NumPy and float64.
 
 A port is an LSTM's weights, inputs and initial states as somebody's code reads them, and what that code does otherwise
-than it should. ``mistakes.py`` makes ports from the right one, ``simulate`` computes their outputs, ``search.py``
+than it should. ``catalogue.py`` makes ports from the right one, ``simulate`` computes their outputs, ``search.py``
 compares these with what was observed. NumPy, because a search over thousands of small models would spend its time on
 compiling; candidates that share a layer's weights share its computation.
 """

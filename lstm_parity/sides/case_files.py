@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from jax_lstm.implementations import IMPLEMENTATIONS
+from jax_lstm.recurrences.choose import IMPLEMENTATIONS
 from lstm_parity.sides.case import Case, make_case
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import read_arrays, write_file

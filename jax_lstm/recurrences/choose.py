@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jax_lstm.chunked import recur_chunked
-from jax_lstm.recurrence import DirectionWeights, Masks, Operands, Product, recur_plain
-from jax_lstm.tiny import recur_tiny
+from jax_lstm.recurrences.chunked import recur_chunked
+from jax_lstm.recurrences.single_kernel import recur_tiny
+from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, recur_plain
 from lstm_shared.errors import InputError
 
 # "cudnn" runs all layers at once: see cudnn.py. A kernel of another kind (Pallas, say) for one layer in one direction

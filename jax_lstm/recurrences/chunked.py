@@ -23,8 +23,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jax_lstm.derivatives import with_backward
-from jax_lstm.recurrence import DirectionWeights, Masks, Operands, Product, activate, recur_plain
+from jax_lstm.compiler.custom_backward import with_backward
+from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, activate, recur_plain
 
 # Steps whose gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
 # some hundreds, and so few that the gathered gradients stay in the second-level cache. Measured flat from 128 to 512.

@@ -14,7 +14,7 @@ The attribute is not documented, and what XLA cannot compile there it answers in
   reading the parameter (``_in_one_kernel``).
 - It **refuses to compile** matrix products that become library calls, collectives, and some operations. So a loop is
   sent there only if every operation in it is known to be safe and every array is small (``fits_single_kernel``), or
-  where the products are known to be those of a matrix and a vector (``tiny.py``); never in a program for several
+  where the products are known to be those of a matrix and a vector (``recurrences/single_kernel.py``); never in a program for several
   devices, where XLA may put collectives into it; and never in one that ``jax.export`` writes down, which is to run
   with whatever XLA its reader has, inside any program.
 """

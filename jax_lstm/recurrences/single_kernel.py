@@ -9,9 +9,9 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from jax_lstm.derivatives import with_backward
-from jax_lstm.recurrence import Masks, Operands, Product, recur_plain
-from jax_lstm.single_kernel import one_kernel
+from jax_lstm.compiler.custom_backward import with_backward
+from jax_lstm.compiler.one_kernel import one_kernel
+from jax_lstm.recurrences.step import Masks, Operands, Product, recur_plain
 
 
 def recur_tiny(
