@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 PACKAGE = Path(__file__).parent.parent / "jax_lstm"
 FILES = (
     "recurrences/step.py",
+    "recurrences/scan.py",
     "recurrences/chunked.py",
     "recurrences/single_kernel.py",
     "compiler/one_kernel.py",
@@ -25,11 +26,14 @@ FILES = (
     "by_hand.py",
     "cell.py",
     "recurrences/choose.py",
+    "recurrences/by_name.py",
+    "recurrences/directions.py",
+    "recurrences/recompute.py",
 )
 
 # (file, function, part of the line that branches, or "" for all of its lines) -> why no case goes there.
 NOT_BY_FUZZ: dict[tuple[str, str, str], str] = {
-    ("compiler/one_kernel.py", "fits_single_kernel", ""): "asked by fit alone",
+    ("compiler/one_kernel.py", "fits_one_kernel", ""): "asked by fit alone",
     ("compiler/one_kernel.py", "_compiles", ""): "asked by fit, and under vmap",
     ("compiler/one_kernel.py", "_is_safe", ""): "asked by fit, and under vmap",
     ("compiler/one_kernel.py", "_equations", ""): "asked by fit, and under vmap",
@@ -43,7 +47,7 @@ NOT_BY_FUZZ: dict[tuple[str, str, str], str] = {
     ("stack.py", "_trace", ""): "gates are looked at where check names a place",
     ("recurrences/choose.py", "choose", "default_backend"): "on other devices than CPUs",
     ("recurrences/choose.py", "choose", "not sizes.known"): "in a program that is exported for any size",
-    ("recurrences/choose.py", "recur_in_segments", ""): "no case asks for recompute",
+    ("recurrences/recompute.py", "recur_in_segments", ""): "no case asks for recompute",
 }
 
 

@@ -12,8 +12,15 @@ from jax import lax
 
 import jax_lstm
 from jax_lstm.compiler.one_kernel import LARGEST_ARRAY
-from jax_lstm.recurrences.choose import LARGEST_SINGLE_KERNEL, SHARED_LOOP
-from jax_lstm.recurrences.chunked import CHUNK_ROWS, LONGEST_CHUNK, chunk_steps, features_first, one_product
+from jax_lstm.recurrences.choose import (
+    CHUNK_ROWS,
+    LARGEST_SINGLE_KERNEL,
+    LONGEST_CHUNK,
+    SHARED_LOOP,
+    chunk_steps,
+    features_first,
+    one_product,
+)
 from lstm_shared import PUBLISHED_INIT, init_lstm
 
 

@@ -10,8 +10,11 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.arguments import Call, prepare
 from jax_lstm.arrays import outside_jit
-from jax_lstm.recurrences.choose import Directions, directions, one_after_the_other, recomputed, recurrence
-from jax_lstm.recurrences.step import DirectionWeights, Operands, Step, recur
+from jax_lstm.recurrences.by_name import recurrence_by_name
+from jax_lstm.recurrences.directions import LayerRunner, layer_runner, one_after_the_other
+from jax_lstm.recurrences.recompute import recomputed
+from jax_lstm.recurrences.scan import recur
+from jax_lstm.recurrences.step import DirectionWeights, Operands, Step
 from lstm_shared.names import place_name
 from lstm_shared.traces import LSTMTrace
 
@@ -88,15 +91,15 @@ def lstm(
 def _run(
     call: Call, key: Array | None, *, dropout: float, precision: Any, implementation: str, recompute: int | None
 ) -> tuple[Array, State]:
-    run = recurrence(implementation, call.sizes, call.product(precision))
+    run = recurrence_by_name(implementation, call.sizes, call.product(precision))
     if recompute is not None:
         run = recomputed(run, recompute)
-    run_directions = directions(implementation, call.sizes, run)
+    run_layer = layer_runner(implementation, call.sizes, run)
     outputs, states = call.inputs, []
     for layer in range(call.spec.num_layers):
         if layer and dropout:
             outputs = _drop(outputs, dropout, jax.random.fold_in(key, layer))  # pyright: ignore[reportArgumentType]
-        kept, last = _run_layer(call, layer, outputs, run_directions)
+        kept, last = _run_layer(call, layer, outputs, run_layer)
         outputs = jnp.concatenate(kept, axis=-1)
         states += last
     h_n, c_n = (jnp.stack(parts) for parts in zip(*states, strict=True))
@@ -150,7 +153,7 @@ def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None
     return call.restore(outputs), (call.restore_state(h_n), call.restore_state(c_n))
 
 
-def _run_layer(call: Call, layer: int, inputs: Array, run: Directions) -> tuple[list[Any], list[State]]:
+def _run_layer(call: Call, layer: int, inputs: Array, run: LayerRunner) -> tuple[list[Any], list[State]]:
     """What is kept of each direction, time-major, and its last state."""
     operands = []
     for direction, suffix in enumerate(call.spec.directions):

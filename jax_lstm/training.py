@@ -13,7 +13,7 @@ from jax import lax
 from jax.core import Tracer
 
 from jax_lstm.checkpoints import Checkpoints, History
-from jax_lstm.compiler.one_kernel import fits_single_kernel, single_kernel
+from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
 from jax_lstm.training_step import Loss, loss_and_gradient, require_kinds, update, usual_promotion
 from lstm_shared.errors import InputError
 from lstm_shared.progress import progress_bar
@@ -216,8 +216,8 @@ def _run_epochs(
     def train(state: Any, order: Any) -> tuple[Any, tuple[Any, Any]]:
         return lax.scan(epoch, state, order)
 
-    if fits_single_kernel(step, state, order[0, 0]):
-        train = single_kernel(train)
+    if fits_one_kernel(step, state, order[0, 0]):
+        train = one_kernel(train, under_vmap=True)
     return train(state, order)
 
 

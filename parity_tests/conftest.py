@@ -14,8 +14,8 @@ import torch
 from jaxtyping import install_import_hook
 
 # The private module states its shapes; in the tests they are checked on every call. Before anything imports it.
-with install_import_hook("jax_lstm.recurrences.step", "beartype.beartype"):
-    import jax_lstm.recurrences.step  # noqa: F401
+with install_import_hook(["jax_lstm.recurrences.step", "jax_lstm.recurrences.scan"], "beartype.beartype"):
+    import jax_lstm.recurrences.scan  # noqa: F401
 
 from lstm_cases import unoptimized_jit
 

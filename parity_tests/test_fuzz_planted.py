@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jax_lstm.recurrences.chunked import chunk_steps
+from jax_lstm.recurrences.choose import chunk_steps
 from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case_files import CaseFile, read_case
 

@@ -18,7 +18,7 @@ from lstm_cases import (
 )
 
 import jax_lstm
-from jax_lstm.recurrences.chunked import chunk_steps, features_first
+from jax_lstm.recurrences.choose import chunk_steps, features_first
 from lstm_shared import InputError, LSTMSpec, init_lstm
 
 BATCH = 64  # so that a chunk has few steps

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import jax_lstm
-from jax_lstm.compiler.one_kernel import fits_single_kernel, one_kernel, single_kernel
+from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
 from lstm_shared import PUBLISHED_INIT, init_lstm
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -132,7 +132,7 @@ SCATTERS = {"w": np.ones(5, np.float32)}
     ids=["a scatter", "a clamp of booleans", "complex numbers"],
 )
 def test_what_xla_refuses_to_compile_in_one_kernel_does_not_fit(function, arguments):
-    assert not fits_single_kernel(function, *arguments)
+    assert not fits_one_kernel(function, *arguments)
     jax.jit(function)(*arguments)
 
 
@@ -142,11 +142,11 @@ def test_vmap_that_makes_a_scatter_of_an_update_gives_the_kernel_up():
         return jax.lax.dynamic_update_slice(x, x[:1] * 2, (place,))
 
     x, places = np.arange(12.0, dtype=np.float32).reshape(3, 4), np.array([1, 3, 0])
-    assert fits_single_kernel(update, x[0], places[0])
-    many = jax.vmap(single_kernel(update))
+    assert fits_one_kernel(update, x[0], places[0])
+    many = jax.vmap(one_kernel(update, under_vmap=True))
     np.testing.assert_array_equal(jax.jit(many)(x, places), jax.vmap(update)(x, places))
     assert MARK not in program(many, x, places)
-    assert MARK in program(jax.vmap(single_kernel(lambda x: x * 2)), x)
+    assert MARK in program(jax.vmap(one_kernel(lambda x: x * 2, under_vmap=True)), x)
 
 
 def test_a_derivative_of_a_whole_training_is_that_of_the_ordinary_loop():

@@ -84,7 +84,7 @@ def test_every_drawn_case_has_several_chunks_and_a_remainder(hidden):
     case = make_case(init_lstm(5, hidden), draw_state=True)
     cases = [case, *(other for _, other in variants(case))]
     for other in cases:
-        chunk = jax_lstm.recurrences.chunked.chunk_steps(other.inputs.shape[1])
+        chunk = jax_lstm.recurrences.choose.chunk_steps(other.inputs.shape[1])
         assert other.time > 2 * chunk
         assert other.time % chunk
     assert (case.time, case.inputs.shape[1]) == (DRAWN_TIME, DRAWN_BATCH)

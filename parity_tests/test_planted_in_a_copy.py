@@ -12,8 +12,8 @@ import pytest
 from lstm_shared import init_lstm, save
 
 ROOT = Path(__file__).parent.parent
-RECURRENCE, STACK, CHUNKED = "jax_lstm/recurrences/step.py", "jax_lstm/stack.py", "jax_lstm/recurrences/chunked.py"
-IMPLEMENTATIONS = "jax_lstm/recurrences/choose.py"
+STEP, STACK, CHUNKED = "jax_lstm/recurrences/step.py", "jax_lstm/stack.py", "jax_lstm/recurrences/chunked.py"
+DIRECTIONS = "jax_lstm/recurrences/directions.py"
 
 # Which weights: both directions of a small layer run in one loop, those of a large one each in its own. Resets are for
 # one direction.
@@ -24,7 +24,7 @@ SIZES = {SMALL: (4, True), LARGE: (40, True), FORWARD: (4, False)}
 FAULTS = {
     "two gates exchanged": (
         SMALL,
-        RECURRENCE,
+        STEP,
         "input_gate, forget_gate, candidate, output_gate = activate(gates, axis=-1)",
         "input_gate, candidate, forget_gate, output_gate = activate(gates, axis=-1)",
         "first apart in layer 0, forward direction, step 0, forget gate",
@@ -89,7 +89,7 @@ FAULTS = {
     ),
     "the reverse direction's outputs left from the end where both share a loop": (
         SMALL,
-        IMPLEMENTATIONS,
+        DIRECTIONS,
         "(turned(outputs[1]), second)",
         "(outputs[1], second)",
         "first apart at step 0, batch row 0, unit 0: ",

@@ -12,7 +12,7 @@ import torch
 import jax_lstm
 import torch_lstm
 from jax_lstm import by_hand
-from jax_lstm.compiler.one_kernel import fits_single_kernel, single_kernel
+from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
 from jax_lstm.training import _run_epochs
 from lstm_parity.compare.rows import compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR
@@ -260,22 +260,22 @@ class TestSingleKernel:
     def test_the_results_are_those_of_the_ordinary_loop(self, monkeypatch):
         weights = published("float64")
         with jax.enable_x64(True):
-            one_kernel = jax_lstm.fit(by_hand.loss, weights, COMPANIES, epochs=200)
-            monkeypatch.setattr("jax_lstm.training.fits_single_kernel", lambda *_: False)
+            fast = jax_lstm.fit(by_hand.loss, weights, COMPANIES, epochs=200)
+            monkeypatch.setattr("jax_lstm.training.fits_one_kernel", lambda *_: False)
             jax.clear_caches()
             ordinary = jax_lstm.fit(by_hand.loss, weights, COMPANIES, epochs=200)
         jax.clear_caches()
         for name, array in curves(ordinary).items():
-            np.testing.assert_allclose(curves(one_kernel)[name], array, rtol=0, atol=1e-14, err_msg=name)
+            np.testing.assert_allclose(curves(fast)[name], array, rtol=0, atol=1e-14, err_msg=name)
 
     @pytest.mark.skipif(jax.default_backend() != "cpu", reason="the attribute is XLA's CPU backend's")
     def test_it_works_under_a_callers_jit_grad_and_vmap(self):
         x = np.linspace(0, 1, 5, dtype=np.float32)
-        square = single_kernel(lambda x: x * x)
-        assert fits_single_kernel(lambda x: x * x, x)
+        square = one_kernel(lambda x: x * x, under_vmap=True)
+        assert fits_one_kernel(lambda x: x * x, x)
         np.testing.assert_allclose(jax.jit(square)(x), x * x)
         np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(square)))(x), 2 * x)
 
     def test_a_jax_without_the_option_runs_the_ordinary_loop(self, monkeypatch):
         monkeypatch.setattr("jax_lstm.compiler.one_kernel.set_xla_metadata", None)
-        assert not fits_single_kernel(lambda x: x + 1, np.float32(1))
+        assert not fits_one_kernel(lambda x: x + 1, np.float32(1))

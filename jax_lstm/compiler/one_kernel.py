@@ -13,10 +13,10 @@ The attribute is not documented, and what XLA cannot compile there it answers in
   which XLA sees no constant, and one element of every operand is handed out again, which nothing can compute without
   reading the parameter (``_in_one_kernel``).
 - It **refuses to compile** matrix products that become library calls, collectives, and some operations. So a loop is
-  sent there only if every operation in it is known to be safe and every array is small (``fits_single_kernel``), or
-  where the products are known to be those of a matrix and a vector (``recurrences/single_kernel.py``); never in a program for several
-  devices, where XLA may put collectives into it; and never in one that ``jax.export`` writes down, which is to run
-  with whatever XLA its reader has, inside any program.
+  sent there only if every operation in it is known to be safe and every array is small (``fits_one_kernel``), or
+  where the products are known to be those of a matrix and a vector (``recurrences/single_kernel.py``); never in a
+  program for several devices, where XLA may put collectives into it; and never in one that ``jax.export`` writes down,
+  which is to run with whatever XLA its reader has, inside any program.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ _SAFE_TYPES = {"bool", "float16", "bfloat16", "float32", "float64"} | {
 }
 
 
-def fits_single_kernel(function: Callable[..., Any], *args: Any) -> bool:
+def fits_one_kernel(function: Callable[..., Any], *args: Any) -> bool:
     """Whether ``function(*args)`` is a computation that can and should become one CPU kernel.
 
     Only shapes and dtypes of the arguments are looked at.
@@ -88,24 +88,17 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
                     yield from _equations(inner)
 
 
-def single_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as one kernel, also under a caller's ``vmap``: for what ``fits_single_kernel`` says fits.
+def one_kernel(function: Callable[..., Any], *, under_vmap: bool = False) -> Callable[..., Any]:
+    """``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option.
 
     Under a caller's ``grad`` or ``jvp`` the function runs as it would without.
+
+    Args:
+        under_vmap: whether also under a caller's ``vmap``, for what ``fits_one_kernel`` says fits. Else the function
+            runs there as it would without: a ``vmap`` turns the products of a matrix and a vector into library calls,
+            which one kernel cannot hold.
     """
-    return _bound(function, under_vmap=True)
 
-
-def one_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option, outside ``vmap``.
-
-    A caller's ``vmap`` turns the products of a matrix and a vector into library calls, which one kernel cannot hold;
-    there the function runs as it would without.
-    """
-    return _bound(function, under_vmap=False)
-
-
-def _bound(function: Callable[..., Any], under_vmap: bool) -> Callable[..., Any]:
     def call(*args: Any) -> Any:
         # What the function closes over becomes an operand like its arguments.
         program, results = jax.make_jaxpr(function, return_shape=True)(*args)

@@ -1,26 +1,16 @@
-"""The ways to run one layer in one direction, and the rule by which ``implementation="auto"`` chooses among them."""
+"""The rule by which ``implementation="auto"`` chooses, and every other threshold that decides between two ways to run.
 
-from collections.abc import Callable, Sequence
-from functools import partial
+All depend on the backend, the dtype and the sizes alone. ``lstm-parity bench`` repeats the measurements.
+"""
+
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
-
-from jax_lstm.recurrences.chunked import recur_chunked
-from jax_lstm.recurrences.single_kernel import recur_tiny
-from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, recur_plain
-from lstm_shared.errors import InputError
 
 # "cudnn" runs all layers at once: see cudnn.py. A kernel of another kind (Pallas, say) for one layer in one direction
-# needs a name here and a line in ``recurrence``.
+# needs a name here and a line in by_name.py.
 IMPLEMENTATIONS = ("auto", "scan", "chunked", "single-kernel", "cudnn")
-
-# (operands, masks, *, reverse) -> (what is kept of each step: the outputs, (h, c)), as ``recur_plain``.
-Recurrence = Callable[..., tuple[Any, tuple[Array, Array]]]
-# (operands of each direction, masks) -> what the recurrence returns for each.
-Directions = Callable[[Sequence[Operands], Masks], list[tuple[Any, tuple[Array, Array]]]]
 
 # A batch of one gains from a single kernel up to about this many products a gate and step: hidden 64 with 32 inputs
 # runs 1.3 times as fast as the plain loop, forward and backward; hidden 128 no faster, hidden 256 slower.
@@ -31,6 +21,11 @@ LARGEST_SINGLE_KERNEL = 10_000
 # 1.05 times at 64 and 0.8 to 0.95 times at 128 (batch 2 to 128). Hidden 1, without matrix products, runs 0.4
 # times as fast. In bfloat16, forward and backward run 0.9 times as fast.
 SHARED_LOOP = range(2, 33)
+
+# Steps whose gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
+# some hundreds, and so few that the gathered gradients stay in the second-level cache. Measured flat from 128 to 512.
+CHUNK_ROWS = 256
+LONGEST_CHUNK = 16
 
 
 class Sizes(NamedTuple):
@@ -51,7 +46,7 @@ class Sizes(NamedTuple):
 def choose(sizes: Sizes) -> str:
     """The implementation that "auto" means for these sizes, on the backend that is JAX's default.
 
-    Never one that loses a transform. The measurements are beside each limit; ``lstm-parity bench`` repeats them.
+    Never one that loses a transform.
     """
     if jax.default_backend() != "cpu":
         return "scan"  # the others were measured on CPU only
@@ -63,98 +58,42 @@ def choose(sizes: Sizes) -> str:
     return "chunked"
 
 
-def _resolve(implementation: str, sizes: Sizes) -> str:
+def resolve(implementation: str, sizes: Sizes) -> str:
+    """The implementation of that name; what ``choose`` says for "auto"."""
     return choose(sizes) if implementation == "auto" else implementation
 
 
-def recurrence(implementation: str, sizes: Sizes, product: Product) -> Recurrence:
-    """The recurrence of that name. Its operations carry the name in profiles and lowered programs, as "lstm_chunked".
-
-    Raises:
-        InputError: it cannot run these sizes.
-    """
-    name = _resolve(implementation, sizes)
-    if name == "chunked" and not sizes.known:
-        raise InputError(
-            f'implementation="chunked" needs to know the sizes, the inputs have {sizes.steps} steps and a batch of '
-            f'{sizes.batch}: use "auto"'
-        )
-    if name == "single-kernel" and sizes.batch != 1:
-        raise InputError(f'implementation="single-kernel" runs a batch of 1, the inputs have {sizes.batch}: use "auto"')
-    run: Recurrence = {
-        "scan": recur_plain,
-        "chunked": recur_chunked,
-        "single-kernel": recur_tiny,
-    }[name]
-
-    def named(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[Array, tuple[Array, Array]]:
-        with jax.named_scope("lstm_" + name.replace("-", "_")):
-            return run(operands, masks, reverse=reverse, product=product)
-
-    return named
-
-
-def directions(implementation: str, sizes: Sizes, run: Recurrence) -> Directions:
-    """The directions of a layer, by ``run``: in one loop where that is faster, else one after the other."""
+def shares_loop(implementation: str, sizes: Sizes) -> bool:
+    """Whether both directions of a layer run in one loop."""
     small = sizes.hidden in SHARED_LOOP and jnp.finfo(sizes.dtype).bits >= 32
-    shared = small and _resolve(implementation, sizes) == "chunked"
-    return _in_one_loop(run) if shared else one_after_the_other(run)
+    return small and resolve(implementation, sizes) == "chunked"
 
 
-def one_after_the_other(run: Recurrence) -> Directions:
-    """A loop for each direction, the second in reverse."""
-    return lambda operands, masks: [run(each, masks, reverse=place == 1) for place, each in enumerate(operands)]
+def chunk_steps(batch: int) -> int:
+    """How many steps the backward pass gathers for one product of the weight gradients."""
+    return max(1, min(LONGEST_CHUNK, CHUNK_ROWS // max(1, batch)))
 
 
-def _in_one_loop(run: Recurrence) -> Directions:
-    """The forward direction, and beside it in the same steps the reverse one over the inputs from their end."""
+def features_first(batch: int, hidden: int, dtype: Any) -> bool:
+    """Whether the features-first loop is also the faster one where nothing is differentiated.
 
-    def turned(sequences: Any) -> Any:
-        return jax.tree.map(lambda array: jnp.flip(array, 0), sequences)
-
-    def run_both(operands: Sequence[Operands], masks: Masks) -> Any:
-        if len(operands) == 1:
-            return one_after_the_other(run)(operands, masks)
-        forward, reverse = operands
-        reverse = reverse._replace(inputs=turned(reverse.inputs))
-        stacked = jax.tree.map(lambda *pair: jnp.stack(pair), (forward, masks), (reverse, turned(masks)))
-        outputs, state = jax.vmap(partial(run, reverse=False))(*stacked)
-        first, second = (jax.tree.map(lambda array, place=place: array[place], state) for place in (0, 1))
-        return [(outputs[0], first), (turned(outputs[1]), second)]
-
-    return run_both
+    Its arithmetic runs along the batch, so short rows starve the vector units: measured against the plain loop 0.5 to
+    0.9 times as fast at batch 2 to 16 and hidden up to 128, 0.93 to 0.99 times at batch 32 and hidden 64 and 128, 1.0
+    to 1.3 times within this rule; in bfloat16 0.9 times. The backward pass gains at every batch and in every dtype.
+    """
+    if jnp.finfo(dtype).bits < 32:
+        return False
+    return hidden >= 256 or (batch >= 64 and hidden >= 64)
 
 
-def recomputed(run: Recurrence, segment: int) -> Recurrence:
-    """``run`` that keeps, for its derivative, only the state before every ``segment``-th step, and computes the rest
-    again in the backward pass, one segment at a time (``jax.checkpoint``)."""
+def one_product(batch: int, inputs: int, hidden: int, dtype: Any, *, saving: bool) -> bool:
+    """Whether a step multiplies (x, h) with the weights of both at once, in the place of two products that are added.
 
-    def recur_in_segments(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[Array, tuple[Array, Array]]:
-        weights, inputs, h, c = operands
-        if not isinstance(inputs.shape[0], int):
-            raise InputError(f"recompute needs to know the number of steps, the inputs have {inputs.shape[0]}")
-
-        @partial(jax.checkpoint, prevent_cse=False)
-        def piece(weights: DirectionWeights, state: Any, sequences: tuple[Array, Masks]) -> Any:
-            inputs, masks = sequences
-            outputs, state = run(Operands(weights, inputs, *state), masks, reverse=reverse)
-            return state, outputs
-
-        whole, rest = divmod(len(inputs), segment)
-        if not whole:  # a loop over no segments fails under disable_jit
-            state, outputs = piece(weights, (h, c), (inputs, masks))
-            return outputs, state
-        at = whole * segment
-        sequences, state = (inputs, masks), (h, c)
-        head = jax.tree.map(lambda x: x[:at].reshape(whole, segment, *x.shape[1:]), sequences)
-        tail = jax.tree.map(lambda x: x[at:], sequences)
-        last = jnp.zeros((0, *h.shape), inputs.dtype)
-        if rest and reverse:
-            state, last = piece(weights, state, tail)
-        state, outputs = jax.lax.scan(partial(piece, weights), state, head, reverse=reverse)
-        if rest and not reverse:
-            state, last = piece(weights, state, tail)
-        outputs = outputs.reshape(at, *outputs.shape[2:])
-        return (jnp.concatenate([outputs, last]) if rest else outputs), state
-
-    return recur_in_segments
+    Measured in float32: forward 1.0 to 1.5 times as fast below hidden 128, 0.9 to 1.0 times at 128; forward and
+    backward 1.03 to 1.2 times at batch 2 to 24 and hidden up to 128, 0.92 to 1.0 times at batch 32. The product with
+    a single input XLA computes element by element, and does not vectorise what it fuses with it: forward 1.3 to 3.3
+    times as fast in one product at every size, but forward and backward 0.85 to 1.0 times, and in bfloat16 0.7 to 0.9.
+    """
+    if inputs == 1:
+        return not saving and jnp.finfo(dtype).bits >= 32
+    return batch < 32 and hidden <= 128 if saving else hidden < 128

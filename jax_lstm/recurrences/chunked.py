@@ -1,6 +1,6 @@
 """The fast recurrence of one layer in one direction, with a derivative written by hand.
 
-It computes what ``recurrence.recur_plain`` computes, and differs in three ways, each measured (README, "Speed"):
+It computes what ``scan.recur_plain`` computes, and differs in three ways, each measured (README, "Speed"):
 
 - **Features first.** States and gates are (features, batch). XLA's CPU matrix product reads its left side as it lies
   and repacks its right side on each call, so the large weight stands left and the small state right: 150 to 165 GFLOP/s
@@ -12,7 +12,7 @@ It computes what ``recurrence.recur_plain`` computes, and differs in three ways,
   memory costs as much as arithmetic.
 
 Reverse mode runs ``_forward`` and ``_backward``; forward mode, and any derivative of a derivative, is that of the plain
-loop (``derivatives.with_backward``).
+loop (``compiler.custom_backward``).
 """
 
 from functools import partial
@@ -24,42 +24,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jax_lstm.compiler.custom_backward import with_backward
-from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, activate, recur_plain
-
-# Steps whose gradients are taken in one matrix product: enough that its inner dimension, steps times batch, is
-# some hundreds, and so few that the gathered gradients stay in the second-level cache. Measured flat from 128 to 512.
-CHUNK_ROWS = 256
-LONGEST_CHUNK = 16
-
-
-def chunk_steps(batch: int) -> int:
-    """How many steps the backward pass gathers for one product of the weight gradients."""
-    return max(1, min(LONGEST_CHUNK, CHUNK_ROWS // max(1, batch)))
-
-
-def features_first(batch: int, hidden: int, dtype: Any) -> bool:
-    """Whether the features-first loop is also the faster one where nothing is differentiated.
-
-    Its arithmetic runs along the batch, so short rows starve the vector units: measured against the plain loop 0.5 to
-    0.9 times as fast at batch 2 to 16 and hidden up to 128, 0.93 to 0.99 times at batch 32 and hidden 64 and 128, 1.0
-    to 1.3 times within this rule; in bfloat16 0.9 times. The backward pass gains at every batch and in every dtype.
-    """
-    if jnp.finfo(dtype).bits < 32:
-        return False
-    return hidden >= 256 or (batch >= 64 and hidden >= 64)
-
-
-def one_product(batch: int, inputs: int, hidden: int, dtype: Any, *, saving: bool) -> bool:
-    """Whether a step multiplies (x, h) with the weights of both at once, in the place of two products that are added.
-
-    Measured in float32: forward 1.0 to 1.5 times as fast below hidden 128, 0.9 to 1.0 times at 128; forward and
-    backward 1.03 to 1.2 times at batch 2 to 24 and hidden up to 128, 0.92 to 1.0 times at batch 32. The product with
-    a single input XLA computes element by element, and does not vectorise what it fuses with it: forward 1.3 to 3.3
-    times as fast in one product at every size, but forward and backward 0.85 to 1.0 times, and in bfloat16 0.7 to 0.9.
-    """
-    if inputs == 1:
-        return not saving and jnp.finfo(dtype).bits >= 32
-    return batch < 32 and hidden <= 128 if saving else hidden < 128
+from jax_lstm.recurrences.choose import chunk_steps, features_first, one_product
+from jax_lstm.recurrences.scan import recur_plain
+from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, activate
 
 
 def recur_chunked(
@@ -95,6 +62,15 @@ class _Saved(NamedTuple):
     output_gate: Array
     cells: Array  # (time + 1, hidden, batch): the initial state and that after each step
     outputs: Array  # (time, batch, state), in the order of time
+
+
+class _Gathered(NamedTuple):
+    """What the steps of a chunk leave for the products that make the weights' gradients of them."""
+
+    d_gates: Array  # (4·hidden, size, batch): before the nonlinearities
+    h_before: Array  # (size, batch, state)
+    d_projected: Array | None  # (state, size, batch): of what a projection gives; None without one
+    unprojected: Array | None  # (size, batch, hidden): what it is given
 
 
 def _forward(
@@ -197,17 +173,18 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             dh_before, dc_before = (jnp.where(reset, jnp.zeros_like(x), x) for x in (dh_before, dc_before))
         if valid is not None:
             dh_before, dc_before = jnp.where(valid, dh_before, dh), jnp.where(valid, dc_before, dc)
-        gathered_dz, gathered_h, *gathered_projection = gathered
-        gathered = [
-            lax.dynamic_update_slice_in_dim(gathered_dz, dz[:, None], place, 1),
-            _put(gathered_h, h_before, place),
-        ]
-        if gathered_projection:
+        gathered = gathered._replace(
+            d_gates=lax.dynamic_update_slice_in_dim(gathered.d_gates, dz[:, None], place, 1),
+            h_before=_put(gathered.h_before, h_before, place),
+        )
+        if gathered.d_projected is not None:
             if valid is not None:
                 d_output = jnp.where(valid, d_output, jnp.zeros_like(d_output))
-            gathered.append(lax.dynamic_update_slice_in_dim(gathered_projection[0], d_output[:, None], place, 1))
-            gathered.append(_put(gathered_projection[1], (o * tanh_c).T.astype(inputs.dtype), place))
-        return dh_before, dc_before, dz, tuple(gathered)
+            gathered = gathered._replace(
+                d_projected=lax.dynamic_update_slice_in_dim(gathered.d_projected, d_output[:, None], place, 1),
+                unprojected=_put(gathered.unprojected, (o * tanh_c).T.astype(inputs.dtype), place),
+            )
+        return dh_before, dc_before, dz, gathered
 
     def _output_before(s: Array, t: Array) -> Array:
         before = jnp.clip(t + 1 if options.reverse else t - 1, 0, steps - 1)
@@ -220,8 +197,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
         dh, dc, dz, dx, gathered, sums = carry
         dh, dc, dz, gathered = lax.fori_loop(0, size, partial(step, first, size), (dh, dc, dz, gathered))
         rows = size * batch
-        gathered_dz, gathered_h, *gathered_projection = gathered
-        gathered_dz = gathered_dz.reshape(4 * hidden, rows)
+        gathered_dz = gathered.d_gates.reshape(4 * hidden, rows)
         start = steps - first - size if options.reverse else first
         chunk_inputs = lax.dynamic_slice_in_dim(inputs, start, size).reshape(rows, features)
         # The barrier keeps XLA from turning this into a product that needs the gathered gradients transposed.
@@ -229,35 +205,41 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
         dx = lax.dynamic_update_slice_in_dim(dx, d_inputs.astype(inputs.dtype), start, 0)
         d_weights = DirectionWeights(
             inputs=sums.inputs + product(gathered_dz, chunk_inputs),
-            hidden=sums.hidden + product(gathered_dz, gathered_h.reshape(rows, state)),
+            hidden=sums.hidden + product(gathered_dz, gathered.h_before.reshape(rows, state)),
             bias=None if sums.bias is None else sums.bias + gathered_dz.sum(1),
             projection=None
             if sums.projection is None
             else sums.projection
-            + product(gathered_projection[0].reshape(state, rows), gathered_projection[1].reshape(rows, hidden)),
+            + product(gathered.d_projected.reshape(state, rows), gathered.unprojected.reshape(rows, hidden)),
         )
         return dh, dc, dz, dx, gathered, d_weights
-
-    def room(size: int) -> tuple[Array, ...]:
-        """For what a chunk gathers: dz and h_before, and with a projection its output's gradient and its inputs."""
-        gathered = (jnp.zeros((4 * hidden, size, batch), dtype), jnp.zeros((size, batch, state), inputs.dtype))
-        if weights.projection is None:
-            return gathered
-        return (*gathered, jnp.zeros((state, size, batch), dtype), jnp.zeros((size, batch, hidden), inputs.dtype))
 
     sums = jax.tree.map(lambda weight: jnp.zeros(weight.T.shape, dtype), weights)
     carry = (d_h.T.astype(dtype), d_c.T.astype(dtype), jnp.zeros((4 * hidden, batch), dtype), jnp.zeros_like(inputs))
     size = chunk_steps(batch)
     whole, rest = divmod(steps, size)
     if rest:
-        *carry, _, sums = chunk(whole * size, rest, (*carry, room(rest), sums))
+        *carry, _, sums = chunk(whole * size, rest, (*carry, _room(operands, rest), sums))
     if whole:
         *carry, _, sums = lax.fori_loop(
-            0, whole, lambda n, carry: chunk((whole - 1 - n) * size, size, carry), (*carry, room(size), sums)
+            0, whole, lambda n, carry: chunk((whole - 1 - n) * size, size, carry), (*carry, _room(operands, size), sums)
         )
     dh, dc, _, dx = carry
     d_weights = jax.tree.map(lambda total, weight: total.T.astype(weight.dtype), sums, weights)
     return Operands(d_weights, dx, dh.T.astype(h_0.dtype), dc.T)
+
+
+def _room(operands: Operands, size: int) -> _Gathered:
+    """Room for what a chunk of so many steps gathers."""
+    weights, inputs, h_0, c_0 = operands
+    (batch, state), hidden = h_0.shape, c_0.shape[-1]
+    projected = weights.projection is not None
+    return _Gathered(
+        d_gates=jnp.zeros((4 * hidden, size, batch), c_0.dtype),
+        h_before=jnp.zeros((size, batch, state), inputs.dtype),
+        d_projected=jnp.zeros((state, size, batch), c_0.dtype) if projected else None,
+        unprojected=jnp.zeros((size, batch, hidden), inputs.dtype) if projected else None,
+    )
 
 
 def _time(options: _Options, steps: int, s: Any) -> Any:

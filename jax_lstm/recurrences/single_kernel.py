@@ -1,6 +1,7 @@
-"""The recurrence of a tiny model: the plain loop, and its derivative, each compiled into one CPU kernel.
+"""The recurrence of a small model: the plain loop, and its derivative, each compiled into one CPU kernel.
 
-Where a step is a few hundred operations, starting XLA's kernels costs more than running them (``single_kernel``).
+Where a step is a few hundred operations, starting XLA's kernels costs more than running them: see
+``compiler/one_kernel.py``.
 """
 
 from functools import partial
@@ -11,10 +12,11 @@ from jaxtyping import Array, Float
 
 from jax_lstm.compiler.custom_backward import with_backward
 from jax_lstm.compiler.one_kernel import one_kernel
-from jax_lstm.recurrences.step import Masks, Operands, Product, recur_plain
+from jax_lstm.recurrences.scan import recur_plain
+from jax_lstm.recurrences.step import Masks, Operands, Product
 
 
-def recur_tiny(
+def recur_single_kernel(
     operands: Operands, masks: Masks, *, reverse: bool, product: Product
 ) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
     """``recur_plain`` in one kernel. ``batch`` must be 1.

@@ -1,18 +1,17 @@
-"""The recurrence of one layer in one direction, stated plainly: a step, and the loop over time.
+"""The equations of one step of one layer in one direction, and the types that every implementation takes.
 
-This is the reference that the fast implementations are tested against, and the derivative of their derivatives.
 ``stack.py`` puts layers and directions together and knows about shapes and options; this file knows only equations.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float
 
-Kept = TypeVar("Kept")
+# (operands, masks, *, reverse) -> (what is kept of each step: the outputs, (h, c)), as ``scan.recur_plain``.
+Recurrence = Callable[..., tuple[Any, tuple[Array, Array]]]
 
 
 class DirectionWeights(NamedTuple):
@@ -38,7 +37,7 @@ class Operands(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """What it does at a step of a sequence beside computing it.
+    """Where a step is not simply computed.
 
     Attributes:
         valid: where False, the step is padding: the state stays as it was, and what is kept is zero. The inputs must
@@ -117,60 +116,3 @@ def activate(gates: Array, axis: int) -> tuple[Array, Array, Array, Array]:
     """The input gate, forget gate, candidate and output gate, from their sums stacked in that order along ``axis``."""
     input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=axis)
     return jax.nn.sigmoid(input_gate), jax.nn.sigmoid(forget_gate), jnp.tanh(candidate), jax.nn.sigmoid(output_gate)
-
-
-def recur(
-    operands: Operands,
-    masks: Masks,
-    *,
-    reverse: bool,
-    product: Product,
-    keep: Callable[[Step], Kept],
-    one_product: bool = False,
-) -> tuple[Kept, tuple[Array, Array]]:
-    """Roll the step over time.
-
-    Args:
-        operands: weights, inputs and the state before the first step.
-        masks: padding and resets.
-        reverse: from the last step to the first.
-        product: the matrix product of the step.
-        keep: what to keep of each step.
-        one_product: as in ``lstm_step``.
-
-    Returns:
-        What was kept, with a leading time axis in the order of the inputs, and the last (h, c).
-    """
-    weights, inputs, h, c = operands
-
-    def step(state: tuple[Array, Array], step_inputs: Any) -> tuple[tuple[Array, Array], Kept]:
-        features, is_valid, is_reset = step_inputs
-        h, c = state
-        if is_reset is not None:
-            h, c = (jnp.where(is_reset[:, None], jnp.zeros_like(part), part) for part in (h, c))
-        now = lstm_step(weights, features, h, c, product, one_product=one_product)
-        kept = keep(now)
-        if is_valid is None:
-            return (now.h, now.cell), kept
-
-        def hold(new: Array, old: Any) -> Array:
-            return jnp.where(is_valid[:, None], new, old)
-
-        # A reset in the padding must not touch the state that is held there.
-        return (hold(now.h, state[0]), hold(now.cell, state[1])), jax.tree.map(
-            lambda part: hold(part, jnp.zeros_like(part)), kept
-        )
-
-    if isinstance(inputs.shape[0], int) and inputs.shape[0] == 0:  # a scan without steps fails under disable_jit
-        now = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), (inputs, *masks))
-        kept = jax.eval_shape(step, (h, c), now)[1]
-        return jax.tree.map(lambda part: jnp.zeros((0, *part.shape), part.dtype), kept), (h, c)
-    (h, c), kept = lax.scan(step, (h, c), (inputs, *masks), reverse=reverse)
-    return kept, (h, c)
-
-
-def recur_plain(
-    operands: Operands, masks: Masks, *, reverse: bool, product: Product, one_product: bool = False
-) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
-    """``recur`` that keeps the outputs: what every other implementation computes in its own way."""
-    return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h, one_product=one_product)

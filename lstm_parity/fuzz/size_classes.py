@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jax_lstm.recurrences.choose import SHARED_LOOP, Sizes, choose
-from jax_lstm.recurrences.chunked import chunk_steps, features_first, one_product
+from jax_lstm.recurrences.choose import SHARED_LOOP, Sizes, choose, chunk_steps, features_first, one_product
 
 # Sizes are looked at up to here. A rule that changes beyond it goes unseen; today's last change is at hidden 256.
 LARGEST = 512

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_lstm.recurrences.chunked import chunk_steps
+from jax_lstm.recurrences.choose import chunk_steps
 from lstm_parity.fuzz.configurations import Configuration
 from lstm_parity.fuzz.covering import CoveringArray, Pair, Row
 from lstm_parity.fuzz.draw import INPUT_MAGNITUDES, SEEDS, SPECIALS, WEIGHT_MAGNITUDES

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
-from jax_lstm.recurrences.chunked import chunk_steps
+from jax_lstm.recurrences.choose import chunk_steps
 from lstm_shared.by_hand import COMPANY_PRICES
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError

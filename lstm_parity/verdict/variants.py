@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jax_lstm.recurrences.choose import Sizes, choose
-from jax_lstm.recurrences.chunked import chunk_steps, features_first, one_product
+from jax_lstm.recurrences.choose import Sizes, choose, chunk_steps, features_first, one_product
 from lstm_parity.sides.case import DRAWN_BATCH, Case, make_case
 from lstm_shared.specs import ForecasterSpec, LSTMSpec
 

@@ -1,0 +1,44 @@
+"""The two directions of a layer: in one loop, or one after the other."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jax_lstm.recurrences.choose import Sizes, shares_loop
+from jax_lstm.recurrences.step import Masks, Operands, Recurrence
+
+# (operands of each direction, masks) -> what the recurrence returns for each.
+LayerRunner = Callable[[Sequence[Operands], Masks], list[tuple[Any, tuple[Array, Array]]]]
+
+
+def layer_runner(implementation: str, sizes: Sizes, run: Recurrence) -> LayerRunner:
+    """What runs the directions of a layer by ``run``: in one loop where that is faster, else one after the other."""
+    return _in_one_loop(run) if shares_loop(implementation, sizes) else one_after_the_other(run)
+
+
+def one_after_the_other(run: Recurrence) -> LayerRunner:
+    """A loop for each direction, the second in reverse."""
+    return lambda operands, masks: [run(each, masks, reverse=place == 1) for place, each in enumerate(operands)]
+
+
+def _in_one_loop(run: Recurrence) -> LayerRunner:
+    """The forward direction, and beside it in the same steps the reverse one over the inputs from their end."""
+
+    def turned(sequences: Any) -> Any:
+        return jax.tree.map(lambda array: jnp.flip(array, 0), sequences)
+
+    def run_both(operands: Sequence[Operands], masks: Masks) -> Any:
+        if len(operands) == 1:
+            return one_after_the_other(run)(operands, masks)
+        forward, reverse = operands
+        reverse = reverse._replace(inputs=turned(reverse.inputs))
+        stacked = jax.tree.map(lambda *pair: jnp.stack(pair), (forward, masks), (reverse, turned(masks)))
+        outputs, state = jax.vmap(partial(run, reverse=False))(*stacked)
+        first, second = (jax.tree.map(lambda array, place=place: array[place], state) for place in (0, 1))
+        return [(outputs[0], first), (turned(outputs[1]), second)]
+
+    return run_both

@@ -1,0 +1,73 @@
+"""``implementation="scan"``: the step rolled over time by ``lax.scan``.
+
+This is the reference that the fast implementations are tested against, and the derivative of their derivatives.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jax_lstm.recurrences.step import Masks, Operands, Product, Step, lstm_step
+
+Kept = TypeVar("Kept")
+
+
+def recur(
+    operands: Operands,
+    masks: Masks,
+    *,
+    reverse: bool,
+    product: Product,
+    keep: Callable[[Step], Kept],
+    one_product: bool = False,
+) -> tuple[Kept, tuple[Array, Array]]:
+    """Roll the step over time.
+
+    Args:
+        operands: weights, inputs and the state before the first step.
+        masks: padding and resets.
+        reverse: from the last step to the first.
+        product: the matrix product of the step.
+        keep: what to keep of each step.
+        one_product: as in ``lstm_step``.
+
+    Returns:
+        What was kept, with a leading time axis in the order of the inputs, and the last (h, c).
+    """
+    weights, inputs, h, c = operands
+
+    def step(state: tuple[Array, Array], step_inputs: Any) -> tuple[tuple[Array, Array], Kept]:
+        features, is_valid, is_reset = step_inputs
+        h, c = state
+        if is_reset is not None:
+            h, c = (jnp.where(is_reset[:, None], jnp.zeros_like(part), part) for part in (h, c))
+        now = lstm_step(weights, features, h, c, product, one_product=one_product)
+        kept = keep(now)
+        if is_valid is None:
+            return (now.h, now.cell), kept
+
+        def hold(new: Array, old: Any) -> Array:
+            return jnp.where(is_valid[:, None], new, old)
+
+        # A reset in the padding must not touch the state that is held there.
+        return (hold(now.h, state[0]), hold(now.cell, state[1])), jax.tree.map(
+            lambda part: hold(part, jnp.zeros_like(part)), kept
+        )
+
+    if isinstance(inputs.shape[0], int) and inputs.shape[0] == 0:  # a scan without steps fails under disable_jit
+        now = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), (inputs, *masks))
+        kept = jax.eval_shape(step, (h, c), now)[1]
+        return jax.tree.map(lambda part: jnp.zeros((0, *part.shape), part.dtype), kept), (h, c)
+    (h, c), kept = lax.scan(step, (h, c), (inputs, *masks), reverse=reverse)
+    return kept, (h, c)
+
+
+def recur_plain(
+    operands: Operands, masks: Masks, *, reverse: bool, product: Product, one_product: bool = False
+) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
+    """``recur`` that keeps the outputs: what every other implementation computes in its own way."""
+    return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h, one_product=one_product)
