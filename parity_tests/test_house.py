@@ -1,10 +1,34 @@
-"""The house: which package may load which framework, and what the doors are called."""
+"""The house: which room may import which, which package may load which framework, and what the doors are called."""
 
+import ast
 import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity")
+
+# The rooms of a package, the lowest floor first: imports only run down, and not between rooms of one floor.
+FLOORS = {
+    "jax_lstm": [["compiler"], ["recurrences"]],
+    "lstm_parity": [
+        ["process"],
+        ["sides"],
+        ["compare"],
+        ["location"],
+        ["diagnosis"],
+        ["report"],
+        ["verdict"],
+        ["fuzz", "training", "bench"],
+        ["cli"],
+    ],
+    "lstm_parity.bench": [["contenders"], ["record"], ["timing"]],
+}
+LONGEST = 200  # lines of a file that does not say at its top why it is longer
 
 FORBIDDEN = {
     "lstm_shared": {"jax", "torch", "flax", "lightning", "optax", "matplotlib", "rich"},
@@ -36,3 +60,106 @@ def test_x64_is_not_switched_on_by_importing():
     code = "import lstm_parity.verdict.check, jax; print(jax.config.jax_enable_x64)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def files(package: str) -> Iterator[Path]:
+    """Every file of a package or room."""
+    return ROOT.joinpath(*package.split(".")).rglob("*.py")
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, wherever it does."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            place = ROOT.joinpath(*name.split("."))
+            if not place.with_suffix(".py").exists() and not place.is_dir():
+                name = name.rpartition(".")[0]  # a function or class
+            if name.partition(".")[0] in PACKAGES:
+                yield name
+
+
+def room_of(module: str, house: str) -> str | None:
+    """The room of a house that a module stands in; None of one that stands in no room of it."""
+    if not module.startswith(f"{house}."):
+        return None
+    name = module.removeprefix(f"{house}.").partition(".")[0]
+    return name if ROOT.joinpath(*house.split("."), name).is_dir() else None
+
+
+@pytest.mark.parametrize("house", FLOORS)
+def test_imports_between_rooms_run_down_only(house):
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS[house]) for room in rooms}
+    there = {path.parent.name for path in ROOT.joinpath(*house.split(".")).glob("*/__init__.py")}
+    assert {*floor_of} == there, "every room has its floor in this test, and an __init__.py"
+    wrong = []
+    for file in files(house):
+        here = room_of(module_name(file), house)
+        for module in imported(file):
+            other = room_of(module, house)
+            if here is None or other is None or here == other:
+                continue
+            if floor_of[other] >= floor_of[here]:
+                wrong.append(f"{module_name(file)} imports {module}: {here}/ is not above {other}/")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_room_is_entered_by_its_doors():
+    """What other rooms may import is listed in a room's ``DOORS``, and nothing else is."""
+    wrong, used = [], set()
+    for file in [*files("lstm_parity")]:
+        here = room_of(module_name(file), "lstm_parity")
+        for module in imported(file):
+            room = room_of(module, "lstm_parity")
+            if room is None or room == here or module.count(".") < 2:
+                continue
+            used.add((room, door := module.split(".")[2]))
+            if door not in importlib.import_module(f"lstm_parity.{room}").DOORS:
+                wrong.append(f"{module_name(file)} imports {module}, which is no door of {room}/")
+    assert not wrong, "\n".join(wrong)
+    rooms = [room for floor in FLOORS["lstm_parity"] for room in floor if room != "cli"]
+    doors = {(room, door) for room in rooms for door in importlib.import_module(f"lstm_parity.{room}").DOORS}
+    assert doors - used == set(), "doors that nobody uses"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_file_imports_itself_by_a_detour(package):
+    imports = {module_name(file): {*imported(file)} for file in files(package)}
+    found: list[str] = []
+    done: set[str] = set()
+
+    def follow(module: str, way: tuple[str, ...]) -> None:
+        if module in way:
+            found.append(" imports ".join((*way[way.index(module) :], module)))
+        elif module not in done:
+            for other in imports.get(module, ()):
+                if other != module:
+                    follow(other, (*way, module))
+            done.add(module)
+
+    for module in imports:
+        follow(module, ())
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_says_what_it_is_for_and_is_short_or_says_why_not(package):
+    wrong = []
+    for file in files(package):
+        text = file.read_text()
+        doc = ast.get_docstring(ast.parse(text)) or ""
+        lines = len(text.splitlines())
+        if not doc:
+            wrong.append(f"{file.relative_to(ROOT)} does not say what it is for")
+        elif lines > LONGEST and "One file, because" not in doc:
+            wrong.append(f"{file.relative_to(ROOT)} has {lines} lines, and does not say why: One file, because …")
+    assert not wrong, "\n".join(wrong)

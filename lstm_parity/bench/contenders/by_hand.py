@@ -35,7 +35,7 @@ def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
 def jax_fit(case: BenchCase, mode: str, dtype: str) -> Program:
     """``jax_lstm.fit``: the published run, whole, in one compiled loop."""
     import jax_lstm
-    from lstm_parity.bench.contenders.ours import settings
+    from lstm_parity.bench.contenders.jax_programs import settings
 
     weights, data = case.weights(dtype), case.companies(dtype)
 
@@ -80,7 +80,7 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
     import optax
 
     import jax_lstm
-    from lstm_parity.bench.contenders.ours import settings
+    from lstm_parity.bench.contenders.jax_programs import settings
 
     within = partial(settings, dtype, jit)
     adam = optax.adam(LEARNING_RATE)

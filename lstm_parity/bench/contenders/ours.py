@@ -1,28 +1,17 @@
-"""Our own ``jax_lstm.lstm``, and the programs that every contender in JAX runs: forward, gradient, Adam, training."""
+"""Our own ``jax_lstm.lstm``."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 
 import jax_lstm
-from lstm_parity.bench.cases import ADAM, FORWARD, GRADIENT, TRAINING, BenchCase
+from lstm_parity.bench.cases import BenchCase
 from lstm_parity.bench.contenders import by_hand
+from lstm_parity.bench.contenders.jax_programs import programs, settings
 from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
-from lstm_parity.sides.adam import LEARNING_RATE
-
-# forward(params, inputs, lengths or None) -> outputs (time, batch, features)
-Forward = Callable[[Any, Any, Any], Any]
-# params or their gradients -> by our names, as NumPy arrays
-Named = Callable[[Any], Mapping[str, np.ndarray]]
-
-_ADAM = optax.adam(LEARNING_RATE)
 
 
 def ours(case: BenchCase, mode: str, dtype: str, *, implementation: str = "auto", jit: bool = True) -> Program:
@@ -43,80 +32,6 @@ def ours(case: BenchCase, mode: str, dtype: str, *, implementation: str = "auto"
 ours_scan = partial(ours, implementation="scan")
 # Operation by operation there is nothing to choose an implementation for.
 ours_eager = partial(ours, implementation="scan", jit=False)
-
-
-def programs(
-    case: BenchCase,
-    mode: str,
-    dtype: str,
-    forward: Forward,
-    params: Any,
-    *,
-    gradients: Named,
-    weights_back: Named,
-    jit: bool = True,
-) -> Program:
-    """The program of a mode, the same for our own and for other libraries' LSTMs.
-
-    Args:
-        params: the weights as ``forward`` takes them, NumPy arrays.
-        gradients: gradients in the form of ``params``, by our names.
-        weights_back: weights in the form of ``params``, by our names, without those that train differently.
-        jit: compile; else run operation by operation, under ``jax.disable_jit``.
-    """
-    within = partial(settings, dtype, jit)
-    with within():
-        params, inputs, lengths = jax.tree.map(jnp.asarray, (params, case.inputs(dtype), case.lengths()))
-
-    def loss(params: Any, inputs: Any, lengths: Any) -> Any:
-        return jnp.sum(forward(params, inputs, lengths) ** 2)
-
-    def step(state: Any, inputs: Any, lengths: Any) -> Any:
-        weights, optimizer = state
-        value, gradient = jax.value_and_grad(loss)(weights, inputs, lengths)
-        updates, optimizer = _ADAM.update(gradient, optimizer, weights)
-        return (optax.apply_updates(weights, updates), optimizer), value
-
-    def train(state: Any, inputs: Any, lengths: Any) -> Any:
-        return lax.scan(lambda state, _: step(state, inputs, lengths), state, length=case.train_steps)
-
-    if mode in (FORWARD, GRADIENT):
-        run = jax.jit(forward if mode == FORWARD else jax.grad(loss))
-
-        def show(result: Any) -> dict[str, Any]:
-            shown = {"outputs": np.asarray(result)} if mode == FORWARD else gradients(result)
-            return {"forward" if mode == FORWARD else "gradient": shown}
-
-        return Program(
-            lambda: jax.block_until_ready(run(params, inputs, lengths)), show, within=within, steps=case.time
-        )
-
-    # As in a training loop: the old weights are given away, so that the new ones can take their place in memory.
-    run = jax.jit({ADAM: step, TRAINING: train}[mode], donate_argnums=0)
-    state: list[Any] = [None]
-
-    def reset() -> None:
-        state[0] = jax.block_until_ready(jax.tree.map(jnp.copy, (params, _ADAM.init(params))))
-
-    def call() -> Any:
-        state[0], losses = jax.block_until_ready(run(state[0], inputs, lengths))
-        return losses
-
-    def show_step(losses: Any) -> dict[str, Any]:
-        if mode == TRAINING:
-            return {"losses": {"losses": np.asarray(losses[:COMPARED_STEPS])}}
-        weights, (moments, *_) = state[0]
-        gradient = jax.tree.map(lambda mu: mu / (1 - 0.9), moments.mu)  # after one step mu is (1 - b1) · gradient
-        return {"gradient": gradients(gradient), "adam": weights_back(weights)}
-
-    return Program(call, show_step, reset, within, steps=case.train_steps if mode == TRAINING else case.time)
-
-
-@contextlib.contextmanager
-def settings(dtype: str, jit: bool = True) -> Iterator[None]:
-    """x64 for float64 alone, and jit unless it is to be left out."""
-    with jax.enable_x64(dtype == "float64"), jax.disable_jit(not jit):
-        yield
 
 
 def _streaming(case: BenchCase, weights: Any, dtype: str, implementation: str, jit: bool) -> Program:

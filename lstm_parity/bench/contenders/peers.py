@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from lstm_parity.bench.cases import BenchCase
-from lstm_parity.bench.contenders.ours import programs
+from lstm_parity.bench.contenders.jax_programs import programs
 from lstm_parity.bench.contenders.program import Program
 from lstm_shared.describe import describe
 from lstm_shared.layouts import from_layout, to_layout
