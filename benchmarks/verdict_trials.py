@@ -18,7 +18,7 @@ from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case
-from lstm_parity.sides.port import Candidate, observe
+from lstm_parity.sides.port import Port, observe
 from lstm_parity.verdict.check import judgement
 from lstm_shared import describe
 
@@ -58,7 +58,7 @@ def run_trial(role: str, number: int, seed: int) -> dict[str, Any]:
             plant = draw_plant(describe(model.weights), model.options, by, rng)
             changes = MISTAKES[plant.name]
             found |= {"mistake": plant.name, "size": plant.size}
-        candidate = Candidate(port(model.weights, by, changes, plant), framework=by)  # pyright: ignore[reportArgumentType]
+        candidate = Port(port(model.weights, by, changes, plant), framework=by)  # pyright: ignore[reportArgumentType]
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # overflow in what a mistake makes of it
@@ -69,7 +69,7 @@ def run_trial(role: str, number: int, seed: int) -> dict[str, Any]:
     return found | {"seconds": round(time.process_time() - began, 2)}
 
 
-def _judged(model: Model, candidate: Candidate | None, role: str) -> dict[str, Any]:
+def _judged(model: Model, candidate: Port | None, role: str) -> dict[str, Any]:
     used: dict[str, float] = {}
     with _shares_kept(used):
         report = lstm_parity.check(
@@ -143,7 +143,7 @@ def _flat_moves(observed: Observation, reference: Observation) -> float:
     )
 
 
-def _moves(case: Case, candidate: Candidate, *, caught: bool) -> float | None:
+def _moves(case: Case, candidate: Port, *, caught: bool) -> float | None:
     """By how many tolerances the port's arrays are off at most, over all steps or over those that can be judged."""
     observed, returned = observe(case, candidate)
     reference = torch_backend.observe(returned)

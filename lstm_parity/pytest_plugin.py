@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lstm_parity.report.report import Report
-from lstm_parity.sides.port import Candidate
+from lstm_parity.sides.port import Port
 from lstm_parity.verdict.check import check
 
 
 def assert_parity(
-    weights: Mapping[str, Any], candidate: Callable[..., Any] | Candidate | None = None, **options: Any
+    weights: Mapping[str, Any], candidate: Callable[..., Any] | Port | None = None, **options: Any
 ) -> Report:
     """Fail, with the report as the message and its verdict as the first line, unless a port agrees with PyTorch.
 

@@ -120,11 +120,11 @@ def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
     Returns:
         prefix -> spec. The prefix ends in a dot, or is empty for a model at the top; ``load(path, prefix)`` takes
         the names under it. What only looks like a model (a GRU, a missing layer) is left out:
-        ``model_candidates`` has those too.
+        ``possible_models`` has those too.
     """
     require_mapping(weights)
     found: dict[str, Spec] = {}
-    for prefix, names in model_candidates(weights).items():
+    for prefix, names in possible_models(weights).items():
         try:
             found[prefix] = describe({name: weights[prefix + name] for name in names})
         except WeightsError:
@@ -132,21 +132,21 @@ def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
     return found
 
 
-def model_candidates(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Prefix -> the names below it that belong to one model by their form, right or wrong in their shapes."""
-    candidates: dict[str, list[str]] = {}
+    possible: dict[str, list[str]] = {}
     for full_name in weights:
         if not isinstance(full_name, str):
             continue
         module, dot, name = full_name.rpartition(".")
         if name in BY_HAND or name in CELL_PARTS or parse_weight_name(name):
-            candidates.setdefault(module + dot, []).append(name)
-    for prefix in [prefix for prefix in candidates if prefix.endswith("lstm.")]:
+            possible.setdefault(module + dot, []).append(name)
+    for prefix in [prefix for prefix in possible if prefix.endswith("lstm.")]:
         parent = prefix.removesuffix("lstm.")
         head = [name for name in _HEAD_NAMES if parent + name in weights]
-        if (not parent or parent.endswith(".")) and head and parent not in candidates:
-            candidates[parent] = [f"lstm.{name}" for name in candidates.pop(prefix)] + head
-    return {prefix: tuple(names) for prefix, names in candidates.items()}
+        if (not parent or parent.endswith(".")) and head and parent not in possible:
+            possible[parent] = [f"lstm.{name}" for name in possible.pop(prefix)] + head
+    return {prefix: tuple(names) for prefix, names in possible.items()}
 
 
 def _read_lstm(shapes: Shapes) -> LSTMSpec:
@@ -253,15 +253,15 @@ def _nothing_known(weights: Mapping[str, Any]) -> str:
     if not weights:
         return "the dictionary is empty"
     models = _models_there(weights)
-    return f"no model at the top; {models}" if model_candidates(weights) else models
+    return f"no model at the top; {models}" if possible_models(weights) else models
 
 
 def _models_there(weights: Mapping[str, Any]) -> str:
-    candidates = model_candidates(weights)
-    if not candidates:
+    possible = possible_models(weights)
+    if not possible:
         return f"no model is known by these names: {_some(weights)}"
-    prefixes = ", ".join(repr(prefix) for prefix in candidates if prefix)
-    if "" not in candidates:
+    prefixes = ", ".join(repr(prefix) for prefix in possible if prefix)
+    if "" not in possible:
         return f"there are models under the prefixes {prefixes}"
     others = f", and others under the prefixes {prefixes}" if prefixes else ""
     return f"there is {_root_in_words(weights)} at the root (no prefix){others}"

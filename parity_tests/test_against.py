@@ -14,8 +14,8 @@ import jax_lstm
 import lstm_parity
 from lstm_parity.compare.places import GradientLocation, OutputLocation
 from lstm_parity.sides.case import make_case
-from lstm_parity.sides.load_port import load_candidate
-from lstm_parity.sides.port import FRAMEWORKS, Candidate, observe, outputs_of
+from lstm_parity.sides.load_port import load_port
+from lstm_parity.sides.port import FRAMEWORKS, Port, observe, outputs_of
 from lstm_shared import InputError, init_forecaster, init_lstm, save, to_layout
 from torch_lstm.explicit import run
 
@@ -79,10 +79,10 @@ def linen_port(params, inputs):
 
 
 PORTS = {
-    "numpy, outputs only": (model(), Candidate(numpy_lstm), {"forward"}),
-    "jax, all": (WEIGHTS, Candidate(jax_port, framework="jax"), {"forward", "loss", "gradient"}),
-    "torch, all": (WEIGHTS, Candidate(torch_lstm_port, framework="torch"), {"forward", "loss", "gradient"}),
-    "flax linen cells": (WEIGHTS, Candidate(linen_port, "flax-linen", "jax"), {"forward", "loss", "gradient"}),
+    "numpy, outputs only": (model(), Port(numpy_lstm), {"forward"}),
+    "jax, all": (WEIGHTS, Port(jax_port, framework="jax"), {"forward", "loss", "gradient"}),
+    "torch, all": (WEIGHTS, Port(torch_lstm_port, framework="torch"), {"forward", "loss", "gradient"}),
+    "flax linen cells": (WEIGHTS, Port(linen_port, "flax-linen", "jax"), {"forward", "loss", "gradient"}),
 }
 
 
@@ -100,7 +100,7 @@ def test_a_right_port_agrees(port):
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_states_and_lengths_are_handed_on(framework):
     state = (RNG.standard_normal((4, 2, 4)), RNG.standard_normal((4, 2, 4)))
-    candidate = Candidate(jax_port if framework == "jax" else torch_lstm_port, framework=framework)
+    candidate = Port(jax_port if framework == "jax" else torch_lstm_port, framework=framework)
     report = lstm_parity.check(WEIGHTS, INPUTS, state=state, lengths=[6, 3], candidate=candidate)
     assert report.ok, str(report)
     assert {row.name for row in report.rows if row.stage == "forward"} == {"outputs", "h_n", "c_n"}
@@ -110,7 +110,7 @@ def test_a_port_that_ignores_lengths_is_caught():
     def careless(params, inputs, lengths=None):
         return jax_lstm.lstm(params, inputs)
 
-    report = lstm_parity.check(WEIGHTS, INPUTS, lengths=[6, 3], candidate=Candidate(careless, framework="jax"))
+    report = lstm_parity.check(WEIGHTS, INPUTS, lengths=[6, 3], candidate=Port(careless, framework="jax"))
     first = report.first_divergence
     assert first is not None
     assert (first.stage, first.name) == ("forward", "outputs")
@@ -136,7 +136,7 @@ def test_a_wrong_gradient_behind_right_outputs_is_caught():
     def port(params, inputs):
         return jax_lstm.lstm({**params, "weight_hh_l1": bent(params["weight_hh_l1"])}, inputs)
 
-    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"), dtypes=["float64"])
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Port(port, framework="jax"), dtypes=["float64"])
     assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("gradient", "weight_hh_l1")]
 
 
@@ -176,7 +176,7 @@ def test_a_wrong_reverse_half_is_named_from_its_end():
         outputs = jax_lstm.lstm(params, inputs)[0]
         return outputs.at[:4, 1, 6].add(1e-6)
 
-    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"), dtypes=["float64"])
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Port(port, framework="jax"), dtypes=["float64"])
     assert report.location.startswith("first apart at step 3, batch row 1, unit 6 (of the reverse direction, ")
 
 
@@ -185,7 +185,7 @@ def test_what_no_step_tells_has_no_place_beyond_its_index():
         outputs, (h_n, c_n) = jax_lstm.lstm(params, inputs)
         return outputs, (h_n, c_n.at[2, 1, 3].add(1e-6))
 
-    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"), dtypes=["float64"])
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Port(port, framework="jax"), dtypes=["float64"])
     first = report.first_divergence
     assert first is not None
     assert (first.name, first.where, first.location, report.location) == ("c_n", (2, 1, 3), None, "")
@@ -225,7 +225,7 @@ def test_one_wrong_entry_of_a_gradient_is_named_by_its_gate_and_row(name, framew
         inputs = leaves.pop("inputs")
         return jax_lstm.lstm(leaves, inputs)[0]
 
-    candidate = Candidate(in_jax if framework == "jax" else in_torch, framework=framework)
+    candidate = Port(in_jax if framework == "jax" else in_torch, framework=framework)
     report = lstm_parity.check(WEIGHTS, INPUTS, candidate=candidate, dtypes=["float64"])
     assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("gradient", name)]
     first = report.first_divergence
@@ -242,7 +242,7 @@ def test_a_wrong_forward_pass_is_located_and_not_what_it_does_to_the_gradients()
     def port(params, inputs):
         return jax_lstm.lstm({**params, "weight_hh_l0": params["weight_hh_l0"] * (1 + 1e-6)}, inputs)
 
-    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Candidate(port, framework="jax"))
+    report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Port(port, framework="jax"))
     located = [(row.stage, row.name, row.dtype) for row in report.rows if row.location is not None]
     assert located[0] == ("forward", "outputs", "float64")
     assert {stage for stage, _, _ in located} == {"forward"}
@@ -291,10 +291,10 @@ def test_a_port_in_float32_is_judged_as_float32():
 
 def test_forecasters_and_cells_too():
     weights = init_forecaster(5, 4, 2, dtype=np.float64)
-    port = Candidate(lambda p, x: jax_lstm.forecast(p, x, batch_first=True), framework="jax")
+    port = Port(lambda p, x: jax_lstm.forecast(p, x, batch_first=True), framework="jax")
     assert lstm_parity.check(weights, candidate=port).ok
     cell = {name.removesuffix("_l0"): array for name, array in model().items()}
-    assert lstm_parity.check(cell, candidate=Candidate(jax_lstm.lstm_cell, framework="jax")).ok
+    assert lstm_parity.check(cell, candidate=Port(jax_lstm.lstm_cell, framework="jax")).ok
 
 
 def onnx_file(path, weights):
@@ -352,7 +352,7 @@ def test_a_function_in_a_file_is_loaded_and_judged(tmp_path, cli):
 )
 def test_a_candidate_that_is_not_there_is_named(source, message):
     with pytest.raises(InputError, match=message):
-        load_candidate(source)
+        load_port(source)
 
 
 def wordless(params, inputs):
@@ -380,7 +380,7 @@ def test_a_candidate_that_fails_leaves_the_settings_as_they_were(framework):
     case = make_case(model(), INPUTS)
     for observing in (observe, outputs_of):
         with pytest.raises(InputError, match=r"^the candidate failed: AssertionError: no message$") as caught:
-            observing(case, Candidate(wordless, framework=framework))
+            observing(case, Port(wordless, framework=framework))
         assert isinstance(caught.value.__cause__, AssertionError)
     after = torch.get_float32_matmul_precision(), jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64
     assert before == after
@@ -388,7 +388,7 @@ def test_a_candidate_that_fails_leaves_the_settings_as_they_were(framework):
 
 def test_wrong_options_are_named_at_once():
     with pytest.raises(InputError) as caught:
-        Candidate(numpy_lstm, "pytorch", "tensorflow")  # pyright: ignore
+        Port(numpy_lstm, "pytorch", "tensorflow")  # pyright: ignore
     assert len(caught.value.problems) == 2
 
 

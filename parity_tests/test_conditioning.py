@@ -14,7 +14,7 @@ from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, limit
 from lstm_parity.report.report import Report
 from lstm_parity.sides.case import make_case
-from lstm_parity.sides.port import Candidate
+from lstm_parity.sides.port import Port
 from lstm_parity.sides.torch_backend import observe
 from lstm_shared import init_by_hand, init_forecaster, init_lstm, save
 
@@ -163,9 +163,7 @@ def test_one_wrong_gradient_of_an_ill_conditioned_model_is_caught_in_the_first_s
     def port(params, inputs, state=None):
         return jax_lstm.lstm({**params, "bias_ih_l0": bent(params["bias_ih_l0"])}, inputs, state)
 
-    report = lstm_parity.check(
-        with_gain(20), inputs_of(2), candidate=Candidate(port, framework="jax"), dtypes=["float64"]
-    )
+    report = lstm_parity.check(with_gain(20), inputs_of(2), candidate=Port(port, framework="jax"), dtypes=["float64"])
     assert {(row.stage, row.name) for row in report.rows if not row.ok} == {("gradient", "bias_ih_l0")}
 
 
@@ -184,9 +182,7 @@ def test_nan_differs_wherever_it_stands():
         outputs, states = jax_lstm.lstm(params, inputs, state)
         return outputs.at[-1, 0, 0].set(np.nan), states
 
-    report = lstm_parity.check(
-        with_gain(20), inputs_of(2), candidate=Candidate(port, framework="jax"), dtypes=["float64"]
-    )
+    report = lstm_parity.check(with_gain(20), inputs_of(2), candidate=Port(port, framework="jax"), dtypes=["float64"])
     assert report.verdict_word == "differ"
 
 
@@ -235,7 +231,7 @@ def test_a_planted_difference_of_ten_tolerances_is_caught_in_an_ill_conditioned_
         return outputs.at[40, 1, 3].add(10 * tolerance), states
 
     state = (np.zeros((1, 2, HIDDEN)),) * 2
-    candidate = Candidate(port, framework="jax")
+    candidate = Port(port, framework="jax")
     report = lstm_parity.check(with_gain(6), inputs_of(6), state=state, candidate=candidate, dtypes=["float64"])
     assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("forward", "outputs")]
 

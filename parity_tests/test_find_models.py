@@ -16,7 +16,7 @@ from lstm_shared import (
     init_forecaster,
     init_lstm,
 )
-from lstm_shared.describe import model_candidates, under_prefix
+from lstm_shared.describe import possible_models, under_prefix
 from lstm_shared.specs import ByHandSpec
 
 
@@ -57,7 +57,7 @@ def test_every_model_is_found_and_nothing_else(outer):
 
 
 def test_what_only_looks_like_a_model_is_a_candidate():
-    candidates = model_candidates(Checkpoint().state_dict())
+    candidates = possible_models(Checkpoint().state_dict())
     assert set(candidates) == {*SPECS, "gru."}
     assert candidates["gru."] == ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     assert candidates["price."][-2:] == ("fc.weight", "fc.bias")
@@ -65,7 +65,7 @@ def test_what_only_looks_like_a_model_is_a_candidate():
 
 def test_the_names_of_a_candidate_describe_its_model():
     checkpoint = Checkpoint().state_dict()
-    for prefix, names in model_candidates(checkpoint).items():
+    for prefix, names in possible_models(checkpoint).items():
         if prefix in SPECS:
             assert describe({name: checkpoint[prefix + name] for name in names}) == SPECS[prefix]
 
@@ -97,7 +97,7 @@ def test_a_model_with_a_wrong_array_is_left_out_but_stays_a_candidate():
     weights |= {f"b.{name}": array for name, array in init_lstm(5, 4).items()}
     weights["b.bias_ih_l0"] = np.ones(3, np.float32)
     assert find_models(weights) == {"a.": LSTMSpec(5, 4)}
-    assert set(model_candidates(weights)) == {"a.", "b."}
+    assert set(possible_models(weights)) == {"a.", "b."}
 
 
 def test_a_module_whose_name_only_ends_in_lstm_is_no_forecaster():

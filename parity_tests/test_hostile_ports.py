@@ -15,7 +15,7 @@ import torch
 
 import jax_lstm
 import lstm_parity
-from lstm_parity.sides.load_port import load_candidate
+from lstm_parity.sides.load_port import load_port
 from lstm_shared import InputError, init_forecaster, init_lstm, save
 from lstm_shared.errors import Terminated
 
@@ -170,7 +170,7 @@ MODULES = {
 def test_a_file_that_holds_no_port_is_refused_in_a_line(write, content):
     path = write(MODULES[content], "port.py")
     with pytest.raises(InputError) as caught:
-        load_candidate(f"{path}:port")
+        load_port(f"{path}:port")
     assert len(caught.value.problems) == 1
 
 
@@ -203,7 +203,7 @@ def test_a_damaged_onnx_model_is_refused_in_a_line(tmp_path, kind):
     elif kind == "a directory":
         path.mkdir()
     with pytest.raises(InputError) as caught:
-        load_candidate(str(path))
+        load_port(str(path))
     (line,) = caught.value.problems
     assert line.startswith(str(path))
 

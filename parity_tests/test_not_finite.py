@@ -131,10 +131,10 @@ def test_a_ports_nan_differs_where_the_reference_is_finite(framework, value):
         outputs[0, 0, 0] = value
         return {"numpy": np.array, "jax": jnp.asarray, "torch": torch.tensor}[framework](outputs)
 
-    from lstm_parity.sides.port import Candidate
+    from lstm_parity.sides.port import Port
 
     weights, inputs, _ = drawn("LSTM")
-    report = lstm_parity.check(weights, inputs, candidate=Candidate(port, framework=framework), dtypes=["float64"])
+    report = lstm_parity.check(weights, inputs, candidate=Port(port, framework=framework), dtypes=["float64"])
     assert report.verdict_word == "differ"
     assert "NaN or infinite" in report.verdict()
 

@@ -13,8 +13,8 @@ import torch
 import jax_lstm
 import lstm_parity
 from lstm_parity.sides.case import make_case
-from lstm_parity.sides.load_port import load_candidate
-from lstm_parity.sides.port import Candidate, find_out
+from lstm_parity.sides.load_port import load_port
+from lstm_parity.sides.port import Port, find_out
 from lstm_shared import InputError, init_lstm, save
 from torch_lstm.explicit import run
 
@@ -165,7 +165,7 @@ def test_what_a_port_changes_in_the_process_is_put_back(tmp_path, monkeypatch):
 def test_a_port_in_a_file_named_torch_does_not_become_torch(tmp_path):
     (tmp_path / "beside_it.py").write_text("value = 1\n")
     (tmp_path / "torch.py").write_text("from beside_it import value\ndef port(params, inputs):\n    return value\n")
-    loaded = load_candidate(f"{tmp_path / 'torch.py'}:port")
+    loaded = load_port(f"{tmp_path / 'torch.py'}:port")
     assert loaded.function(None, None) == 1
     assert sys.modules["torch"] is torch
     assert "beside_it" not in sys.modules
@@ -190,7 +190,7 @@ FOUND_OUT = {
 @pytest.mark.parametrize("kind", FOUND_OUT)
 def test_the_framework_is_found_out_from_what_comes_back(kind):
     weights, port, framework, stages = FOUND_OUT[kind]
-    found, notes = find_out(make_case(weights, draw_state=True), Candidate(port))
+    found, notes = find_out(make_case(weights, draw_state=True), Port(port))
     assert (found.framework, notes) == (framework, [])
     report = lstm_parity.check(weights, candidate=port)
     assert report.ok, str(report)

@@ -16,7 +16,7 @@ from lstm_parity.report.html import html_page
 from lstm_parity.report.plots import error_picture, figure_bytes
 from lstm_parity.sides.case import DRAWN_TIME
 from lstm_parity.sides.devices import full_precision, has_float64, jax_devices, torch_devices
-from lstm_parity.sides.port import Candidate
+from lstm_parity.sides.port import Port
 from lstm_shared import BY_HAND, InputError, init_by_hand, init_forecaster, init_lstm, save
 
 WEIGHTS = init_lstm(5, 4, num_layers=2, bidirectional=True)
@@ -27,7 +27,7 @@ def wrong_port(params, inputs):
     return jax_lstm.lstm({**params, "bias_hh_l0": params["bias_hh_l0"] * 2}, inputs)
 
 
-WRONG = Candidate(wrong_port, framework="jax")
+WRONG = Port(wrong_port, framework="jax")
 
 
 @pytest.mark.parametrize("jax_device", jax_devices())
@@ -164,7 +164,7 @@ def test_a_cell_has_a_page_but_no_picture_over_time(cli, tmp_path):
 
 def test_assert_parity_passes_a_right_port_and_returns_its_report():
     assert assert_parity(ONE_LAYER, steps=1).ok
-    assert assert_parity(ONE_LAYER, Candidate(jax_lstm.lstm, framework="jax")).ok
+    assert assert_parity(ONE_LAYER, Port(jax_lstm.lstm, framework="jax")).ok
 
 
 def test_assert_parity_fails_with_the_report_as_its_message():

@@ -21,7 +21,7 @@ from verdict_ports import RIGHT, Plant, port
 from lstm_parity.compare.tolerance import group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case
-from lstm_parity.sides.port import Candidate, observe, outputs_of
+from lstm_parity.sides.port import Port, observe, outputs_of
 from lstm_shared import describe, init_lstm
 
 FRAMEWORKS = ("numpy", "torch", "jax")
@@ -50,7 +50,7 @@ def both_sides(
     case: Case, framework: str, changes=RIGHT, plant: Plant | None = None
 ) -> tuple[Observation, Observation]:
     """What the port computes, and what torch does of the same."""
-    candidate = Candidate(port(dict(case.weights), framework, changes, plant), framework=framework)
+    candidate = Port(port(dict(case.weights), framework, changes, plant), framework=framework)
     observed, returned = observe(case, candidate)
     return observed, torch_backend.observe(returned)
 
@@ -98,7 +98,7 @@ def test_every_mistake_that_is_drawn_can_be_made(shape):
     made = set()
     for _ in range(60):
         plant = draw_plant(case.spec, shape.options, "numpy", rng)
-        outputs_of(case, Candidate(port(dict(case.weights), "numpy", MISTAKES[plant.name], plant), framework="numpy"))
+        outputs_of(case, Port(port(dict(case.weights), "numpy", MISTAKES[plant.name], plant), framework="numpy"))
         made.add(plant.name)
     assert len(made) > 10
 

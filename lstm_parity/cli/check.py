@@ -144,12 +144,12 @@ def check(
 
     if all_devices:
         raise typer.Exit(_check_all_devices(subject, weights, options, json_file))
-    candidate = None
+    port = None
     if against is not None:
-        from lstm_parity.sides.load_port import load_candidate
+        from lstm_parity.sides.load_port import load_port
 
-        candidate = load_candidate(against, layout=layout, framework=framework)
-    report = compare(weights, candidate=candidate, **options, **devices)
+        port = load_port(against, layout=layout, framework=framework)
+    report = compare(weights, candidate=port, **options, **devices)
     report = replace(report, command=command_line())
     unsaved = save_each([(json_file, write_json(report.to_json()))])
     if plot or html:
@@ -160,7 +160,7 @@ def check(
 
         pictures = {}
         if has_steps:
-            pictures["error over time"] = error_picture(*errors_over_time(weights, candidate, options))
+            pictures["error over time"] = error_picture(*errors_over_time(weights, port, options))
         page = html_page(report, in_words(describe(weights)), pictures).encode() if html else b""
         unsaved += save_each(
             [

@@ -21,7 +21,7 @@ from lstm_parity.cli.screen import show
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lstm_parity.sides.port import Candidate
+    from lstm_parity.sides.port import Port
 
 _READABLE = tuple(name for name in INPUT_ARRAYS if name != "reset")
 
@@ -83,7 +83,7 @@ def diagnose(
     from rich.text import Text
 
     from lstm_parity.diagnosis.explain import diagnose as find
-    from lstm_parity.sides.load_port import load_candidate
+    from lstm_parity.sides.load_port import load_port
 
     _, weights, _ = load_model(weights_file, prefix)
     state = (arrays["h"], arrays["c"]) if "h" in arrays else None
@@ -92,7 +92,7 @@ def diagnose(
         calls = [_read_outputs(path) for path in (outputs, outputs_again) if path is not None]
     else:
         arrays["inputs"], given["state"], calls = _run_twice(
-            load_candidate(against, layout=layout, framework=framework), weights, arrays.get("inputs"), given
+            load_port(against, layout=layout, framework=framework), weights, arrays.get("inputs"), given
         )
     found = find(weights, arrays["inputs"], tuple(calls) if len(calls) == 2 else calls[0], progress=True, **given)
     unsaved = save_each([(json_file, write_json(found.to_json()))])
@@ -102,7 +102,7 @@ def diagnose(
 
 
 def _run_twice(
-    candidate: "Candidate", weights: "Mapping[str, Any]", inputs: Any, given: "Mapping[str, Any]"
+    candidate: "Port", weights: "Mapping[str, Any]", inputs: Any, given: "Mapping[str, Any]"
 ) -> tuple[Any, Any, list[Any]]:
     """Inputs and state, drawn where they were not given, and the outputs of two calls: do they change, as with dropout?
 

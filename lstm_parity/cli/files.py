@@ -20,13 +20,13 @@ def inspect(
     from rich.table import Table
 
     from lstm_shared.contents import at, plain_arrays
-    from lstm_shared.describe import describe, model_candidates
+    from lstm_shared.describe import describe, possible_models
     from lstm_shared.errors import OtherCellError, WeightsError
     from lstm_shared.printable import printable
     from lstm_shared.read_files import read_contents
 
     values = read_contents(file).named
-    candidates = model_candidates(values)
+    candidates = possible_models(values)
     models, other_cells, problems = [], [], []
     table = Table("prefix", "model", "dtype", "arrays", "numbers", box=None, pad_edge=False, header_style="bold")
     for column in (table.columns[0], *table.columns[3:]):

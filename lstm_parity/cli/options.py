@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from lstm_shared.contents import at, plain_arrays
-from lstm_shared.describe import describe, model_candidates, require_by_hand
+from lstm_shared.describe import describe, possible_models, require_by_hand
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import load, not_finite, read_arrays
 from lstm_shared.printable import printable
@@ -76,7 +76,7 @@ def load_model(path: Path, prefix: str | None) -> tuple[str, dict[str, Any], Spe
         values = contents.named if prefix is None else contents.under(prefix)
     except WeightsError as error:
         raise WeightsError(f"{path}: {problem}" for problem in error.problems) from error
-    candidates = model_candidates(values)
+    candidates = possible_models(values)
     if len(candidates) > 1 and (prefix is None or "" not in candidates):
         named = ", ".join(repr(outer + found) for found in candidates)
         raise InputError(f"{path}: holds {len(candidates)} models, choose one with --prefix: {named}")

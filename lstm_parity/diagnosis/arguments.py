@@ -10,8 +10,8 @@ import numpy as np
 from lstm_parity.compare.tolerance import eps, factor, group_scale, scale_of
 from lstm_parity.diagnosis.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.diagnosis.determined import tolerances
-from lstm_parity.diagnosis.differences import Observed
-from lstm_parity.diagnosis.simulation import Port, simulate
+from lstm_parity.diagnosis.differences import PortOutputs
+from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_parity.sides.case import require_days
 from lstm_shared.describe import describe
 from lstm_shared.dictionaries import by_hand_to_lstm
@@ -28,8 +28,8 @@ Pair = tuple[np.ndarray, np.ndarray]
 class Question:
     """The right port, what was observed, and the outputs of a second call if there was one."""
 
-    right: Port
-    observed: Observed
+    right: SimulatedPort
+    observed: PortOutputs
     again: np.ndarray | None
     by_hand: bool
 
@@ -63,7 +63,7 @@ def ask(
         )
     read = port.inputs if port.valid is None else port.inputs[port.valid]
     InputError.raise_any(not_finite({"inputs": read, "h_0": port.h_0, "c_0": port.c_0}))
-    observed = _with_tolerance(Observed(seen[0], known, 0.0), spec, port, arrays, inputs, calls[0])
+    observed = _with_tolerance(PortOutputs(seen[0], known, 0.0), spec, port, arrays, inputs, calls[0])
     return Question(port, observed, seen[1] if len(seen) > 1 else None, spec.kind == "by-hand")
 
 
@@ -104,7 +104,7 @@ def _lstm(
     state: Any,
     lengths: np.ndarray | None,
     batch_first: bool,
-) -> tuple[Port, list[np.ndarray], None]:
+) -> tuple[SimulatedPort, list[np.ndarray], None]:
     require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=lengths)
 
     def time_major(array: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def _lstm(
 
 def _cell(
     spec: CellSpec, weights: dict[str, np.ndarray], inputs: np.ndarray, calls: list[np.ndarray], state: Any
-) -> tuple[Port, list[np.ndarray], None]:
+) -> tuple[SimulatedPort, list[np.ndarray], None]:
     """One step of one layer."""
     require_cell_inputs(spec, inputs, state)
     expected = (*inputs.shape[:-1], spec.hidden_size)
@@ -152,7 +152,7 @@ def _cell(
 
 def _by_hand(
     weights: dict[str, np.ndarray], prices: np.ndarray, calls: list[np.ndarray], state: Any
-) -> tuple[Port, list[np.ndarray], np.ndarray | None]:
+) -> tuple[SimulatedPort, list[np.ndarray], np.ndarray | None]:
     """The by-hand model as an LSTM(1, 1): a day is a step, a series a row."""
     if state is not None and not (isinstance(state, tuple) and len(state) == 2):
         raise InputError("state is not a pair (long_memory, short_memory), in that order")
@@ -177,24 +177,26 @@ def _by_hand(
 
 def _port(
     spec: LSTMSpec, weights: Mapping[str, np.ndarray], inputs: np.ndarray, state: Pair, valid: np.ndarray | None
-) -> Port:
+) -> SimulatedPort:
     doubles = {name: array.astype(np.float64) for name, array in weights.items()}
     for name, (rows, *_) in spec.shapes.items():
         if not spec.bias and name.startswith("weight_hh"):
             doubles |= {name.replace("weight_hh", bias): np.zeros(rows) for bias in ("bias_ih", "bias_hh")}
     h_0, c_0 = (part.astype(np.float64) for part in state)
     places = len(spec.places)
-    return Port(spec, doubles, inputs.astype(np.float64), h_0, c_0, valid, ("sigmoid",) * places, ("lstm",) * places)
+    return SimulatedPort(
+        spec, doubles, inputs.astype(np.float64), h_0, c_0, valid, ("sigmoid",) * places, ("lstm",) * places
+    )
 
 
 def _with_tolerance(
-    observed: Observed,
+    observed: PortOutputs,
     spec: Spec,
-    port: Port,
+    port: SimulatedPort,
     weights: Mapping[str, np.ndarray],
     inputs: np.ndarray,
     outputs: np.ndarray,
-) -> Observed:
+) -> PortOutputs:
     """How far a right port may be off, in the coarsest of the dtypes that it was given.
 
     The outputs' own dtype counts for float32 only: outputs in bfloat16 from weights in float32 are something to find.
@@ -224,7 +226,7 @@ def _with_tolerance(
     return replace(observed, tolerance=floor, by_place=by_place, floor=floor, dtype=dtype)
 
 
-def _magnitude(port: Port) -> float:
+def _magnitude(port: SimulatedPort) -> float:
     """By how much large inputs and states magnify rounding errors: |input| · max(1, |weight|), or 1 up to 4.
 
     Up to there, the range of N(0, 1), what ``factor`` allows was measured.

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 
 from lstm_parity.compare.tolerance import eps
-from lstm_parity.diagnosis.differences import Observed, compared_places
-from lstm_parity.diagnosis.simulation import Port, simulate
+from lstm_parity.diagnosis.differences import PortOutputs, compared_places
+from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 
 # Errors of this level are taken for those of an arithmetic when they are within this factor of the simulated ones.
 _LEVEL = 3.0
@@ -19,7 +19,7 @@ _EPS_OF = {"tf32": "float16"}  # ten bits of mantissa
 _STORED = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
-def dropout_in_one_call(right: Port, observed: Observed) -> float | None:
+def dropout_in_one_call(right: SimulatedPort, observed: PortOutputs) -> float | None:
     """The probability of a dropout on the last outputs, if they are the right ones, some zeroed, the others larger."""
     exact = simulate([right])[0]
     if observed.outputs.shape != exact.shape or observed.known is not None:
@@ -34,7 +34,7 @@ def dropout_in_one_call(right: Port, observed: Observed) -> float | None:
     return 1 - 1 / scale if scale > 1.01 and used <= scale else None
 
 
-def precisions_that_fit(port: Port, observed: Observed, names: Sequence[str]) -> list[tuple[str, float]]:
+def precisions_that_fit(port: SimulatedPort, observed: PortOutputs, names: Sequence[str]) -> list[tuple[str, float]]:
     """The arithmetics whose rounding errors are as large as what is left of the outputs, likeliest first.
 
     Returns:
@@ -64,7 +64,7 @@ def precisions_that_fit(port: Port, observed: Observed, names: Sequence[str]) ->
     return sorted(fits, key=lambda fit: fit[1])
 
 
-def precision_tolerance(port: Port, name: str) -> float:
+def precision_tolerance(port: SimulatedPort, name: str) -> float:
     """How far a right port in this arithmetic may be off: some times what its simulation is."""
     exact = simulate([port])[0]
     return ERRORS_ALLOWED * float(np.max(np.abs(simulate([port], precision=name)[0] - exact), initial=0.0))

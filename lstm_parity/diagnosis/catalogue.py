@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstm_parity.diagnosis.mistake import Mistake, place_in_words
-from lstm_parity.diagnosis.simulation import Port
+from lstm_parity.diagnosis.simulation import SimulatedPort
 from lstm_parity.diagnosis.state_mistakes import state_mistakes
 from lstm_parity.diagnosis.weight_mistakes import Change, Parts, gate_orders_of_one_part, weight_mistakes
 from lstm_shared.names import PARTS, weight_name
@@ -16,7 +16,7 @@ from lstm_shared.names import PARTS, weight_name
 _MOST_LAYERS_PERMUTED = 4
 
 
-def catalogue(port: Port, *, by_hand: bool = False) -> list[Mistake]:
+def catalogue(port: SimulatedPort, *, by_hand: bool = False) -> list[Mistake]:
     """Every single mistake that can be made with this (right) port; in each place too when there are several."""
     mistakes = []
     places = port.places
@@ -37,7 +37,7 @@ def catalogue(port: Port, *, by_hand: bool = False) -> list[Mistake]:
     return mistakes
 
 
-def _program_mistakes(port: Port) -> Iterator[Mistake]:
+def _program_mistakes(port: SimulatedPort) -> Iterator[Mistake]:
     """Those that are not in how weights are read."""
     places = port.places
     definitions = {"hard-sigmoid": "clip(x / 6 + 1/2, 0, 1)", "hard-sigmoid:0.2": "clip(0.2 x + 1/2, 0, 1)"}
@@ -49,7 +49,9 @@ def _program_mistakes(port: Port) -> Iterator[Mistake]:
             where = f"{words} ({place_in_words(place)} only)"
             yield Mistake(f"{name}@{place}", where, repair, _with_sigmoid(name, [row]), cell, place)
 
-    def make(identifier: str, words: str, repair: str, touches: str, apply: Callable[[Port], Port | None]) -> Mistake:
+    def make(
+        identifier: str, words: str, repair: str, touches: str, apply: Callable[[SimulatedPort], SimulatedPort | None]
+    ) -> Mistake:
         return Mistake(identifier, words, repair, apply, frozenset(touches.split()))
 
     reading = "read the steps from the first to the last"
@@ -97,7 +99,7 @@ def _program_mistakes(port: Port) -> Iterator[Mistake]:
         yield _changing("padding-not-masked", words, "zero the outputs past each length", "mask", masked=False)
 
 
-def _direction_mistakes(port: Port) -> Iterator[Mistake]:
+def _direction_mistakes(port: SimulatedPort) -> Iterator[Mistake]:
     layers = range(port.spec.num_layers)
     scopes = [("", frozenset(layers))]
     scopes += [(f"@l{layer}", frozenset({layer})) for layer in layers] if len(layers) > 1 else []
@@ -129,23 +131,23 @@ def _changing(identifier: str, words: str, repair: str, touches: str, **changed:
     return Mistake(identifier, words, repair, lambda p: replace(p, **changed), frozenset({touches, *changed}))
 
 
-def _with_sigmoid(name: str, rows: Iterable[int]) -> Callable[[Port], Port]:
+def _with_sigmoid(name: str, rows: Iterable[int]) -> Callable[[SimulatedPort], SimulatedPort]:
     return lambda p: replace(p, sigmoids=tuple(name if k in rows else now for k, now in enumerate(p.sigmoids)))
 
 
-def _joined_wrongly(layers: frozenset[int]) -> Callable[[Port], Port]:
+def _joined_wrongly(layers: frozenset[int]) -> Callable[[SimulatedPort], SimulatedPort]:
     return lambda p: replace(p, joined_wrongly=p.joined_wrongly ^ layers)
 
 
-def _unturned(layers: frozenset[int]) -> Callable[[Port], Port]:
+def _unturned(layers: frozenset[int]) -> Callable[[SimulatedPort], SimulatedPort]:
     return lambda p: replace(p, unturned=p.unturned ^ layers)
 
 
-def _in_places(change: Change, places: tuple[str, ...]) -> Callable[[Port], Port | None]:
+def _in_places(change: Change, places: tuple[str, ...]) -> Callable[[SimulatedPort], SimulatedPort | None]:
     """A change of one place's parts, made in all of these places, or None if it fits none of them."""
     named = {place: [(part, f"{part}_{place}") for part in PARTS] for place in places}
 
-    def apply(port: Port) -> Port | None:
+    def apply(port: SimulatedPort) -> SimulatedPort | None:
         changed: Parts = {}
         for place in places:
             parts = {part: port.weights[name] for part, name in named[place] if name in port.weights}
@@ -156,11 +158,11 @@ def _in_places(change: Change, places: tuple[str, ...]) -> Callable[[Port], Port
     return apply
 
 
-def _backwards(port: Port) -> Port:
+def _backwards(port: SimulatedPort) -> SimulatedPort:
     return replace(port, inputs=port.inputs[::-1])
 
 
-def _axes_exchanged(port: Port) -> Port | None:
+def _axes_exchanged(port: SimulatedPort) -> SimulatedPort | None:
     time, batch, _ = port.inputs.shape
     if port.valid is not None or (time != batch and (port.h_0.any() or port.c_0.any())):
         return None  # the port would have refused the lengths or the state
@@ -168,7 +170,7 @@ def _axes_exchanged(port: Port) -> Port | None:
     return replace(port, inputs=port.inputs.swapaxes(0, 1), h_0=h_0, c_0=c_0, views=(*port.views, "swap"))
 
 
-def _layers_moved(port: Port, order: tuple[int, ...]) -> Callable[[Port], Port] | None:
+def _layers_moved(port: SimulatedPort, order: tuple[int, ...]) -> Callable[[SimulatedPort], SimulatedPort] | None:
     """Run layer order[k] as layer k; None where the shapes do not allow it."""
     moves = {
         name: weight_name(part, order[layer], suffix)
@@ -181,8 +183,8 @@ def _layers_moved(port: Port, order: tuple[int, ...]) -> Callable[[Port], Port] 
     return lambda p: p.with_weights({name: p.weights[source] for name, source in moves.items()})
 
 
-def _directions_exchanged(layers: frozenset[int]) -> Callable[[Port], Port]:
-    def apply(port: Port) -> Port:
+def _directions_exchanged(layers: frozenset[int]) -> Callable[[SimulatedPort], SimulatedPort]:
+    def apply(port: SimulatedPort) -> SimulatedPort:
         changed = {}
         for layer in layers:
             for name in [name for name in port.weights if name.endswith(f"_l{layer}")]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lstm_parity.compare.tolerance import eps, scale_of
-from lstm_parity.diagnosis.differences import Observed, compared_places
+from lstm_parity.diagnosis.differences import PortOutputs, compared_places
 from lstm_parity.diagnosis.simulated_steps import PRECISIONS
-from lstm_parity.diagnosis.simulation import Port, chunks, halves, simulate
+from lstm_parity.diagnosis.simulation import SimulatedPort, chunks, halves, simulate
 
 # So many times is a port simulated again, and so many times the largest response is a right port allowed.
 # In float32 and float64, gains of 1 to 20 times U(±1/√hidden), hidden sizes 4 to 64, one and two layers, one direction
@@ -80,7 +80,7 @@ class Judged:
         return self.used <= 1 and self.margin >= _MARGIN_OF_SOME and self.digits >= _DIGITS
 
 
-def judge(port: Port, observed: Observed, right: np.ndarray) -> Judged:
+def judge(port: SimulatedPort, observed: PortOutputs, right: np.ndarray) -> Judged:
     """Compare a port with what was observed, where its inputs determine it.
 
     Args:
@@ -103,7 +103,7 @@ def judge(port: Port, observed: Observed, right: np.ndarray) -> Judged:
     return Judged(used, float(margin), float(digits), steps_judged(port, where, compared))
 
 
-def steps_judged(port: Port, judged: np.ndarray, compared: np.ndarray) -> Steps:
+def steps_judged(port: SimulatedPort, judged: np.ndarray, compared: np.ndarray) -> Steps:
     """Places (time, batch, features), as computed, to steps: one counts when any row is judged there."""
     counts = []
     for units, _ in halves(port):
@@ -112,7 +112,7 @@ def steps_judged(port: Port, judged: np.ndarray, compared: np.ndarray) -> Steps:
     return Steps(tuple(counts))
 
 
-def tolerances(port: Port, outputs: np.ndarray, floor: float, dtype: str) -> np.ndarray:
+def tolerances(port: SimulatedPort, outputs: np.ndarray, floor: float, dtype: str) -> np.ndarray:
     """How far a computation of this port may be off, (time, batch, features); infinite where that cannot be judged.
 
     The floor, and some times what rounding errors do to the port. They end what can be judged once half of the digits
@@ -128,7 +128,7 @@ def tolerances(port: Port, outputs: np.ndarray, floor: float, dtype: str) -> np.
     return np.where(response <= most, floor + _RESPONSES * response, np.inf)  # NaN is not <=
 
 
-def responses(port: Port, outputs: np.ndarray, dtype: str) -> np.ndarray:
+def responses(port: SimulatedPort, outputs: np.ndarray, dtype: str) -> np.ndarray:
     """The furthest that rounding errors moved the outputs up to each step, row by row and direction by direction."""
     last = frozenset({port.spec.num_layers - 1})
     plain = replace(port, merge="concatenate", joined_wrongly=port.joined_wrongly - last, unturned=port.unturned - last)
@@ -157,7 +157,7 @@ def responses(port: Port, outputs: np.ndarray, dtype: str) -> np.ndarray:
     return np.concatenate(found, axis=2) if port.merge == "concatenate" else found[0] + found[1]
 
 
-def _moved(port: Port, unit: float, seed: int) -> Port:
+def _moved(port: SimulatedPort, unit: float, seed: int) -> SimulatedPort:
     """The port with every number moved up or down by a rounding error of its own size."""
     rng = np.random.default_rng(seed)
 

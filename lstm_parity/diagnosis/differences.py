@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_parity.diagnosis.simulation import Port, chunks, first_computed, halves, simulate
+from lstm_parity.diagnosis.simulation import SimulatedPort, chunks, first_computed, halves, simulate
 
 
 @dataclass(frozen=True)
-class Observed:
+class PortOutputs:
     """What a port produced.
 
     Attributes:
@@ -43,7 +43,7 @@ class Simulated:
     """
 
     members: list[int]
-    port: Port
+    port: SimulatedPort
     outputs: np.ndarray
     steps: int | None
     rows: slice
@@ -53,7 +53,7 @@ class Simulated:
         array = self.port.as_computed(array)
         return self._asked_for(array) if array.shape == self._whole else None
 
-    def apart(self, observed: Observed) -> np.ndarray:
+    def apart(self, observed: PortOutputs) -> np.ndarray:
         """(ports or 1, time, batch, features) from what was observed; 0 where that is not compared."""
         target = self.in_view(observed.outputs)
         if target is None:
@@ -73,7 +73,9 @@ class Simulated:
         return array if self.steps is None else first_computed(self.port, array, self.steps)
 
 
-def simulations(ports: Sequence[Port], *, steps: int | None = None, rows: slice = slice(None)) -> Iterator[Simulated]:
+def simulations(
+    ports: Sequence[SimulatedPort], *, steps: int | None = None, rows: slice = slice(None)
+) -> Iterator[Simulated]:
     """Simulate ports, as many at once as the memory holds."""
     groups: dict[tuple, list[int]] = defaultdict(list)
     for k, port in enumerate(ports):
@@ -89,7 +91,7 @@ def simulations(ports: Sequence[Port], *, steps: int | None = None, rows: slice 
 
 
 def differences_from(
-    ports: Sequence[Port], observed: Observed, *, steps: int | None = None, rows: slice = slice(None)
+    ports: Sequence[SimulatedPort], observed: PortOutputs, *, steps: int | None = None, rows: slice = slice(None)
 ) -> np.ndarray:
     """The largest difference of each port's outputs from those observed; infinite where shapes differ or NaN is."""
     result = np.full(len(ports), np.inf)
@@ -103,7 +105,7 @@ def largest(apart: np.ndarray) -> np.ndarray:
     return apart.reshape(len(apart), -1).max(axis=1, initial=0.0)
 
 
-def by_step(port: Port, apart: np.ndarray) -> np.ndarray:
+def by_step(port: SimulatedPort, apart: np.ndarray) -> np.ndarray:
     """(…, time, batch, features) -> the largest of each step, (directions, …, time), in the order of computation."""
     found = []
     for units, backwards in halves(port):
@@ -112,7 +114,7 @@ def by_step(port: Port, apart: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-def compared_places(port: Port, observed: Observed) -> np.ndarray:
+def compared_places(port: SimulatedPort, observed: PortOutputs) -> np.ndarray:
     """(time, batch, 1 or features), in the port's axes: which outputs are compared."""
     time, batch, _ = port.inputs.shape
     places = np.ones((time, batch, 1), bool)

@@ -12,13 +12,13 @@ from lstm_parity.diagnosis.arguments import Question, ask
 from lstm_parity.diagnosis.arithmetic import dropout_in_one_call, precisions_that_fit
 from lstm_parity.diagnosis.catalogue import catalogue
 from lstm_parity.diagnosis.determined import Steps, steps_judged, tolerances
-from lstm_parity.diagnosis.differences import Observed, differences_from
+from lstm_parity.diagnosis.differences import PortOutputs, differences_from
 from lstm_parity.diagnosis.explanation import Diagnosis, Explanation
 from lstm_parity.diagnosis.mistake import Mistake
 from lstm_parity.diagnosis.pairs import try_pairs
 from lstm_parity.diagnosis.search import Fit, SingleMistakes, try_singles
 from lstm_parity.diagnosis.simulated_steps import PRECISIONS
-from lstm_parity.diagnosis.simulation import Port, simulate
+from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_parity.location.outputs import locate_outputs
 
 # A mistake in coarse arithmetic explains the outputs only if it brings the largest difference down by this factor.
@@ -104,7 +104,7 @@ def _explanations(fits: Sequence[Fit]) -> list[Explanation]:
 
 
 def _with_precision(
-    difference: float, singles: SingleMistakes, observed: Observed, names: Sequence[str]
+    difference: float, singles: SingleMistakes, observed: PortOutputs, names: Sequence[str]
 ) -> list[Explanation]:
     """A mistake in coarse arithmetic: the single mistakes that leave least, if that is no more than its errors."""
     differences = differences_from(singles.ports, observed)
@@ -120,7 +120,7 @@ def _with_precision(
     return [Explanation((mistake, _precision(name)), factor) for mistake, name, factor in found]
 
 
-def _with_responses(right: Port, observed: Observed, exact: np.ndarray) -> Observed:
+def _with_responses(right: SimulatedPort, observed: PortOutputs, exact: np.ndarray) -> PortOutputs:
     """With what rounding errors do to the right port at each place, where that is more than the tolerance."""
     if observed.outputs.shape != exact.shape or eps(observed.dtype) > eps("float32"):
         return observed
@@ -128,7 +128,7 @@ def _with_responses(right: Port, observed: Observed, exact: np.ndarray) -> Obser
     return replace(observed, by_place=np.maximum(allowed, observed.tolerance))
 
 
-def _compare_with_right(right: Port, observed: Observed, exact: np.ndarray) -> tuple[float, float, Steps]:
+def _compare_with_right(right: SimulatedPort, observed: PortOutputs, exact: np.ndarray) -> tuple[float, float, Steps]:
     """(difference, tolerance) where the largest share of the tolerance is used, and the steps that are judged."""
     compared = np.broadcast_to(True if observed.known is None else observed.known, exact.shape)
     if observed.by_place is None or observed.outputs.shape != exact.shape:
@@ -144,7 +144,7 @@ def _compare_with_right(right: Port, observed: Observed, exact: np.ndarray) -> t
     return float(apart[worst]), float(allowed[worst]), steps
 
 
-def _same(observed: Observed, again: np.ndarray) -> bool:
+def _same(observed: PortOutputs, again: np.ndarray) -> bool:
     apart = np.abs(observed.outputs - again)
     allowed = observed.tolerance
     if observed.by_place is not None and observed.by_place.shape == apart.shape:

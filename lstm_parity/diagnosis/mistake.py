@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from lstm_parity.diagnosis.simulation import Port
+from lstm_parity.diagnosis.simulation import SimulatedPort
 
 # Mistakes of these kinds can be made in either order: the port is the same.
 _COMMUTING = ({"gate-order", "missing-bias", "doubled-bias"}, {"gate-order", "transposed"})
@@ -28,7 +28,7 @@ class Mistake:
     identifier: str
     words: str
     repair: str
-    apply: Callable[[Port], Port | None]
+    apply: Callable[[SimulatedPort], SimulatedPort | None]
     touches: frozenset[str]
     place: str = ""
     in_pairs: bool = True

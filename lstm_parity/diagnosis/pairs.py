@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.diagnosis.differences import Observed, differences_from, simulations
+from lstm_parity.diagnosis.differences import PortOutputs, differences_from, simulations
 from lstm_parity.diagnosis.mistake import Mistake
 from lstm_parity.diagnosis.search import Fit, SingleMistakes, judged_fits, look
-from lstm_parity.diagnosis.simulation import Port, simulate
+from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_shared.progress import progress_bar
 
 # Pairs are first tried on one sequence, and on so many steps of the last layer: one in which the initial state is read,
@@ -27,10 +27,12 @@ _MANY_BYTES = 20e9
 _AT_ONCE = 64
 
 
-Found = list[tuple[tuple[int, int], Port]]
+Found = list[tuple[tuple[int, int], SimulatedPort]]
 
 
-def try_pairs(right: Port, singles: SingleMistakes, observed: Observed, progress: bool) -> tuple[list[Fit], int]:
+def try_pairs(
+    right: SimulatedPort, singles: SingleMistakes, observed: PortOutputs, progress: bool
+) -> tuple[list[Fit], int]:
     """Every two of the singles, in both orders where that matters: those that fit, best first, and how many there were.
 
     A cheap look at the first outputs of one sequence leaves few to be simulated in full. Mistakes that are not made
@@ -74,7 +76,7 @@ def try_pairs(right: Port, singles: SingleMistakes, observed: Observed, progress
         return _fits(left, mistakes, observed, exact), count
 
 
-def _first_look(right: Port, observed: Observed) -> dict[str, Any]:
+def _first_look(right: SimulatedPort, observed: PortOutputs) -> dict[str, Any]:
     """The steps and rows of the first look: where not all outputs are known, all steps."""
     lengths = None if right.valid is None else right.valid.sum(axis=0)
     row = 0 if lengths is None or not lengths.size else int(np.argmax(lengths))
@@ -92,7 +94,11 @@ def _by_layer(mistakes: Sequence[Mistake]) -> list[tuple[int, list[int]]]:
 
 
 def _pairs_in_two_layers(
-    right: Port, mistakes: Sequence[Mistake], ports: Sequence[Port], observed: Observed, look_at: Mapping[str, Any]
+    right: SimulatedPort,
+    mistakes: Sequence[Mistake],
+    ports: Sequence[SimulatedPort],
+    observed: PortOutputs,
+    look_at: Mapping[str, Any],
 ) -> Found:
     """The pairs of mistakes in different layers whose first outputs are those observed.
 
@@ -121,7 +127,7 @@ def _pairs_in_two_layers(
     return left
 
 
-def _fits(left: Found, mistakes: Sequence[Mistake], observed: Observed, exact: np.ndarray) -> list[Fit]:
+def _fits(left: Found, mistakes: Sequence[Mistake], observed: PortOutputs, exact: np.ndarray) -> list[Fit]:
     """Of the pairs left by the first look, those that explain all outputs, or else the steps that can be judged."""
     ports = [port for _, port in left]
     looked = look(ports, observed, exact)
@@ -139,7 +145,7 @@ def _fits(left: Found, mistakes: Sequence[Mistake], observed: Observed, exact: n
     return sorted(fits, key=lambda fit: fit.used)
 
 
-def _both(a: Mistake, b: Mistake, with_a: Port, with_b: Port) -> Iterator[Port]:
+def _both(a: Mistake, b: Mistake, with_a: SimulatedPort, with_b: SimulatedPort) -> Iterator[SimulatedPort]:
     if a.kind == b.kind == "gate-order" and a.place == b.place:
         return  # which is another gate order
     orders = [(b, with_a)] if a.commutes_with(b) else [(b, with_a), (a, with_b)]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lstm_parity.diagnosis.determined import Judged, judge
-from lstm_parity.diagnosis.differences import Observed, Simulated, by_step, largest, simulations
+from lstm_parity.diagnosis.differences import PortOutputs, Simulated, by_step, largest, simulations
 from lstm_parity.diagnosis.mistake import Mistake
-from lstm_parity.diagnosis.simulation import Port, simulate
+from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 
 # Long sequences are first simulated for so many steps: most mistakes show there.
 _FIRST_LOOK = 4
@@ -54,7 +54,7 @@ class SingleMistakes:
     """The single mistakes that change something, the ports that they make, and what was seen of them."""
 
     mistakes: list[Mistake]
-    ports: list[Port]
+    ports: list[SimulatedPort]
     looked: Looked
 
     def fits(self, tolerance: float) -> list[Fit]:
@@ -62,13 +62,13 @@ class SingleMistakes:
         left = self.looked.left / tolerance
         return [Fit((self.mistakes[k],), float(left[k])) for k in np.argsort(left, kind="stable") if left[k] <= 1]
 
-    def fits_where_determined(self, observed: Observed, right: np.ndarray) -> list[Fit]:
+    def fits_where_determined(self, observed: PortOutputs, right: np.ndarray) -> list[Fit]:
         """Those that explain the steps that their port's inputs determine, best first."""
         named = [(mistake,) for mistake in self.mistakes]
         return judged_fits(named, self.ports, self.looked.promise, observed, right)
 
 
-def try_singles(right: Port, mistakes: Sequence[Mistake], observed: Observed) -> SingleMistakes:
+def try_singles(right: SimulatedPort, mistakes: Sequence[Mistake], observed: PortOutputs) -> SingleMistakes:
     """Simulate every mistake; those that cannot be made here or that no output could show are left out."""
     made = [(mistake, port) for mistake in mistakes if (port := mistake.apply(right)) is not None]
     ports = [port for _, port in made]
@@ -94,7 +94,7 @@ def try_singles(right: Port, mistakes: Sequence[Mistake], observed: Observed) ->
     )
 
 
-def look(ports: Sequence[Port], observed: Observed, exact: np.ndarray, steps: int | None = None) -> Looked:
+def look(ports: Sequence[SimulatedPort], observed: PortOutputs, exact: np.ndarray, steps: int | None = None) -> Looked:
     """Simulate ports, all steps or the first that they compute.
 
     Args:
@@ -114,9 +114,9 @@ def look(ports: Sequence[Port], observed: Observed, exact: np.ndarray, steps: in
 
 def judged_fits(
     mistakes: Sequence[tuple[Mistake, ...]],
-    ports: Sequence[Port],
+    ports: Sequence[SimulatedPort],
     promise: np.ndarray,
-    observed: Observed,
+    observed: PortOutputs,
     right: np.ndarray,
 ) -> list[Fit]:
     """Of ports that are promising, those that explain every step that their inputs determine: most steps first."""
@@ -131,7 +131,7 @@ def judged_fits(
     return sorted(fits, key=lambda fit: (fit.judged is not None and -fit.judged.steps.judged, fit.used))
 
 
-def _promise(some: Simulated, left: np.ndarray, observed: Observed, exact: np.ndarray) -> np.ndarray:
+def _promise(some: Simulated, left: np.ndarray, observed: PortOutputs, exact: np.ndarray) -> np.ndarray:
     """Of each port, the share of the right port's errors that is left up to the first step that is clearly wrong.
 
     In a port with two directions, that of the better one.
@@ -151,7 +151,7 @@ def _promise(some: Simulated, left: np.ndarray, observed: Observed, exact: np.nd
     return shown
 
 
-def _holds_padding(port: Port, observed: Observed) -> bool:
+def _holds_padding(port: SimulatedPort, observed: PortOutputs) -> bool:
     assert port.valid is not None
     if observed.outputs.shape[:2] != port.valid.shape:
         return False

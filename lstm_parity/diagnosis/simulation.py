@@ -20,7 +20,7 @@ _CHUNK_BYTES = 48 << 20
 
 
 @dataclass(frozen=True)
-class Port:
+class SimulatedPort:
     """One candidate; all arrays float64, time-major with a batch axis.
 
     Attributes:
@@ -76,10 +76,10 @@ class Port:
         """Whether the first outputs depend on the first inputs only."""
         return not self.spec.bidirectional
 
-    def with_weights(self, changed: dict[str, np.ndarray]) -> "Port":
+    def with_weights(self, changed: dict[str, np.ndarray]) -> "SimulatedPort":
         return replace(self, weights={**self.weights, **changed})
 
-    def layers(self, start: int, stop: int | None = None, inputs: np.ndarray | None = None) -> "Port":
+    def layers(self, start: int, stop: int | None = None, inputs: np.ndarray | None = None) -> "SimulatedPort":
         """Some of the layers as a port of their own; its inputs are this one's, or others."""
         spec = self.spec
         numbers = range(spec.num_layers)[start:stop]
@@ -111,7 +111,7 @@ class Port:
 
 
 def simulate(
-    ports: Sequence[Port], *, steps: int | None = None, rows: slice = slice(None), precision: str | None = None
+    ports: Sequence[SimulatedPort], *, steps: int | None = None, rows: slice = slice(None), precision: str | None = None
 ) -> np.ndarray:
     """The outputs of ports that share a program, as computed: (ports or 1, time, batch, features).
 
@@ -170,7 +170,7 @@ def simulate(
     return features
 
 
-def first_computed(port: Port, outputs: np.ndarray, steps: int) -> np.ndarray:
+def first_computed(port: SimulatedPort, outputs: np.ndarray, steps: int) -> np.ndarray:
     """Of whole outputs as computed, (time, …, features), the steps that ``simulate(steps=…)`` gives."""
     if port.causal:
         return outputs[:steps]
@@ -183,7 +183,7 @@ def first_computed(port: Port, outputs: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate(halves, axis=-1)
 
 
-def halves(port: Port) -> list[tuple[slice, bool]]:
+def halves(port: SimulatedPort) -> list[tuple[slice, bool]]:
     """Of each direction, its features in the outputs as computed, and whether its first step stands last.
 
     Directions that are merged count as one.
@@ -196,7 +196,7 @@ def halves(port: Port) -> list[tuple[slice, bool]]:
     return [(slice(size, None), False), (slice(size), backwards)] if last in port.joined_wrongly else found
 
 
-def chunks(ports: Sequence[Port], steps: int | None = None, rows: int | None = None) -> Iterable[slice]:
+def chunks(ports: Sequence[SimulatedPort], steps: int | None = None, rows: int | None = None) -> Iterable[slice]:
     """Slices of so many ports as are computed at once without filling the memory."""
     first = ports[0]
     time, batch, _ = first.inputs.shape

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from lstm_parity.diagnosis.mistake import Mistake, place_in_words
-from lstm_parity.diagnosis.simulation import Port
+from lstm_parity.diagnosis.simulation import SimulatedPort
 
 
-def state_mistakes(port: Port, by_hand: bool) -> Iterator[Mistake]:
+def state_mistakes(port: SimulatedPort, by_hand: bool) -> Iterator[Mistake]:
     """Every one that can be made with this (right) port; those of the equations in each place too."""
     h, c = ("short-term memory", "long-term memory") if by_hand else ("hidden state h", "cell state c")
     yield from _of_the_initial_state(h, c, by_hand)
@@ -50,7 +50,7 @@ def _of_the_initial_state(h: str, c: str, by_hand: bool) -> Iterator[Mistake]:
         )
 
 
-def _of_the_order(port: Port) -> Iterator[Mistake]:
+def _of_the_order(port: SimulatedPort) -> Iterator[Mistake]:
     """The rows of the initial states given to other layers, directions or sequences than they belong to."""
     layers, directions = port.spec.num_layers, len(port.spec.directions)
     rows = np.arange(layers * directions).reshape(layers, directions)
@@ -83,17 +83,17 @@ def _of_the_order(port: Port) -> Iterator[Mistake]:
     )
 
 
-def _with_rows(order: np.ndarray) -> Callable[[Port], Port]:
+def _with_rows(order: np.ndarray) -> Callable[[SimulatedPort], SimulatedPort]:
     return lambda p: replace(p, h_0=p.h_0[order], c_0=p.c_0[order])
 
 
-def _reshaped(port: Port) -> Port:
+def _reshaped(port: SimulatedPort) -> SimulatedPort:
     rows, batch, _ = port.h_0.shape
     h_0, c_0 = (part.reshape(batch, rows, part.shape[-1]).swapaxes(0, 1) for part in (port.h_0, port.c_0))
     return replace(port, h_0=h_0, c_0=c_0)
 
 
-def _of_the_equations(port: Port, h: str, c: str) -> Iterator[Mistake]:
+def _of_the_equations(port: SimulatedPort, h: str, c: str) -> Iterator[Mistake]:
     carry = "start every step from the states of the step before"
     kinds = [
         (
@@ -131,11 +131,11 @@ def _of_the_equations(port: Port, h: str, c: str) -> Iterator[Mistake]:
 
 
 def _everywhere_and_in_each_place(
-    port: Port,
+    port: SimulatedPort,
     name: str,
     words: str,
     repair: str,
-    apply: Callable[[Port, Sequence[str]], Port],
+    apply: Callable[[SimulatedPort, Sequence[str]], SimulatedPort],
     touches: set[str],
 ) -> Iterator[Mistake]:
     places = port.places
@@ -146,14 +146,14 @@ def _everywhere_and_in_each_place(
         yield Mistake(f"{name}@{place}", where, repair, lambda p, one=one: apply(p, one), frozenset(touches), place)
 
 
-def _with_equations(name: str) -> Callable[[Port, Sequence[str]], Port]:
-    def apply(port: Port, places: Sequence[str]) -> Port:
+def _with_equations(name: str) -> Callable[[SimulatedPort, Sequence[str]], SimulatedPort]:
+    def apply(port: SimulatedPort, places: Sequence[str]) -> SimulatedPort:
         named = zip(port.places, port.equations, strict=True)
         return replace(port, equations=tuple(name if place in places else now for place, now in named))
 
     return apply
 
 
-def _without_recurrence(port: Port, places: Sequence[str]) -> Port:
+def _without_recurrence(port: SimulatedPort, places: Sequence[str]) -> SimulatedPort:
     names = [f"weight_hh_{place}" for place in places]
     return port.with_weights({name: np.zeros_like(port.weights[name]) for name in names})

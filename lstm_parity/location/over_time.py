@@ -9,28 +9,28 @@ from lstm_parity.compare.tolerance import eps, factor, group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.gate_traces import trace_both
-from lstm_parity.sides.port import Candidate, observe
+from lstm_parity.sides.port import Port, observe
 from lstm_shared.specs import ByHandSpec, ForecasterSpec
 
 _DTYPE = "float32"  # in which something is to be seen: float64 differences are mostly zero
 
 
 def errors_over_time(
-    weights: Mapping[str, Any], candidate: Candidate | None, options: Mapping[str, Any]
+    weights: Mapping[str, Any], port: Port | None, options: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], float, str]:
     """(name -> (time,) largest difference at that step, the tolerance, which sides and precision) in float32.
 
     Args:
         weights: of anything but a cell, which has no time.
-        candidate: a port, of which the outputs are looked at; None for our JAX backend, gate by gate.
+        port: of which the outputs are looked at; None for our JAX backend, gate by gate.
         options: those of ``check``; its inputs, states, lengths and resets are used.
     """
     known = ("inputs", "state", "batch_first", "lengths", "reset", "seed")
     given = {name: options[name] for name in known if name in options}
     case = make_case(weights, **given, steps=0, draw_state=True).astype(_DTYPE)
-    if candidate is not None:
-        case = case if candidate.takes("state") else case.without_state()
-        ours, case = observe(case, candidate)
+    if port is not None:
+        case = case if port.takes("state") else case.without_state()
+        ours, case = observe(case, port)
         fields = {"outputs": (ours["forward"], torch_backend.observe(case)["forward"])}
         fields = {name: (mine[key], theirs[key]) for name, (mine, theirs) in fields.items() for key in list(mine)[:1]}
         leading = 0
@@ -42,7 +42,7 @@ def errors_over_time(
         factor(case.spec, case.time) * eps(_DTYPE) * group_scale({n: theirs for n, (_, theirs) in fields.items()})
     )
     errors = {name: _by_step(case, np.abs(a - b), leading) for name, (a, b) in fields.items()}
-    return errors, tolerance, f"{'jax' if candidate is None else 'candidate'} against torch, {_DTYPE}"
+    return errors, tolerance, f"{'jax' if port is None else 'candidate'} against torch, {_DTYPE}"
 
 
 def _by_step(case: Case, errors: np.ndarray, leading: int) -> np.ndarray:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from lstm_parity.sides.isolation import in_a_line, strangers_code
-from lstm_parity.sides.port import Candidate
+from lstm_parity.sides.port import Port
 from lstm_shared.errors import InputError
 
 
-def load_candidate(source: str, *, layout: str = "torch", framework: str | None = None) -> Candidate:
-    """The candidate that a command line names: ``module:function``, ``path/to/file.py:function`` or ``model.onnx``.
+def load_port(source: str, *, layout: str = "torch", framework: str | None = None) -> Port:
+    """The port that a command line names: ``module:function``, ``path/to/file.py:function`` or ``model.onnx``.
 
     Raises:
         InputError: there is no such module, function or model.
     """
     if source.endswith(".onnx"):
-        return Candidate(_onnx(Path(source)), framework="numpy", dtypes=("float32",))
+        return Port(_onnx(Path(source)), framework="numpy", dtypes=("float32",))
     module_name, colon, name = source.rpartition(":")
     if not colon:
         raise InputError(f"{source}: expected module:function, file.py:function or a model.onnx")
@@ -36,7 +36,7 @@ def load_candidate(source: str, *, layout: str = "torch", framework: str | None 
     if function is None:
         file = f"; {module_name}.py:{name} names the file here" if Path(f"{module_name}.py").is_file() else ""
         raise InputError(f"{source}: {module_name} has no {name!r}{file}")
-    return Candidate(function, layout, framework)  # pyright: ignore[reportArgumentType]
+    return Port(function, layout, framework)  # pyright: ignore[reportArgumentType]
 
 
 def _load_file(path: Path) -> Any:
@@ -64,7 +64,7 @@ def _load_module(name: str) -> Any:
 
 
 def _onnx(path: Path) -> Callable[..., Any]:
-    """An ONNX model as a candidate; it has its weights inside, so params are not looked at."""
+    """An ONNX model as a port; it has its weights inside, so params are not looked at."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:

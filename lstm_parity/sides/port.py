@@ -29,7 +29,7 @@ ARRAYS = {"numpy": "NumPy arrays", "jax": "JAX arrays", "torch": "torch tensors"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Port:
     """A port to judge.
 
     Attributes:
@@ -70,8 +70,8 @@ class Candidate:
         return one.kind is not one.POSITIONAL_ONLY and not (optional and one.default is one.empty)
 
 
-def find_out(case: Case, candidate: Candidate) -> tuple[Candidate, list[str]]:
-    """The candidate with its framework and dtypes filled in by calling it, and what that means for the check, in words.
+def find_out(case: Case, port: Port) -> tuple[Port, list[str]]:
+    """The port with its framework and dtypes filled in by calling it, and what that means for the check, in words.
 
     Args:
         case: what it will be called with, in any dtype.
@@ -79,19 +79,19 @@ def find_out(case: Case, candidate: Candidate) -> tuple[Candidate, list[str]]:
     Raises:
         InputError: it fails on every kind of array.
     """
-    frameworks = FRAMEWORKS if candidate.framework is None else (candidate.framework,)
+    frameworks = FRAMEWORKS if port.framework is None else (port.framework,)
     first_failure: InputError | None = None
     failed_in: dict[str, InputError] = {}
-    for dtype in candidate.dtypes or ("float64", "float32"):
+    for dtype in port.dtypes or ("float64", "float32"):
         for framework in frameworks:
-            trial = replace(candidate, framework=framework)
+            trial = replace(port, framework=framework)
             try:
                 returned = _forward_once(case.astype(dtype), trial)
             except InputError as error:
                 first_failure = first_failure or error
                 failed_in.setdefault(dtype, error)
                 continue
-            if candidate.framework is None:
+            if port.framework is None:
                 trial = replace(trial, framework=_framework_of(returned, framework))
             notes = []
             if dtype == "float32" and "float64" in failed_in:
@@ -109,42 +109,42 @@ def _framework_of(returned: Mapping[str, Any], given: Framework) -> Framework:
     return "jax" if isinstance(first, jax.Array) else "torch" if isinstance(first, torch.Tensor) else given
 
 
-def observe(case: Case, candidate: Candidate, notes: list[str] | None = None) -> tuple[Observation, Case]:
-    """What the candidate computes, and the case with the loss over just the arrays that it returns.
+def observe(case: Case, port: Port, notes: list[str] | None = None) -> tuple[Observation, Case]:
+    """What the port computes, and the case with the loss over just the arrays that it returns.
 
     Args:
         notes: gets a sentence for what could not be looked at.
 
     Raises:
-        InputError: the candidate raised an exception, or returned something that is not outputs.
+        InputError: the port raised an exception, or returned something that is not outputs.
     """
     if isinstance(case.spec, ByHandSpec):
         raise InputError("a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary")
-    if candidate.framework is None:
-        candidate, _ = find_out(case, candidate)
-    run = {"numpy": _observe_numpy, "jax": _observe_jax, "torch": _observe_torch}[candidate.framework or "numpy"]
+    if port.framework is None:
+        port, _ = find_out(case, port)
+    run = {"numpy": _observe_numpy, "jax": _observe_jax, "torch": _observe_torch}[port.framework or "numpy"]
     with strangers_code():
-        return run(case, candidate, [] if notes is None else notes)
+        return run(case, port, [] if notes is None else notes)
 
 
-def outputs_of(case: Case, candidate: Candidate) -> np.ndarray:
-    """The candidate's outputs alone, whatever their shape: for ``diagnose``.
+def outputs_of(case: Case, port: Port) -> np.ndarray:
+    """The port's outputs alone, whatever their shape: for ``diagnose``.
 
     Raises:
-        InputError: the candidate raised an exception.
+        InputError: the port raised an exception.
     """
-    if candidate.framework is None:
-        candidate, _ = find_out(case, candidate)
-    outputs = next(iter(_forward_once(case, candidate).values()))
+    if port.framework is None:
+        port, _ = find_out(case, port)
+    outputs = next(iter(_forward_once(case, port).values()))
     with strangers_code():  # a tensor without numbers, an array that was deleted
         return _to_numpy(outputs)
 
 
-def _forward_once(case: Case, candidate: Candidate) -> dict[str, Any]:
+def _forward_once(case: Case, port: Port) -> dict[str, Any]:
     with strangers_code(), jax.enable_x64(case.inputs.dtype == np.float64):
-        convert = {"numpy": np.array, "jax": jnp.asarray, "torch": _leaf}[candidate.framework or "numpy"]
+        convert = {"numpy": np.array, "jax": jnp.asarray, "torch": _leaf}[port.framework or "numpy"]
         weights, state = ({name: convert(a) for name, a in group.items()} for group in (case.weights, case.state))
-        return _call(case, candidate, weights, convert(case.inputs), state)
+        return _call(case, port, weights, convert(case.inputs), state)
 
 
 def _leaf(array: np.ndarray) -> torch.Tensor:
@@ -152,47 +152,47 @@ def _leaf(array: np.ndarray) -> torch.Tensor:
     return to_tensor(array).requires_grad_().clone()
 
 
-def _observe_numpy(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
+def _observe_numpy(case: Case, port: Port, notes: list[str]) -> tuple[Observation, Case]:
     weights, state = ({name: np.array(a) for name, a in group.items()} for group in (case.weights, case.state))
-    forward = _call(case, candidate, weights, np.array(case.inputs), state)
+    forward = _call(case, port, weights, np.array(case.inputs), state)
     arrays = {name: np.array(array) for name, array in forward.items()}  # a port may use its buffers again
     notes.append("gradients were not compared: NumPy arrays have none; a port in JAX or torch shows them")
     return {"forward": arrays}, returning(case, arrays)
 
 
-def _observe_jax(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
+def _observe_jax(case: Case, port: Port, notes: list[str]) -> tuple[Observation, Case]:
     with jax.enable_x64(case.inputs.dtype == np.float64):
         weights, inputs, state = jax.tree.map(jnp.asarray, (case.weights, case.inputs, case.state))
-        forward = _call(case, candidate, weights, inputs, state)
+        forward = _call(case, port, weights, inputs, state)
         case = returning(case, forward)
         observation: Observation = {"forward": {name: np.array(array) for name, array in forward.items()}}
         if not _differentiable(observation["forward"]):
             return observation, case
 
         def loss(weights: Any, inputs: Any) -> Any:
-            outputs = _call(case, candidate, weights, inputs, state)
+            outputs = _call(case, port, weights, inputs, state)
             return sum(jnp.sum(outputs[name] * case.cotangents[name]) for name in case.cotangents)
 
-        which = (0, 1) if candidate.layout == "torch" else (1,)
+        which = (0, 1) if port.layout == "torch" else (1,)
         try:
             value, gradients = jax.value_and_grad(loss, argnums=which)(weights, inputs)
         except Exception as error:
             notes.append(f"JAX cannot differentiate the port, so gradients were not compared ({in_a_line(error)})")
             return observation, case
-        by_weight = gradients[0] if candidate.layout == "torch" else {}
-        _note_layout(candidate, notes)
+        by_weight = gradients[0] if port.layout == "torch" else {}
+        _note_layout(port, notes)
         observation["loss"] = {"loss": np.asarray(value)}
         observation["gradient"] = {n: np.asarray(g) for n, g in {**by_weight, "inputs": gradients[-1]}.items()}
         return observation, case
 
 
-def _observe_torch(case: Case, candidate: Candidate, notes: list[str]) -> tuple[Observation, Case]:
+def _observe_torch(case: Case, port: Port, notes: list[str]) -> tuple[Observation, Case]:
     weights = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
     inputs = to_tensor(case.inputs).requires_grad_()
     state = {name: to_tensor(array) for name, array in case.state.items()}
     # Not the leaves themselves: a port may change what it is given in place.
     given = {name: leaf.clone() for name, leaf in weights.items()}
-    forward = _call(case, candidate, given, inputs.clone(), state)
+    forward = _call(case, port, given, inputs.clone(), state)
     case = returning(case, forward)
     observation: Observation = {"forward": {name: _to_numpy(array) for name, array in forward.items()}}
     if not _differentiable(observation["forward"]):
@@ -204,10 +204,10 @@ def _observe_torch(case: Case, candidate: Candidate, notes: list[str]) -> tuple[
         return observation, case
     observation["loss"] = {"loss": to_array(loss)}
     loss.backward()
-    leaves = {**(weights if candidate.layout == "torch" else {}), "inputs": inputs}
+    leaves = {**(weights if port.layout == "torch" else {}), "inputs": inputs}
     # A weight without a gradient was copied out of the graph: that is not comparable, and not a wrong gradient.
     gradients = {name: to_array(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
-    _note_layout(candidate, notes)
+    _note_layout(port, notes)
     if missing := [name for name in leaves if name not in gradients]:
         some = f"{', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
         notes.append(f"the port copies weights out of torch's graph: gradients of {some} were not compared")
@@ -215,9 +215,9 @@ def _observe_torch(case: Case, candidate: Candidate, notes: list[str]) -> tuple[
     return observation, case
 
 
-def _note_layout(candidate: Candidate, notes: list[str]) -> None:
-    if candidate.layout != "torch":
-        notes.append(f"the port takes its weights in layout {candidate.layout}: of gradients only the inputs' compared")
+def _note_layout(port: Port, notes: list[str]) -> None:
+    if port.layout != "torch":
+        notes.append(f"the port takes its weights in layout {port.layout}: of gradients only the inputs' compared")
 
 
 def _differentiable(forward: Mapping[str, np.ndarray]) -> bool:
@@ -228,18 +228,18 @@ def _to_numpy(array: Any) -> np.ndarray:
     return to_array(array) if isinstance(array, torch.Tensor) else np.array(array)
 
 
-def _call(case: Case, candidate: Candidate, weights: Mapping[str, Any], inputs: Any, state: Any) -> dict[str, Any]:
+def _call(case: Case, port: Port, weights: Mapping[str, Any], inputs: Any, state: Any) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    if case.state and candidate.takes("state"):
+    if case.state and port.takes("state"):
         given["state"] = (state["h"], state["c"])
-    copy = torch.tensor if candidate.framework == "torch" else np.array
+    copy = torch.tensor if port.framework == "torch" else np.array
     if case.lengths is not None:
         given["lengths"] = copy(case.lengths)
     if case.reset is not None:
         given["reset"] = copy(case.reset)
     if case.batch_first and isinstance(case.spec, LSTMSpec):
         given["batch_first"] = True
-    return named(case, candidate.function(_in_layout(case, candidate.layout, weights), inputs, **given))
+    return named(case, port.function(_in_layout(case, port.layout, weights), inputs, **given))
 
 
 def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:

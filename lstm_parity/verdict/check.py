@@ -10,8 +10,8 @@ from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case, require_days
 from lstm_parity.sides.devices import has_float64, require_devices
 from lstm_parity.sides.environment import environment
-from lstm_parity.sides.port import Candidate, find_out
-from lstm_parity.sides.port import observe as observe_candidate
+from lstm_parity.sides.port import Port, find_out
+from lstm_parity.sides.port import observe as observe_port
 from lstm_parity.verdict.judgement import Judgement, Sides, Truth
 from lstm_parity.verdict.variants import variants
 from lstm_shared.dictionaries import by_hand_to_lstm
@@ -25,7 +25,7 @@ def check(
     weights: Mapping[str, Any],
     inputs: Any = None,
     *,
-    candidate: Callable[..., Any] | Candidate | None = None,
+    candidate: Callable[..., Any] | Port | None = None,
     state: Any = None,
     batch_first: bool = False,
     lengths: Any = None,
@@ -53,7 +53,7 @@ def check(
             ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast`` (batch first). When left out they are drawn from N(0, 1),
             and our backend also runs on other numbers of rows, lengths and resets: all that ``"auto"`` tells apart.
         candidate: a port to judge in the place of our JAX backend: a function (params, inputs) -> outputs with the
-            weight dictionary as params, or a ``Candidate`` that says more. It is given ``state`` if it takes one, and
+            weight dictionary as params, or a ``Port`` that says more. It is given ``state`` if it takes one, and
             ``lengths``, ``reset`` and ``batch_first`` where they are given here. Outputs are compared, and states,
             loss and gradients where the candidate has them.
         state: by hand, (long_memory, short_memory) before the first day, zeros when left out; else (h, c), as for those
@@ -95,8 +95,8 @@ def check(
         require_days(case.inputs.shape)
     judgement = Judgement(truth)
     if candidate is not None:
-        candidate = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
-        _judge_candidate(judgement, case, candidate, dtypes, state_given=state is not None)
+        port = candidate if isinstance(candidate, Port) else Port(candidate)
+        _judge_port(judgement, case, port, dtypes, state_given=state is not None)
         return judgement.report(environment(), case.seed)
     require_devices(jax_device, torch_device)
     if not has_float64(jax_device, torch_device):
@@ -160,12 +160,10 @@ _AGAINST_NN_LSTM = Sides(
 )
 
 
-def _judge_candidate(
-    judgement: Judgement, case: Case, candidate: Candidate, dtypes: Sequence[str], *, state_given: bool
-) -> None:
+def _judge_port(judgement: Judgement, case: Case, port: Port, dtypes: Sequence[str], *, state_given: bool) -> None:
     if isinstance(case.spec, ByHandSpec):
         raise InputError("a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary")
-    takes_state = candidate.takes("state")
+    takes_state = port.takes("state")
     if state_given and not takes_state:
         raise InputError("a state was given, but the port takes no argument named state")
     if not takes_state:
@@ -173,21 +171,21 @@ def _judge_candidate(
         judgement.note("the port takes no state: it was judged from the zero state alone")
     elif state_given and not any(array.any() for array in case.state.values()):
         judgement.note("the state that was given is zero: whether the port uses it was not seen")
-    candidate, notes = find_out(case, candidate)
+    port, notes = find_out(case, port)
     for sentence in notes:
         judgement.note(sentence)
 
-    def port(case: Case) -> tuple[Observation, Case]:
+    def run(case: Case) -> tuple[Observation, Case]:
         said: list[str] = []
-        observed, returned = observe_candidate(case, candidate, said)
+        observed, returned = observe_port(case, port, said)
         for sentence in said:
             judgement.note(sentence)
         return observed, returned
 
-    sides = Sides(port, torch_backend.observe, names=("candidate", "torch"), partial=True)
-    for dtype in candidate.dtypes or dtypes:
+    sides = Sides(run, torch_backend.observe, names=("candidate", "torch"), partial=True)
+    for dtype in port.dtypes or dtypes:
         judgement.judge(case.astype(dtype), dtype, sides)
-    if not state_given and candidate.takes("state", optional=True):
-        first = (candidate.dtypes or dtypes)[0]
+    if not state_given and port.takes("state", optional=True):
+        first = (port.dtypes or dtypes)[0]
         judgement.judge(case.astype(first).without_state(), first, sides, setting="without a state")
     judgement.audit()
