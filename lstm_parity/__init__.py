@@ -13,20 +13,30 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "Report", "Row", "check", "diagnose", "locate", "locate_gradient", "locate_outputs"]
 
 
+_HOMES = {
+    "check": "lstm_parity.verdict.check",
+    "Row": "lstm_parity.compare.rows",
+    "Report": "lstm_parity.report.report",
+    "diagnose": "lstm_parity.diagnosis.explain",
+    "Diagnosis": "lstm_parity.diagnosis.explain",
+    "locate": "lstm_parity.location.traces",
+    "locate_gradient": "lstm_parity.location.outputs",
+    "locate_outputs": "lstm_parity.location.outputs",
+}
+
+
 def __getattr__(name: str) -> Any:
     """Load both frameworks only when they are needed, so that ``lstm-parity --help`` and ``inspect`` answer at once."""
     import importlib
 
-    homes = {
-        "check": "lstm_parity.verdict.check",
-        "Row": "lstm_parity.compare.rows",
-        "Report": "lstm_parity.report.report",
-        "diagnose": "lstm_parity.diagnosis.explain",
-        "Diagnosis": "lstm_parity.diagnosis.explain",
-        "locate": "lstm_parity.location.traces",
-        "locate_gradient": "lstm_parity.location.outputs",
-        "locate_outputs": "lstm_parity.location.outputs",
-    }
-    if name not in homes:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lstm-parity")
+    if name not in _HOMES:
         raise AttributeError(f"module 'lstm_parity' has no attribute {name!r}")
-    return getattr(importlib.import_module(homes[name]), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

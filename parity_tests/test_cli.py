@@ -1,11 +1,13 @@
 """The command line on good input: what it prints, what it writes, and its exit code."""
 
 import json
+from importlib.metadata import version
 
 import jax
 import numpy as np
 import pytest
 
+import lstm_parity
 from lstm_shared import (
     BY_HAND,
     PUBLISHED_INIT,
@@ -64,7 +66,7 @@ def test_check_fails_and_names_the_place_when_the_backends_differ(cli, monkeypat
             short_memory=step.short_memory + jax.numpy.tanh(step.long_memory) * 1e-6,
         )
 
-    monkeypatch.setattr("lstm_parity.cli.by_hand_check.QUICK_EPOCHS", 5)
+    monkeypatch.setattr("lstm_parity.cli.check_by_hand.QUICK_EPOCHS", 5)
     monkeypatch.setattr(by_hand, "_day", wrong_day)
     jax.clear_caches()
     try:
@@ -292,3 +294,13 @@ def test_without_a_command_the_commands_are_listed(cli):
     assert ran.err == ""
     for command in ("check", "train", "trace", "inspect", "convert"):
         assert command in ran.out
+
+
+def test_the_version_is_that_of_the_distribution(cli):
+    ran = cli("--version")
+    assert (ran.code, ran.out, ran.err) == (0, f"lstm-parity {version('lstm-parity')}\n", "")
+
+
+def test_the_packages_list_what_is_public_loaded_or_not():
+    assert {*lstm_parity.__all__} <= {*dir(lstm_parity)}
+    assert lstm_parity.__version__ == version("lstm-parity")

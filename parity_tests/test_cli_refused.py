@@ -263,7 +263,7 @@ def no_work(monkeypatch):
 
     # The first name is looked up first: its module must have taken the real functions before they are replaced.
     for name in (
-        "lstm_parity.cli.by_hand_check.check_by_hand",
+        "lstm_parity.cli.check_by_hand.check_by_hand",
         "lstm_parity.training.backends.train",
         "lstm_parity.training.backends.trace",
     ):

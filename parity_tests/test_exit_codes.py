@@ -177,7 +177,7 @@ def test_any_word_in_any_option_has_an_answer_that_is_true(cli, monkeypatch, mod
         "bench.timing.runner.run",
     ):
         monkeypatch.setattr(f"lstm_parity.{name}", work)
-    monkeypatch.setattr("lstm_parity.cli.by_hand_check.check_by_hand", work)
+    monkeypatch.setattr("lstm_parity.cli.check_by_hand.check_by_hand", work)
     command, name = option
     ran = cli(*(text for text in (command, name and f"{name}={word}", "" if name else word) if text))
     assert ran.code in (0, 2), ran.err

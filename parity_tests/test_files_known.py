@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from lstm_parity.cli.options import load_model
+from lstm_parity.cli.inputs import load_model
 from lstm_shared import LSTMSpec, WeightsError, init_lstm, load, save
 
 LSTM = nn.LSTM(5, 4, num_layers=2)

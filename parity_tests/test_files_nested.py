@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lstm_parity.cli.options import load_model
+from lstm_parity.cli.inputs import load_model
 from lstm_shared import InputError, LSTMSpec, WeightsError, find_models, init_by_hand, init_lstm, load
 from lstm_shared.read_files import read_contents
 

@@ -1,32 +1,16 @@
-"""``lstm-parity check``: the verdict."""
+"""``lstm-parity check``: the verdict. Its options say what is checked; a file for each kind of check does it."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lstm_parity.cli.options import (
-    INPUT_ARRAYS,
-    JsonFile,
-    PlotFile,
-    command_line,
-    load_model,
-    read_inputs,
-    refuse_options,
-    require_whole,
-    whole_numbers,
-)
-from lstm_parity.cli.outputs import port_file, require_outputs, save_each, write_json
-from lstm_parity.cli.screen import say, show
-from lstm_shared.memory import require_memory
+from lstm_parity.cli.inputs import INPUT_ARRAYS, read_inputs
+from lstm_parity.cli.options import JsonFile, PlotFile, refuse_options, require_whole, whole_numbers
+from lstm_parity.cli.outputs import port_file, require_outputs
+from lstm_shared.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from lstm_shared.specs import Spec
+_DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def check(
@@ -79,57 +63,30 @@ def check(
     Without FILE: the LSTM by hand. Both backends compute and train from the same twelve numbers, and the published
     results stand beside them. With FILE: any LSTM, LSTM cell, forecaster or by-hand model in it.
     """
-    from lstm_shared.errors import InputError
-
     read = {"FILE": file, "--inputs": inputs, "--case": case, "--against": port_file(against)}
     require_outputs({"--json": json_file, "--plot": plot, "--html": html}, inputs=read)
     if case is not None:
-        from lstm_parity.cli.fuzz import replay_case
+        from lstm_parity.cli.check_case import check_case
 
-        raise typer.Exit(replay_case(context, case, json_file))
-    if file is None:
-        refuse_options(
-            context, "needs a FILE", "prefix", "inputs", "batch_first", "lengths", "against", "html", "truth"
-        )
-        if not all_devices:
-            refuse_options(context, "needs a FILE", "dtypes", "steps", "seed")
-    else:
-        refuse_options(context, "is for the embedded example: leave FILE out", "quick")
-    if against is None:
-        refuse_options(context, "is for a port: add --against", "layout", "framework")
-    problems = []
+        raise typer.Exit(check_case(context, case, json_file))
+    _refuse_what_goes_with_something_else(context, file is not None, against is not None, all_devices)
     dtype_names = [dtype.strip() for dtype in dtypes.split(",")]
-    known = ("float64", "float32", "bfloat16", "float16")
-    problems += [f"--dtypes: {d!r} is none of {', '.join(known)}" for d in dtype_names if d not in known]
-    problems += [*require_whole("--steps", steps), *require_whole("--seed", seed)]
-    InputError.raise_any(problems)
+    problems = [f"--dtypes: {d!r} is none of {', '.join(_DTYPES)}" for d in dtype_names if d not in _DTYPES]
+    InputError.raise_any([*problems, *require_whole("--steps", steps), *require_whole("--seed", seed)])
     arrays = {} if inputs is None else read_inputs(inputs)
     if lengths is not None:
         arrays["lengths"] = whole_numbers(lengths)
-
-    devices: dict[str, Any] = {"jax_device": jax_device, "torch_device": torch_device}
-    if all_devices:
-        refuse_options(context, "--all-devices takes them all", "jax_device", "torch_device", "against", "plot", "html")
     if file is None and not all_devices:
-        from lstm_parity.cli.by_hand_check import check_by_hand
+        from lstm_parity.cli.check_by_hand import check_by_hand
 
+        devices = {"jax_device": jax_device, "torch_device": torch_device}
         raise typer.Exit(check_by_hand(quick=quick, every_row=every_row, json_file=json_file, plot=plot, **devices))
 
-    from lstm_shared.by_hand import PUBLISHED_INIT
-    from lstm_shared.describe import describe
-    from lstm_shared.specs import CellSpec, in_words
+    from lstm_parity.cli.check_devices import check_devices
+    from lstm_parity.cli.check_file import Subject, check_file
 
-    weights: Mapping[str, Any] = PUBLISHED_INIT
-    subject: tuple[str, ...] = ()
-    if file is not None:
-        prefix, weights, spec = load_model(file, prefix)
-        subject = f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}", ""
-        if inputs is None and "lengths" in arrays:
-            _require_memory(spec, arrays["lengths"])
-    has_steps = not isinstance(describe(weights), CellSpec)
-    if plot and not has_steps:
-        raise InputError("--plot: an LSTM cell has one step, there is no error over time to draw")
-    options: dict[str, Any] = {
+    subject = Subject.of(file, prefix, drawn_lengths=arrays.get("lengths") if inputs is None else None)
+    options = {
         "inputs": arrays.get("inputs"),
         "state": (arrays["h"], arrays["c"]) if "h" in arrays else None,
         "batch_first": batch_first,
@@ -140,80 +97,27 @@ def check(
         "seed": seed,
         "truth": truth,
     }
-    from lstm_parity.verdict.check import check as compare
-
     if all_devices:
-        raise typer.Exit(_check_all_devices(subject, weights, options, json_file))
+        raise typer.Exit(check_devices(subject, options, json_file))
+    options |= {"jax_device": jax_device, "torch_device": torch_device}
     port = None
     if against is not None:
         from lstm_parity.sides.load_port import load_port
 
         port = load_port(against, layout=layout, framework=framework)
-    report = compare(weights, candidate=port, **options, **devices)
-    report = replace(report, command=command_line())
-    unsaved = save_each([(json_file, write_json(report.to_json()))])
-    if plot or html:
-        from lstm_parity.location.over_time import errors_over_time
-        from lstm_parity.report.html import html_page
-        from lstm_parity.report.plots import error_picture, save_figure
-        from lstm_shared.files import write_file
-
-        pictures = {}
-        if has_steps:
-            pictures["error over time"] = error_picture(*errors_over_time(weights, port, options))
-        page = html_page(report, in_words(describe(weights)), pictures).encode() if html else b""
-        unsaved += save_each(
-            [
-                (plot, lambda path: save_figure(pictures["error over time"], path)),
-                (html, lambda path: write_file(path, page)),
-            ]
-        )
-    say(*subject)
-    show(report.screen(every_row=every_row))
-    InputError.raise_any(unsaved)
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(check_file(subject, options, port, every_row=every_row, json_file=json_file, plot=plot, html=html))
 
 
-def _require_memory(spec: "Spec", lengths: "np.ndarray") -> None:
-    """Raise an InputError when inputs of these lengths, and what is computed of them, are more than this machine has.
-
-    Of each step there are at least the inputs, both their gradients, and of each layer and direction four gates and two
-    states, in float64 and for both sides.
-    """
-    from lstm_shared.specs import LSTMSpec, in_words
-
-    if isinstance(spec, LSTMSpec):
-        layers = len(spec.places)
-        numbers = 2 * spec.input_size + 6 * layers * spec.hidden_size
-        steps = int(lengths.max(initial=0)) * lengths.size
-        require_memory(f"--lengths: {steps} steps of {in_words(spec)}", 2 * 8 * steps * numbers)
-
-
-def _check_all_devices(
-    subject: tuple[str, ...], weights: "Mapping[str, Any]", options: dict[str, Any], json_file: Path | None
-) -> int:
-    """Check every pair of devices, a line for each. Exit code 0: all agree; 1: one differs; 3: one is undecided."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from lstm_parity.sides.devices import jax_devices, torch_devices
-    from lstm_parity.verdict.check import check as compare
-    from lstm_shared.errors import InputError
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("jax", "torch", "verdict"):
-        table.add_column(title)
-    reports = {}
-    for jax_device in jax_devices():
-        for torch_device in torch_devices():
-            report = compare(weights, jax_device=jax_device, torch_device=torch_device, **options)
-            reports[f"{jax_device} {torch_device}"] = report
-            verdict = Text(report.verdict(), style="" if report.ok else "bold red")
-            table.add_row(jax_device, torch_device, verdict)
-    record = {pair: json.loads(report.to_json()) for pair, report in reports.items()}
-    unsaved = save_each([(json_file, write_json(record))])
-    say(*subject)
-    show(table)
-    InputError.raise_any(unsaved)
-    codes = {report.exit_code for report in reports.values()}
-    return next((code for code in (1, 3) if code in codes), 0)
+def _refuse_what_goes_with_something_else(context: typer.Context, file: bool, against: bool, all_devices: bool) -> None:
+    """Raise an InputError for options that would be ignored."""
+    if file:
+        refuse_options(context, "is for the embedded example: leave FILE out", "quick")
+    else:
+        of_a_file = ("prefix", "inputs", "batch_first", "lengths", "against", "html", "truth")
+        refuse_options(context, "needs a FILE", *of_a_file)
+        if not all_devices:
+            refuse_options(context, "needs a FILE", "dtypes", "steps", "seed")
+    if not against:
+        refuse_options(context, "is for a port: add --against", "layout", "framework")
+    if all_devices:
+        refuse_options(context, "--all-devices takes them all", "jax_device", "torch_device", "against", "plot", "html")

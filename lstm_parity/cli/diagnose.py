@@ -5,16 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstm_parity.cli.options import (
-    INPUT_ARRAYS,
-    JsonFile,
-    load_model,
-    read_inputs,
-    read_named,
-    refuse_options,
-    unknown_names,
-    whole_numbers,
-)
+from lstm_parity.cli.inputs import INPUT_ARRAYS, load_model, read_inputs, read_named, unknown_names
+from lstm_parity.cli.options import JsonFile, refuse_options, whole_numbers
 from lstm_parity.cli.outputs import port_file, require_outputs, save_each, write_json
 from lstm_parity.cli.screen import show
 

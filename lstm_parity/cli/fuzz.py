@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from lstm_parity.cli.options import JsonFile, command_line, refuse_options, require_whole
+from lstm_parity.cli.check_case import run_in_words
+from lstm_parity.cli.options import JsonFile, refuse_options, require_whole
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
-from lstm_parity.cli.screen import say, show
+from lstm_parity.cli.screen import say
 
 _NAME = "failing-case.npz"
 
@@ -69,7 +70,7 @@ def fuzz(
         unsaved += save_each([(out, lambda path: write_case(path, failure, **how))])
         lines = [
             f"differ: one of {pace}; made as small as it gets:",
-            words + _run_in_words(**how),
+            words + run_in_words(**how),
             f"verdict: {found.report.verdict()}",
         ]
         if not unsaved:
@@ -88,31 +89,3 @@ def fuzz(
     say(*str(found.reach).splitlines())
     InputError.raise_any(unsaved)
     raise typer.Exit(code)
-
-
-def replay_case(context: typer.Context, path: Path, json_file: Path | None) -> int:
-    """``check --case``: print the report of a case in a file; 0 when the backends agree on it, 1 when they differ."""
-    others = [option.name for option in context.command.params if option.name not in ("case", "json_file")]
-    refuse_options(context, "--case brings its own: leave this out", *(name for name in others if name))
-
-    from dataclasses import replace
-
-    require_outputs({"--json": json_file}, inputs={"--case": path})
-    from lstm_parity.fuzz.search import replay
-    from lstm_parity.sides.case_files import case_in_words, read_case
-    from lstm_shared.errors import InputError
-
-    case, compiled, implementation = read_case(path)
-    how = {"compiled": compiled, "implementation": implementation}
-    report = replace(replay(case, **how), command=command_line())
-    unsaved = save_each([(json_file, write_json(report.to_json()))])
-    say(f"{path}: {case_in_words(case)}{_run_in_words(**how)}", "")
-    show(report.screen())
-    InputError.raise_any(unsaved)
-    return report.exit_code
-
-
-def _run_in_words(*, compiled: bool, implementation: str) -> str:
-    """What a case is not run by otherwise: another implementation, or operation by operation."""
-    by_name = "" if implementation == "auto" else f'; implementation="{implementation}"'
-    return by_name + ("" if compiled else "; run operation by operation")

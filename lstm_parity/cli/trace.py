@@ -6,15 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lstm_parity.cli.options import (
-    BackendName,
-    DtypeName,
-    JsonFile,
-    PlotFile,
-    load_by_hand,
-    refuse_options,
-    require_finite_in,
-)
+from lstm_parity.cli.inputs import load_by_hand
+from lstm_parity.cli.options import BackendName, DtypeName, JsonFile, PlotFile, refuse_options, require_finite_in
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
 from lstm_parity.cli.screen import show
 from lstm_shared.errors import InputError

@@ -2,19 +2,17 @@
 
 import enum
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lstm_parity.cli.inputs import load_by_hand, load_model
 from lstm_parity.cli.options import (
     BackendName,
     DtypeName,
     JsonFile,
     PlotFile,
-    load_by_hand,
-    load_model,
     refuse_options,
     require_finite_in,
     require_whole,
@@ -28,7 +26,6 @@ from lstm_shared.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from rich.table import Table
 
     from lstm_shared.prices import HeldOutScore
@@ -101,10 +98,11 @@ def train(
     import numpy as np
 
     from lstm_parity.training import backends
+    from lstm_parity.training.price_run import HeldOut, model_array
     from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES
     from lstm_shared.files import save
     from lstm_shared.price_files import read_prices
-    from lstm_shared.prices import prepare_prices, score_held_out
+    from lstm_shared.prices import prepare_prices
 
     by_hand = model is ModelName.by_hand
     series = None if csv is None else read_prices(csv, column, where=where)
@@ -114,17 +112,12 @@ def train(
         require_finite_in(dtype, weights, f"{weights_file}: ")
     else:
         weights = _new_weights(by_hand, prices is None, seed, hidden_size, num_layers)
-
-    def shaped(array: "np.ndarray") -> "np.ndarray":
-        """As the model takes it: a forecaster's inputs and labels have a last axis of features."""
-        return array if by_hand else array[..., None]
-
     data = prices.train if prices else tuple(array.astype(dtype) for array in (COMPANY_PRICES, COMPANY_LABELS))
     default_epochs = _PUBLISHED_EPOCHS if by_hand and prices is None else _OTHER_EPOCHS
     result = backends.train(
         backend.value,
         {name: np.asarray(weight, dtype) for name, weight in weights.items()},
-        tuple(map(shaped, data)),
+        tuple(model_array(array, by_hand) for array in data),
         epochs=default_epochs if epochs is None else epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
@@ -135,27 +128,53 @@ def train(
     )
     wrong = _not_finite(result, out)
     unsaved = [] if wrong else save_each([(out, lambda path: save(path, result.weights))])
+    lines = _lines(backend, dtype, result, checkpoint_dir if resume else None)
+    record = {"model": model.value, "backend": backend.value, "dtype": dtype.value, **_record(result)}
+    held_out = None
+    if series is None or prices is None:
+        inputs = model_array(data[0], by_hand)
+        said = backends.predict(backend.value, result.weights, inputs).reshape(len(inputs))
+        for company, value, label in zip("AB", said, data[1], strict=True):
+            lines.append(f"company {company}: predicted {value:.7f}, label {label:g}")
+    elif not wrong:
+        held_out = HeldOut.of(backend.value, result.weights, series, prices)
+        record |= held_out.to_dict()
 
-    def predict(inputs: "np.ndarray") -> "np.ndarray":
-        return backends.predict(backend.value, result.weights, shaped(inputs)).reshape(len(inputs))
+    def draw(path: Path) -> None:
+        from lstm_parity.report.plots import held_out_prices, save_figure, training_curves
 
+        if held_out is None:
+            figure = training_curves({backend.value: result}, data[1])
+        else:
+            days = (held_out.dates, held_out.actual, held_out.predicted)
+            figure = held_out_prices(backend.value, result, *days, "" if series is None else series.column)
+        save_figure(figure, path)
+
+    unsaved += save_each([(json_file, write_json(record)), (None if wrong else plot, draw)])
+    say(*lines)
+    if series is not None and held_out is not None:
+        show(_score_table(held_out.score, series.column))
+        if held_out.bounded:
+            days = f"{held_out.score.unreachable} of {held_out.score.days} held-out prices"
+            say(f"{days} lie outside what the model can say, (-1, 1) scaled")
+    if out is not None and not wrong and not any(line.startswith(f"{out}:") for line in unsaved):
+        say(f"weights written to {out}")
+    InputError.raise_any([*wrong, *unsaved])
+
+
+def _lines(backend: BackendName, dtype: DtypeName, result: "FitResult", resumed: Path | None) -> list[str]:
+    """What is printed of the run itself; ``resumed``: the directory that was to be gone on from."""
     lines = list(result.notes)
-    if resume:
-        source = (
-            f"resumed from epoch {result.resumed_from}"
-            if result.resumed_from
-            else "no checkpoint: a run from the start"
-        )
-        lines.append(f"{checkpoint_dir}: {source}")
+    if resumed is not None:
+        from_there = f"resumed from epoch {result.resumed_from}"
+        lines.append(f"{resumed}: {from_there if result.resumed_from else 'no checkpoint: a run from the start'}")
     compiled = f", and {result.compile_seconds:.2f} s to compile" if result.compile_seconds else ""
-    lines.append(
-        f"{backend.value}, {dtype.value}: {result.steps} steps in {result.epochs} epochs, "
-        f"{result.seconds:.3f} s{compiled}; last loss {result.losses[-1]:.3g}"
-    )
-    record = {
-        "model": model.value,
-        "backend": backend.value,
-        "dtype": dtype.value,
+    run = f"{result.steps} steps in {result.epochs} epochs, {result.seconds:.3f} s{compiled}"
+    return [*lines, f"{backend.value}, {dtype.value}: {run}; last loss {result.losses[-1]:.3g}"]
+
+
+def _record(result: "FitResult") -> dict[str, Any]:
+    return {
         "epochs": result.epochs,
         "steps": result.steps,
         "resumed_from": result.resumed_from,
@@ -166,40 +185,6 @@ def train(
         "predictions": result.predictions.tolist(),
         "examples": result.examples.tolist(),
     }
-    score = predicted = None
-    if series is None or prices is None:
-        for company, value, label in zip("AB", predict(data[0]), data[1], strict=True):
-            lines.append(f"company {company}: predicted {value:.7f}, label {label:g}")
-    elif not wrong:
-        predictions = predict(prices.held_out[0])
-        score = score_held_out(prices, predictions, reach=(-1.0, 1.0) if by_hand else None)
-        predicted = prices.unscale(predictions)
-        record |= {"held_out": asdict(score), "held_out_predictions": predicted.tolist()}
-
-    def draw(path: Path) -> None:
-        from lstm_parity.report.plots import held_out_prices, save_figure, training_curves
-
-        if series is None or prices is None:
-            figure = training_curves({backend.value: result}, data[1])
-        else:
-            assert predicted is not None
-            actual = prices.held_out_prices
-            dates = series.dates[-len(actual) :]
-            figure = held_out_prices(backend.value, result, dates, actual, predicted, series.column)
-        save_figure(figure, path)
-
-    unsaved += save_each([(json_file, write_json(record)), (None if wrong else plot, draw)])
-    say(*lines)
-    if series is not None and score is not None:
-        show(_score_table(score, series.column))
-        if by_hand:
-            say(
-                f"{score.unreachable} of {score.days} held-out prices lie outside what the model can say, "
-                "(-1, 1) scaled"
-            )
-    if out is not None and not wrong and not any(line.startswith(f"{out}:") for line in unsaved):
-        say(f"weights written to {out}")
-    InputError.raise_any([*wrong, *unsaved])
 
 
 def _not_finite(result: "FitResult", out: Path | None) -> list[str]:

@@ -1,0 +1,104 @@
+"""``lstm-parity check FILE``: our JAX backend, or a port, against torch on the model in a weight file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from lstm_parity.cli.inputs import load_model
+from lstm_parity.cli.options import command_line
+from lstm_parity.cli.outputs import save_each, write_json
+from lstm_parity.cli.screen import say, show
+from lstm_shared.by_hand import PUBLISHED_INIT
+from lstm_shared.errors import InputError
+from lstm_shared.memory import require_memory
+from lstm_shared.specs import ByHandSpec, CellSpec, LSTMSpec, Spec, in_words
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lstm_parity.sides.port import Port
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is checked: that of a file, or the embedded one."""
+
+    weights: Mapping[str, Any]
+    spec: Spec
+    lines: tuple[str, ...] = ()  # what is printed above the verdict
+
+    @classmethod
+    def of(cls, file: Path | None, prefix: str | None, *, drawn_lengths: "np.ndarray | None") -> Self:
+        """The model in the file, or the embedded one without a file.
+
+        Args:
+            drawn_lengths: where inputs are to be drawn for these, whether there is memory for them is found out first.
+
+        Raises:
+            OSError, InputError, WeightsError: as ``load_model``; or there is no memory.
+        """
+        if file is None:
+            return cls(PUBLISHED_INIT, ByHandSpec())
+        prefix, weights, spec = load_model(file, prefix)
+        if drawn_lengths is not None:
+            _require_memory(spec, drawn_lengths)
+        return cls(weights, spec, (f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}", ""))
+
+
+def check_file(
+    subject: Subject,
+    options: dict[str, Any],
+    port: "Port | None",
+    *,
+    every_row: bool,
+    json_file: Path | None,
+    plot: Path | None,
+    html: Path | None,
+) -> int:
+    """Write the report where it is asked for, print it, and return its exit code.
+
+    Args:
+        options: those of ``lstm_parity.check``.
+        port: the side that is judged; None for our JAX backend.
+    """
+    from lstm_parity.verdict.check import check
+
+    has_steps = not isinstance(subject.spec, CellSpec)
+    if plot and not has_steps:
+        raise InputError("--plot: an LSTM cell has one step, there is no error over time to draw")
+    report = replace(check(subject.weights, candidate=port, **options), command=command_line())
+    unsaved = save_each([(json_file, write_json(report.to_json()))])
+    if plot or html:
+        from lstm_parity.location.over_time import errors_over_time
+        from lstm_parity.report.html import html_page
+        from lstm_parity.report.plots import error_picture, save_figure
+        from lstm_shared.files import write_file
+
+        pictures = {}
+        if has_steps:
+            pictures["error over time"] = error_picture(*errors_over_time(subject.weights, port, options))
+        page = html_page(report, in_words(subject.spec), pictures).encode() if html else b""
+        unsaved += save_each(
+            [
+                (plot, lambda path: save_figure(pictures["error over time"], path)),
+                (html, lambda path: write_file(path, page)),
+            ]
+        )
+    say(*subject.lines)
+    show(report.screen(every_row=every_row))
+    InputError.raise_any(unsaved)
+    return report.exit_code
+
+
+def _require_memory(spec: Spec, lengths: "np.ndarray") -> None:
+    """Raise an InputError when inputs of these lengths, and what is computed of them, are more than this machine has.
+
+    Of each step there are at least the inputs, both their gradients, and of each layer and direction four gates and two
+    states, in float64 and for both sides.
+    """
+    if isinstance(spec, LSTMSpec):
+        layers = len(spec.places)
+        numbers = 2 * spec.input_size + 6 * layers * spec.hidden_size
+        steps = int(lengths.max(initial=0)) * lengths.size
+        require_memory(f"--lengths: {steps} steps of {in_words(spec)}", 2 * 8 * steps * numbers)

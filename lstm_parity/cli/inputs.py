@@ -1,0 +1,88 @@
+"""The files that several commands read: models in weight files, inputs, outputs."""
+
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_shared.contents import at, plain_arrays
+from lstm_shared.describe import describe, possible_models, require_by_hand
+from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.files import load, not_finite, read_arrays
+from lstm_shared.read_files import read_contents
+from lstm_shared.specs import Spec
+
+# What an .npz of inputs may hold.
+INPUT_ARRAYS = ("inputs", "h", "c", "lengths", "reset")
+
+
+def load_by_hand(path: Path) -> Mapping[str, Any]:
+    """The by-hand weights in a file; what is wrong with them is said with the file's name."""
+    weights = load(path)
+    try:
+        require_by_hand(weights)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {problem}" for problem in error.problems) from error
+    return weights
+
+
+def load_model(path: Path, prefix: str | None) -> tuple[str, dict[str, Any], Spec]:
+    """(prefix, weights, spec) of the model under a prefix, or of the only one that there is.
+
+    Raises:
+        OSError, InputError, WeightsError: as ``lstm_shared.load``; or there is no model, or there are several.
+    """
+    contents = read_contents(path)
+    outer = f"{prefix.removesuffix('.')}." if prefix else ""
+    try:
+        values = contents.named if prefix is None else contents.under(prefix)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {problem}" for problem in error.problems) from error
+    possible = possible_models(values)
+    if len(possible) > 1 and (prefix is None or "" not in possible):
+        named = ", ".join(repr(outer + found) for found in possible)
+        raise InputError(f"{path}: holds {len(possible)} models, choose one with --prefix: {named}")
+    inner = "" if "" in possible else next(iter(possible), "")
+    # Beside the model its parent module may hold other arrays, which are not this model's business.
+    values = {name: values[inner + name] for name in possible.get(inner, values)}
+    try:
+        weights = plain_arrays(values) if possible else values
+        spec = describe(weights)
+        WeightsError.raise_any(not_finite(weights))
+    except WeightsError as error:
+        raise WeightsError(at(path, outer + inner, problem) for problem in error.problems) from error
+    return outer + inner, weights, spec
+
+
+def read_inputs(path: Path) -> dict[str, Any]:
+    """The arrays of an .npy or .npz file by name, checked for what no model accepts."""
+    import numpy as np
+
+    arrays = read_named(path, "inputs")
+    problems = unknown_names(path, arrays, INPUT_ARRAYS)
+    if ("h" in arrays) != ("c" in arrays):
+        problems.append(f"{path}: h and c go together")
+    # With lengths, anything may stand in the padding.
+    if "inputs" in arrays and "lengths" not in arrays and np.isnan(arrays["inputs"]).any():
+        problems.append(f"{path}: inputs holds NaN")
+    InputError.raise_any(problems)
+    return arrays
+
+
+def read_named(path: Path, name: str) -> dict[str, Any]:
+    """An .npy array under this name, or the arrays of an .npz."""
+    import numpy as np
+
+    if path.suffix == ".npy":
+        try:
+            return {name: np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)}
+        except (ValueError, EOFError) as error:
+            raise InputError(f"{path}: damaged, or not an .npy of plain numbers") from error
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: {name} are read from .npy or .npz")
+    return read_arrays(path)
+
+
+def unknown_names(path: Path, arrays: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A line for each array that nobody asked for."""
+    return [f"{path}: unknown array {name!r}, expected {', '.join(known)}" for name in arrays if name not in known]
