@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,3 +164,13 @@ def test_every_file_says_what_it_is_for_and_is_short_or_says_why_not(package):
         elif lines > LONGEST and "One file, because" not in doc:
             wrong.append(f"{file.relative_to(ROOT)} has {lines} lines, and does not say why: One file, because …")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_map_names_every_room_and_every_path_in_it_is_there():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rooms = [room for floor in FLOORS["lstm_parity"] for room in floor]
+    assert [room for room in rooms if f"| `{room}/` |" not in text] == []
+    assert re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE) == rooms, "the lowest floor first, as in this test"
+    paths = re.findall(r"`((?:lstm_parity|jax_lstm|lstm_shared|parity_tests)/[\w/]*(?:\.py)?)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
