@@ -29,7 +29,7 @@ class Location:
         field: which gate or state, by its name in the trace: "input_gate", …, "cell", "hidden", "projection".
         layer, direction: where it stands in the model; the direction is "forward" or "reverse".
         step: where its inputs stand in the sequence (by hand, the day), from 0.
-        turn: the how manieth step of its direction this is, from 0; the reverse direction begins at the last step.
+        turn: the step in the order in which its direction computes, from 0; the reverse one begins at the last step.
         row: batch row (by hand, the series); None without a batch axis.
         unit: None by hand.
         values: (reference, candidate).

@@ -58,7 +58,7 @@ def _sizes(small: Sequence[int], classes: Sequence[range]) -> tuple[int, ...]:
 
 @strategies.composite
 def configurations(draw: Callable[..., Any]) -> Configuration:
-    """Any configuration, with options that go together. Each value shrinks to what it is listed first as."""
+    """Any configuration whose options go together. Each value shrinks to the first in its list."""
 
     def one_of(values: Sequence[Any]) -> Any:
         return draw(strategies.sampled_from(values))

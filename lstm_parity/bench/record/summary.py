@@ -27,7 +27,7 @@ def ratio(seconds: Sequence[float], others: Sequence[float]) -> Ratio:
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:
-    """After how many calls the whole of them has cost no more than as many of the other's; None is never.
+    """How many calls it takes until they have cost no more in all than as many of the other's; None if never.
 
     Args:
         first, other_first: seconds of the first call, compiling included.

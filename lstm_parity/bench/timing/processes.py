@@ -57,7 +57,7 @@ class Process:
         return answer
 
     def forget(self) -> None:
-        """Let the contender drop its program, if its process has lived to see this."""
+        """Let the contender drop its program, if its process is still there."""
         if self._process is not None:
             with suppress(WorkerError):  # it has died since: then it holds nothing, and the next request starts another
                 self.ask("forget")
