@@ -1,8 +1,26 @@
 """Where two sides part first, as a place with both values, and in words. The functions of ``location`` find it."""
 
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+
+
+class Pair(NamedTuple, Generic[T]):
+    """What the two sides of a comparison have each, by field: a name, a value, an error."""
+
+    candidate: T
+    reference: T
+
+
+class Values(NamedTuple):
+    """The values of both sides at a place, in the order in which a sentence has them."""
+
+    reference: float
+    candidate: float
+
 
 _WORDS = {
     "input_gate": "input gate",
@@ -32,7 +50,7 @@ class Location:
         turn: the step in the order in which its direction computes, from 0; the reverse one begins at the last step.
         row: batch row (by hand, the series); None without a batch axis.
         unit: None by hand.
-        values: (reference, candidate).
+        values: of both sides there.
         tolerance: what is allowed.
     """
 
@@ -43,7 +61,7 @@ class Location:
     turn: int
     row: int | None
     unit: int | None
-    values: tuple[float, float]
+    values: Values
     tolerance: float
 
     def __str__(self) -> str:
@@ -72,7 +90,7 @@ class OutputLocation:
     row: int | None
     unit: int
     direction: str
-    values: tuple[float, float]
+    values: Values
     tolerance: float
     errors: tuple[float, ...]
     growth: float
@@ -108,7 +126,7 @@ class GradientLocation:
     row: int | None
     column: int | None
     index: tuple[int, ...]
-    values: tuple[float, float]
+    values: Values
     tolerance: float
 
     def __str__(self) -> str:
@@ -125,5 +143,5 @@ def _in_row(row: int | None) -> str:
     return "" if row is None else f", batch row {row}"
 
 
-def _both(values: tuple[float, float], tolerance: float) -> str:
-    return f"{values[0]!r} (reference) against {values[1]!r} (candidate), {tolerance:.1e} allowed"
+def _both(values: Values, tolerance: float) -> str:
+    return f"{values.reference!r} (reference) against {values.candidate!r} (candidate), {tolerance:.1e} allowed"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lstm_parity.compare.places import GradientLocation, Location, OutputLocation
+from lstm_parity.compare.places import GradientLocation, Location, OutputLocation, Pair
 from lstm_parity.compare.tolerance import Arrays, eps, group_scale
 from lstm_shared.kinds import is_floating
 
@@ -18,15 +18,15 @@ class Row:
         stage: "forward", "loss", "gradient", "adam", …
         name: which array of that stage.
         dtype: the precision both sides computed in.
-        sides: what was compared, the candidate first: ("jax", "torch").
+        sides: what was compared, by name: the candidate "jax", the reference "torch".
         difference: largest |candidate - reference|; NaN when either side has NaN or infinity.
         tolerance: what is allowed at ``where``.
         used: largest share of the tolerance used anywhere: 1.0 is the limit; its inverse is the headroom.
         relative: the array's own relative error, largest difference over largest reference magnitude.
         where: index of the first value out of tolerance, in the array's order (the Adam stage has the step first), or
             of the largest used share when all are within.
-        values: (candidate, reference) at that index.
-        errors: (candidate, reference) distance of each side from the float64 result, in eps(dtype) · scale; None
+        values: of both sides at that index.
+        errors: distance of each side from the float64 result, in eps(dtype) · scale; None
             where there is no such result.
         problem: what is wrong besides differing numbers: NaN, another shape, a missing array; empty if nothing is.
         judged: share of the values that were judged, 0 to 1; the others respond too strongly to rounding errors.
@@ -39,14 +39,14 @@ class Row:
     stage: str
     name: str
     dtype: str
-    sides: tuple[str, str]
+    sides: Pair[str]
     difference: float
     tolerance: float
     used: float
     relative: float
     where: tuple[int, ...] = ()
-    values: tuple[float, float] = (0.0, 0.0)
-    errors: tuple[float, float] | None = None
+    values: Pair[float] = Pair(0.0, 0.0)  # noqa: RUF009  a tuple cannot be changed
+    errors: Pair[float] | None = None
     problem: str = ""
     judged: float = 1.0
     adam_steps: tuple[int, int] | None = None
@@ -74,39 +74,41 @@ def compare(
 
     Args:
         candidate, reference: name -> array; a name on one side only is a failed row.
+        sides: what to call the two, the candidate first.
         dtype: the precision that eps is taken from.
         allowed: tolerance in eps · scale: one number, or for each name a number or an array by element.
         scale: of the whole group; by default the largest magnitude in the reference, at least 1.
         truth: the float64 result, to say how far each side is from it.
         judged: name -> where the values are judged, broadcast against the array; all of them by default.
     """
+    names = Pair(*sides)
     scale = group_scale(reference) if scale is None else scale
     unit = eps(dtype) * scale
     rows = []
     for name in [*reference, *(name for name in candidate if name not in reference)]:
         if name not in candidate or name not in reference:
-            side = sides[0] if name not in candidate else sides[1]
-            rows.append(_failed(stage, name, dtype, sides, f"{side} has no {name}"))
+            side = names.candidate if name not in candidate else names.reference
+            rows.append(_failed(stage, name, dtype, names, f"{side} has no {name}"))
             continue
         a, b = (np.asarray(side[name]) for side in (candidate, reference))
+        problem = ""
         if a.shape != b.shape:
-            rows.append(_failed(stage, name, dtype, sides, f"{sides[0]} has shape {a.shape}, {sides[1]} {b.shape}"))
-            continue
-        if not is_floating(a.dtype):
-            rows.append(
-                _failed(stage, name, dtype, sides, f"{sides[0]} gives {a.dtype}, expected floating-point numbers")
-            )
+            problem = f"{names.candidate} has shape {a.shape}, {names.reference} {b.shape}"
+        elif not is_floating(a.dtype):
+            problem = f"{names.candidate} gives {a.dtype}, expected floating-point numbers"
+        if problem:
+            rows.append(_failed(stage, name, dtype, names, problem))
             continue
         if not a.size:
-            rows.append(Row(stage, name, dtype, sides, 0.0, unit, 0.0, 0.0))
+            rows.append(Row(stage, name, dtype, names, 0.0, unit, 0.0, 0.0))
             continue
         k = allowed[name] if isinstance(allowed, Mapping) else allowed
         tolerance = np.broadcast_to(np.asarray(k) * unit, a.shape)
         which = np.broadcast_to(True if judged is None else judged.get(name, True), a.shape)
-        rows.append(_compare_array(stage, name, dtype, sides, a, b, tolerance, which))
+        rows.append(_compare_array(stage, name, dtype, names, a, b, tolerance, which))
         if truth is not None and name in truth:
             exact = np.asarray(truth[name])
-            errors = tuple(float(np.max(np.abs(side.astype(exact.dtype) - exact))) / unit for side in (a, b))
+            errors = Pair(*(float(np.max(np.abs(side.astype(exact.dtype) - exact))) / unit for side in (a, b)))
             rows[-1] = Row(**{**vars(rows[-1]), "errors": errors})
     return rows
 
@@ -115,7 +117,7 @@ def _compare_array(
     stage: str,
     name: str,
     dtype: str,
-    sides: tuple[str, str],
+    sides: Pair[str],
     a: np.ndarray,
     b: np.ndarray,
     tolerance: np.ndarray,
@@ -140,11 +142,11 @@ def _compare_array(
         used=float(used.max()),
         relative=float(difference.max() / max(np.max(np.abs(b64), initial=0.0, where=~unfit), np.finfo(float).tiny)),
         where=where,
-        values=(float(a64[where]), float(b64[where])),
+        values=Pair(float(a64[where]), float(b64[where])),
         problem=problem,
         judged=float(judged.mean()),
     )
 
 
-def _failed(stage: str, name: str, dtype: str, sides: tuple[str, str], problem: str) -> Row:
+def _failed(stage: str, name: str, dtype: str, sides: Pair[str], problem: str) -> Row:
     return Row(stage, name, dtype, sides, float("nan"), 0.0, float("inf"), float("nan"), problem=problem)

@@ -19,6 +19,7 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 from lstm_parity.compare.observations import judge
+from lstm_parity.compare.places import Pair
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.fuzz.configurations import Configuration
@@ -241,7 +242,7 @@ def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> 
         truth = None if dtype == VERDICT_DTYPE else torch_backend.observe(case.astype(VERDICT_DTYPE))
     except Exception as error:
         return [_raised("torch", dtype, error)]
-    rows = judge(case, ours, reference, ("jax", "torch"), dtype, truth, torch_backend.observe)
+    rows = judge(case, ours, reference, Pair("jax", "torch"), dtype, truth, torch_backend.observe)
     return with_location(case, rows, ours, reference)
 
 
@@ -249,4 +250,4 @@ def _raised(side: str, dtype: str, error: Exception) -> Row:
     said = (str(error).splitlines() or [""])[0]
     problem = f"{side} raised {type(error).__name__}: {said}"
     infinite = float("inf")
-    return Row("forward", "everything", dtype, ("jax", "torch"), infinite, 0.0, infinite, infinite, problem=problem)
+    return Row("forward", "everything", dtype, Pair("jax", "torch"), infinite, 0.0, infinite, infinite, problem=problem)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_parity.compare.places import GradientLocation, OutputLocation
+from lstm_parity.compare.places import GradientLocation, OutputLocation, Values
 from lstm_parity.compare.tolerance import LSTM_FACTOR, eps, scale_of
 from lstm_parity.location.values import apart_by, as_double
 from lstm_shared.by_hand import BY_HAND
@@ -62,7 +62,7 @@ def locate_outputs(
         row if batched else None,
         unit + (half if backwards else 0),
         "reverse" if backwards else "forward",
-        (float(a[turn, row, unit]), float(b[turn, row, unit])),
+        Values(float(a[turn, row, unit]), float(b[turn, row, unit])),
         tolerance,
         tuple(map(float, errors)),
         _growth(errors, tolerance),
@@ -113,7 +113,7 @@ def locate_gradient(
         gate, column = GATES[block], index[1] if len(index) > 1 else None
     elif index:
         row, column = index[0], index[1] if len(index) > 1 else None
-    return GradientLocation(name, gate, row, column, index, (float(a[index]), float(b[index])), tolerance)
+    return GradientLocation(name, gate, row, column, index, Values(float(a[index]), float(b[index])), tolerance)
 
 
 def _growth(errors: np.ndarray, tolerance: float) -> float:

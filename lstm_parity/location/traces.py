@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lstm_parity.compare.places import Location
+from lstm_parity.compare.places import Location, Values
 from lstm_parity.compare.tolerance import BY_HAND_FACTOR, LSTM_FACTOR, eps, scale_of
 from lstm_parity.location.values import apart_by, as_double
 from lstm_shared.errors import InputError
@@ -68,7 +68,7 @@ def locate(
         turn,
         row if batched else None,
         None if by_hand else unit,
-        (a, b),
+        Values(a, b),
         tolerance,
     )
 

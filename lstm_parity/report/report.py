@@ -207,6 +207,7 @@ def place(row: Row) -> str:
     """Where a row's worst or first wrong value is, with both values."""
     index = row.where[1:] if row.stage == "adam" else row.where
     where = f" at {list(index)}" if index else ""
-    what = row.problem or f"{row.values[0]!r} ({row.sides[0]}) against {row.values[1]!r} ({row.sides[1]})"
+    candidate, reference = (f"{value!r} ({side})" for value, side in zip(row.values, row.sides, strict=True))
+    what = row.problem or f"{candidate} against {reference}"
     setting = f" ({row.setting})" if row.setting else ""
     return f"{stage_in_words(row)}, {row.name}{where}{setting}, {row.dtype}: {what}"

@@ -59,7 +59,7 @@ def table_of_rows(rows: Sequence[Row]) -> Table:
             numbers.append("" if row.errors is None else " / ".join(f"{error:.2g}" for error in row.errors))
         # Text, because a name may look like rich's markup
         table.add_row(Text(f"{row.dtype} {cells['array']}"), *numbers, style="" if row.ok else "bold red")
-    sides = printable(", ".join(dict.fromkeys(f"{row.sides[0]} against {row.sides[1]}" for row in rows)))
+    sides = printable(", ".join(dict.fromkeys(f"{row.sides.candidate} against {row.sides.reference}" for row in rows)))
     caption = f"{sides}, worst first. difference: the largest; allowed: the tolerance there; used: how much of it"
     if exact:
         caption += "; off: distance of either side from the float64 result, in eps · scale"
@@ -71,8 +71,8 @@ def table_of_rows(rows: Sequence[Row]) -> Table:
 def describe_row(row: Row) -> dict[str, str]:
     """The cells of a row as text that can be printed, by the titles of their columns."""
     setting = [row.setting] if row.setting else []
-    if row.sides[1] != "torch":
-        setting.append(f"against {row.sides[1]}")
+    if row.sides.reference != "torch":
+        setting.append(f"against {row.sides.reference}")
     return {
         "array": printable(f"{stage_in_words(row)} {row.name}" + (f" ({', '.join(setting)})" if setting else "")),
         "difference": f"{row.difference:.1e}",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lstm_parity.compare.places import Pair
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
@@ -156,7 +157,7 @@ def _as_nn_lstm(case: Case) -> tuple[Observation, Case]:
 
 
 _AGAINST_NN_LSTM = Sides(
-    _as_nn_lstm, torch_backend.observe_nn_lstm, names=("jax", "nn.LSTM"), truth=torch_backend.observe_nn_lstm
+    _as_nn_lstm, torch_backend.observe_nn_lstm, names=Pair("jax", "nn.LSTM"), truth=torch_backend.observe_nn_lstm
 )
 
 
@@ -182,7 +183,7 @@ def _judge_port(judgement: Judgement, case: Case, port: Port, dtypes: Sequence[s
             judgement.note(sentence)
         return observed, returned
 
-    sides = Sides(run, torch_backend.observe, names=("candidate", "torch"), partial=True)
+    sides = Sides(run, torch_backend.observe, names=Pair("candidate", "torch"), partial=True)
     for dtype in port.dtypes or dtypes:
         judgement.judge(case.astype(dtype), dtype, sides)
     if not state_given and port.takes("state", optional=True):

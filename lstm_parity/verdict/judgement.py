@@ -9,6 +9,7 @@ import numpy as np
 
 from lstm_parity.compare.conditioning import Observe, judged_steps
 from lstm_parity.compare.observations import finite_part, judge
+from lstm_parity.compare.places import Pair
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity, audit, unseen
 from lstm_parity.compare.tolerance import VERDICT_DTYPE, eps
@@ -23,6 +24,8 @@ from lstm_shared.words import listed
 _JUDGED = ("float64", "float32", "bfloat16", "float16")
 
 Truth = Literal["float64", "extended"]
+
+OURS = Pair("jax", "torch")  # what to call the sides where no port is judged
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Sides:
 
     ours: Callable[[Case], tuple[Observation, Case]]
     reference: Observe
-    names: tuple[str, str] = ("jax", "torch")
+    names: Pair[str] = OURS
     traces: bool = False
     partial: bool = False
     truth: Observe = torch_backend.observe
@@ -74,7 +77,7 @@ class Judgement:
         if unfit := case.not_finite():  # as it was given it was finite
             self._undecided[f"rounded to {dtype}, {listed(unfit)}: not finite, so it was not judged in {dtype}"] = None
             return
-        observed, returned = self._timed(sides.names[0], sides.ours, case)
+        observed, returned = self._timed(sides.names.candidate, sides.ours, case)
         names = [a.dtype.name for a in observed["forward"].values() if is_floating(a.dtype)]
         lowest = max((name for name in names if name in _JUDGED), key=eps, default=dtype)
         if eps(lowest) > eps(dtype):  # it computes in that whatever it is given
@@ -88,7 +91,7 @@ class Judgement:
             if any(row.judged < 1 for row in rows):
                 self.note(f"{setting}: not judged to the end, where rounding errors alone move the results")
             return
-        decides = dtype == self._decides and sides.names[1] == "torch"
+        decides = dtype == self._decides and sides.names.reference == "torch"
         if decides:
             self.judged = returned
         self._note_adam(rows, dtype)
@@ -109,14 +112,14 @@ class Judgement:
             f"in {dtype} everything was judged over the first {steps} of {case.time} steps: over all of them rounding "
             f"errors alone move {what}"
         )
-        observed, returned = self._timed(sides.names[0], sides.ours, case.first_steps(steps))
+        observed, returned = self._timed(sides.names.candidate, sides.ours, case.first_steps(steps))
         rows = self._compare(returned, observed, dtype, sides, f"first {steps} steps")
         self._note_adam(rows, dtype)
         if decides:
             self.judged = returned
 
     def _compare(self, case: Case, observed: Observation, dtype: str, sides: Sides, setting: str) -> list[Row]:
-        reference = self._timed(sides.names[1], sides.reference, case)
+        reference = self._timed(sides.names.reference, sides.reference, case)
         if sides.partial:
             reference = {
                 stage: {name: array for name, array in arrays.items() if name in observed[stage]}
@@ -125,9 +128,8 @@ class Judgement:
             }
         observed, reference, unfit = finite_part(observed, reference)
         if unfit:
-            self._undecided[
-                f"in {dtype} {listed(unfit)} of {sides.names[1]} overflowed: not finite, so nothing was judged by that"
-            ] = None
+            of_reference = f"in {dtype} {listed(unfit)} of {sides.names.reference}"
+            self._undecided[f"{of_reference} overflowed: not finite, so nothing was judged by that"] = None
         if not reference:
             return []
         rows = judge(case, observed, reference, sides.names, dtype, self._exact(case, dtype, sides), sides.reference)
@@ -141,7 +143,7 @@ class Judgement:
     def _exact(self, case: Case, dtype: str, sides: Sides) -> Observation | None:
         if dtype != VERDICT_DTYPE:
             return sides.truth(case.astype(VERDICT_DTYPE))
-        if self._truth == "extended" and sides.names[1] == "torch":
+        if self._truth == "extended" and sides.names.reference == "torch":
             from lstm_parity.sides import extended
 
             return extended.observe(case)
@@ -200,12 +202,13 @@ class Judgement:
         worst = max(rows, key=lambda row: max(row.errors or ()))
         nearer = [0, 0]
         for row in rows:
-            ours, theirs = row.errors or (0.0, 0.0)
-            if ours != theirs:
-                nearer[int(theirs < ours)] += 1
+            errors = row.errors or Pair(0.0, 0.0)
+            if errors.candidate != errors.reference:
+                nearer[int(errors.reference < errors.candidate)] += 1
         names = worst.sides
         off = [f"{error:.3g} ({side})" for error, side in zip(worst.errors or (), names, strict=True)]
         self.note(
-            f"extended precision: {names[0]} is nearer in {nearer[0]} of {len(rows)} arrays, {names[1]} in "
-            f"{nearer[1]}; farthest off in {worst.stage} {worst.name}, by {' and '.join(off)} eps · scale"
+            f"extended precision: {names.candidate} is nearer in {nearer[0]} of {len(rows)} arrays, "
+            f"{names.reference} in {nearer[1]}; farthest off in {worst.stage} {worst.name}, by {' and '.join(off)} "
+            "eps · scale"
         )

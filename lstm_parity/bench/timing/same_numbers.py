@@ -42,6 +42,6 @@ def in_words(row: Row) -> str:
     if row.problem:
         return f"{row.stage}, {row.name}, {row.dtype}: {row.problem}"
     return (
-        f"{row.stage}, {row.name}{where}, {row.dtype}: {row.values[0]:.6g} ({row.sides[0]}) against "
-        f"{row.values[1]:.6g} ({row.sides[1]}), {row.tolerance:.1e} allowed"
+        f"{row.stage}, {row.name}{where}, {row.dtype}: {row.values.candidate:.6g} ({row.sides.candidate}) against "
+        f"{row.values.reference:.6g} ({row.sides.reference}), {row.tolerance:.1e} allowed"
     )
