@@ -131,7 +131,15 @@ def test_check_agrees_for_any_number_of_days_series_and_memories(dtype, days, se
 def test_drawn_weights_and_prices_agree_within_the_policy(seed, days, magnitude, memories):
     prices = np.random.default_rng(seed).standard_normal(days) * magnitude
     case = make_case(random_weights(seed), prices, state=memories, steps=0, seed=seed).astype("float64")
-    rows = judge(case, observe_jax(case), observe_torch(case), ("jax", "torch"), "float64", None, observe_torch)
+    rows = judge(
+        case,
+        observe_jax(case),
+        observe_torch(case),
+        sides=("jax", "torch"),
+        dtype="float64",
+        truth=None,
+        observe=observe_torch,
+    )
     assert all(row.ok for row in rows), [row for row in rows if not row.ok]
 
 

@@ -169,7 +169,15 @@ def test_one_wrong_gradient_of_an_ill_conditioned_model_is_caught_in_the_first_s
 
 def test_where_rounding_errors_decide_the_outputs_no_gradient_is_judged():
     case = make_case(with_gain(20), inputs_of(0), steps=2, draw_state=True).astype("float64")
-    rows = judge(case, observe(one_ulp_away(case, 99)), observe(case), ("a", "b"), "float64", None, observe)
+    rows = judge(
+        case,
+        observe(one_ulp_away(case, 99)),
+        observe(case),
+        sides=("a", "b"),
+        dtype="float64",
+        truth=None,
+        observe=observe,
+    )
     by_stage = {stage: [row.judged for row in rows if row.stage == stage] for stage in ("forward", "gradient", "adam")}
     assert 0.2 < rows[0].judged < 0.8  # the first steps of the outputs
     assert by_stage["gradient"] == [0.0] * 7

@@ -23,6 +23,7 @@ def judge(
     case: Case,
     candidate: Observation,
     reference: Observation,
+    *,
     sides: tuple[str, str],
     dtype: str,
     truth: Observation | None,
@@ -38,7 +39,7 @@ def judge(
     """
 
     def rows(moves: Observation | None = None) -> list[Row]:
-        return compare_observations(case, candidate, reference, sides, dtype, truth, moves)
+        return compare_observations(case, candidate, reference, sides=sides, dtype=dtype, truth=truth, moves=moves)
 
     def wrong(rows: list[Row]) -> list[Row]:
         return [row for row in rows if not row.ok and not row.problem]
@@ -94,6 +95,7 @@ def compare_observations(
     case: Case,
     candidate: Observation,
     reference: Observation,
+    *,
     sides: tuple[str, str],
     dtype: str,
     truth: Observation | None = None,

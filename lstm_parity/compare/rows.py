@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def compare(
     for name in [*reference, *(name for name in candidate if name not in reference)]:
         if name not in candidate or name not in reference:
             side = names.candidate if name not in candidate else names.reference
-            rows.append(_failed(stage, name, dtype, names, f"{side} has no {name}"))
+            rows.append(_failed(_Array(stage, name, dtype, names), f"{side} has no {name}"))
             continue
         a, b = (np.asarray(side[name]) for side in (candidate, reference))
         problem = ""
@@ -97,7 +98,7 @@ def compare(
         elif not is_floating(a.dtype):
             problem = f"{names.candidate} gives {a.dtype}, expected floating-point numbers"
         if problem:
-            rows.append(_failed(stage, name, dtype, names, problem))
+            rows.append(_failed(_Array(stage, name, dtype, names), problem))
             continue
         if not a.size:
             rows.append(Row(stage, name, dtype, names, 0.0, unit, 0.0, 0.0))
@@ -105,7 +106,7 @@ def compare(
         k = allowed[name] if isinstance(allowed, Mapping) else allowed
         tolerance = np.broadcast_to(np.asarray(k) * unit, a.shape)
         which = np.broadcast_to(True if judged is None else judged.get(name, True), a.shape)
-        rows.append(_compare_array(stage, name, dtype, names, a, b, tolerance, which))
+        rows.append(_compare_array(_Array(stage, name, dtype, names), a, b, tolerance, which))
         if truth is not None and name in truth:
             exact = np.asarray(truth[name])
             errors = Pair(*(float(np.max(np.abs(side.astype(exact.dtype) - exact))) / unit for side in (a, b)))
@@ -113,16 +114,16 @@ def compare(
     return rows
 
 
-def _compare_array(
-    stage: str,
-    name: str,
-    dtype: str,
-    sides: Pair[str],
-    a: np.ndarray,
-    b: np.ndarray,
-    tolerance: np.ndarray,
-    judged: np.ndarray,
-) -> Row:
+class _Array(NamedTuple):
+    """What is compared: the first four of a row."""
+
+    stage: str
+    name: str
+    dtype: str
+    sides: Pair[str]
+
+
+def _compare_array(what: _Array, a: np.ndarray, b: np.ndarray, tolerance: np.ndarray, judged: np.ndarray) -> Row:
     a64, b64 = a.astype(np.float64), b.astype(np.float64)
     unfit = ~(np.isfinite(a64) & np.isfinite(b64))
     difference = np.where(judged, np.abs(np.where(unfit, 0.0, a64) - np.where(unfit, 0.0, b64)), 0.0)
@@ -133,10 +134,7 @@ def _compare_array(
     if unfit.any():
         problem = f"{int(unfit.sum())} of {a.size} values are NaN or infinite"
     return Row(
-        stage,
-        name,
-        dtype,
-        sides,
+        *what,
         difference=float("nan") if problem else float(difference.max()),
         tolerance=float(tolerance[where]),
         used=float(used.max()),
@@ -148,5 +146,5 @@ def _compare_array(
     )
 
 
-def _failed(stage: str, name: str, dtype: str, sides: Pair[str], problem: str) -> Row:
-    return Row(stage, name, dtype, sides, float("nan"), 0.0, float("inf"), float("nan"), problem=problem)
+def _failed(what: _Array, problem: str) -> Row:
+    return Row(*what, float("nan"), 0.0, float("inf"), float("nan"), problem=problem)

@@ -242,7 +242,9 @@ def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> 
         truth = None if dtype == VERDICT_DTYPE else torch_backend.observe(case.astype(VERDICT_DTYPE))
     except Exception as error:
         return [_raised("torch", dtype, error)]
-    rows = judge(case, ours, reference, Pair("jax", "torch"), dtype, truth, torch_backend.observe)
+    rows = judge(
+        case, ours, reference, sides=Pair("jax", "torch"), dtype=dtype, truth=truth, observe=torch_backend.observe
+    )
     return with_location(case, rows, ours, reference)
 
 

@@ -9,7 +9,7 @@ from lstm_parity.process.standard_streams import DEBUG
 
 WRONG, FAULT, READER_GONE = 2, 70, 141
 
-_OURS = tuple(Path(__file__).parents[1] / name for name in ("lstm_parity", "lstm_shared", "jax_lstm", "torch_lstm"))
+_OURS = tuple(Path(__file__).parents[2] / name for name in ("lstm_parity", "lstm_shared", "jax_lstm", "torch_lstm"))
 _NO_MEMORY = ("can't allocate memory", "RESOURCE_EXHAUSTED", "out of memory", "Out of memory")
 
 

@@ -132,7 +132,8 @@ class Judgement:
             self._undecided[f"{of_reference} overflowed: not finite, so nothing was judged by that"] = None
         if not reference:
             return []
-        rows = judge(case, observed, reference, sides.names, dtype, self._exact(case, dtype, sides), sides.reference)
+        exact = self._exact(case, dtype, sides)
+        rows = judge(case, observed, reference, sides=sides.names, dtype=dtype, truth=exact, observe=sides.reference)
         rows = with_location(case, rows, observed, reference, traces=sides.traces)
         rows = [replace(row, setting=setting) for row in rows]
         if self._failed is None and any(not row.ok and row.stage == "forward" for row in rows):

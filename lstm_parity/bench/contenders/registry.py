@@ -12,7 +12,7 @@ REFERENCE, OURS = "torch", "jax"
 # Why a case cannot be run in a mode; "" if it can.
 Refusal = Callable[[BenchCase, str], str]
 
-_HERE = "lstm_parity.benchmark"
+_HERE = __name__.rpartition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Contender:
         title: what it is, for readers; "" if it trains the LSTM by hand only.
         framework: "torch" or "jax": whose device it computes on.
         programs: "module:function", called in the contender's process as ``function(case, mode, dtype)``; returns a
-            ``programs.Program``.
+            ``program.Program``.
         refuses: why it cannot run a case in a mode; "" if it can.
         package: what it imports beside its framework; "" for nothing.
         family: "torch", "ours" or "peer": the strongest other is looked for outside ours.
@@ -105,7 +105,14 @@ def _torch(
 
 
 def _ours(
-    name: str, programs: str, refuses: Refusal, title: str, by_hand: str = "", compiles: bool = True, sync: bool = False
+    name: str,
+    programs: str,
+    refuses: Refusal,
+    title: str,
+    by_hand: str = "",
+    *,
+    compiles: bool = True,
+    sync: bool = False,
 ) -> Contender:
     return Contender(name, title, "jax", f"{_HERE}.{programs}", refuses, "", "ours", compiles, by_hand, sync)
 
@@ -117,14 +124,14 @@ def _other(name: str, package: str, programs: str, refuses: Refusal, title: str)
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
-        _torch("torch", "contenders_torch:eager", _anything, "torch.nn.LSTM", "a loop in PyTorch", compiles=False),
-        _torch("torch-cell", "contenders_torch:cell_loop", _one_cell, "a loop over torch.nn.LSTMCell", compiles=False),
-        _torch("torch-compile", "contenders_torch:compiled", _compiled, "torch.compile of torch.nn.LSTM"),
+        _torch("torch", "reference:eager", _anything, "torch.nn.LSTM", "a loop in PyTorch", compiles=False),
+        _torch("torch-cell", "reference:cell_loop", _one_cell, "a loop over torch.nn.LSTMCell", compiles=False),
+        _torch("torch-compile", "reference:compiled", _compiled, "torch.compile of torch.nn.LSTM"),
         _torch("lightning", "by_hand:lightning", _by_hand, "", "torch_lstm.fit, Lightning", compiles=False),
-        _ours("jax", "contenders_jax:ours", _anything, "jax_lstm.lstm, jitted", "jax_lstm.fit, one compiled loop"),
-        _ours("jax-scan", "contenders_jax:ours_scan", _scan, 'jax_lstm.lstm, implementation="scan", jitted'),
-        _ours("jax-sync", "contenders_jax:ours", _synchronous, "as jax, with synchronous dispatch", sync=True),
-        _ours("jax-eager", "contenders_jax:ours_eager", _eager, "jax_lstm.lstm, no jit", "no jit", compiles=False),
+        _ours("jax", "ours:ours", _anything, "jax_lstm.lstm, jitted", "jax_lstm.fit, one compiled loop"),
+        _ours("jax-scan", "ours:ours_scan", _scan, 'jax_lstm.lstm, implementation="scan", jitted'),
+        _ours("jax-sync", "ours:ours", _synchronous, "as jax, with synchronous dispatch", sync=True),
+        _ours("jax-eager", "ours:ours_eager", _eager, "jax_lstm.lstm, no jit", "no jit", compiles=False),
         _ours("jax-step", "by_hand:jax_step", _by_hand, "", "a loop over one jitted step"),
         _other("flax", "flax", "linen", _peer, "flax.linen.RNN of OptimizedLSTMCell"),
         _other("flax-nnx", "flax", "nnx", _peer, "flax.nnx.RNN of OptimizedLSTMCell"),
