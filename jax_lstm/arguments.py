@@ -62,6 +62,7 @@ def prepare(
     params: Mapping[str, ArrayLike],
     inputs: Any,
     state: Any,
+    *,
     batch_first: bool,
     lengths: Any,
     reset: Any,

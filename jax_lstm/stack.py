@@ -73,7 +73,17 @@ def lstm(
         InputError: the same for every other argument. Both are raised before anything is compiled.
     """
     call = prepare(
-        params, inputs, state, batch_first, lengths, reset, precision, implementation, dropout, key, recompute
+        params,
+        inputs,
+        state,
+        batch_first=batch_first,
+        lengths=lengths,
+        reset=reset,
+        precision=precision,
+        implementation=implementation,
+        dropout=dropout,
+        key=key,
+        recompute=recompute,
     )
     if implementation == "cudnn":
         return _run_cudnn(call, dropout, precision, recompute)
@@ -117,7 +127,16 @@ def lstm_trace(
     precision: Any = None,
 ) -> LSTMTrace:
     """Run as ``lstm`` does (without dropout) and show all gates and states of every layer, direction and step."""
-    call = prepare(params, inputs, state, batch_first, lengths, reset, precision, "scan")
+    call = prepare(
+        params,
+        inputs,
+        state,
+        batch_first=batch_first,
+        lengths=lengths,
+        reset=reset,
+        precision=precision,
+        implementation="scan",
+    )
     run = _trace_compiled if outside_jit(call) else _trace
     return run(call, precision=tuple(precision) if isinstance(precision, list) else precision)
 
@@ -149,7 +168,10 @@ def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None
         recompute=recompute,
         platform=jax.default_backend(),
     )
-    outputs, (h_n, c_n) = run_cudnn(call.spec, call.params, call.inputs, call.h_0, call.c_0, call.lengths, precision)
+    state = (call.h_0, call.c_0)
+    outputs, (h_n, c_n) = run_cudnn(
+        call.spec, call.params, call.inputs, state, lengths=call.lengths, precision=precision
+    )
     return call.restore(outputs), (call.restore_state(h_n), call.restore_state(c_n))
 
 

@@ -61,7 +61,7 @@ def test_the_call_by_its_reference(spec: LSTMSpec, lengths: Any):
     weights, (inputs, h_0, c_0) = single(spec), draw(spec)
     known = None if lengths is None else jnp.asarray(lengths, jnp.int32)
     # The reference leaves in the padding what it finds; a NaN there would show that ours is not cut off.
-    ours = run_cudnn(spec, weights, inputs, h_0, c_0, known, None, lstm=reference)
+    ours = run_cudnn(spec, weights, inputs, (h_0, c_0), lengths=known, precision=None, lstm=reference)
     expected = jax_lstm.lstm(weights, inputs, (h_0, c_0), lengths=known, implementation="scan")
     for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)

@@ -13,6 +13,9 @@ It computes what ``scan.recur_plain`` computes, and differs in three ways, each 
 
 Reverse mode runs ``_forward`` and ``_backward``; forward mode, and any derivative of a derivative, is that of the plain
 loop (``compiler.custom_backward``).
+
+One file, because the forward pass, what it saves and the backward pass are read side by side: each line of one answers
+to a line of the other.
 """
 
 from functools import partial
@@ -71,6 +74,23 @@ class _Gathered(NamedTuple):
     h_before: Array  # (size, batch, state)
     d_projected: Array | None  # (state, size, batch): of what a projection gives; None without one
     unprojected: Array | None  # (size, batch, hidden): what it is given
+
+
+class _StepGradients(NamedTuple):
+    """What the backward pass hands from step to step."""
+
+    h: Array  # (state, batch): of the state before the step, as c
+    c: Array  # (hidden, batch)
+    gates: Array  # (4·hidden, batch): handed on so that each step writes into the same memory
+
+
+class _ChunkGradients(NamedTuple):
+    """What the backward pass hands from chunk to chunk."""
+
+    step: _StepGradients
+    inputs: Array  # (time, batch, inputs): zero where no chunk has been yet
+    gathered: _Gathered  # handed on so that each chunk writes into the same memory
+    weights: DirectionWeights  # transposed, summed over the chunks so far
 
 
 def _forward(
@@ -142,9 +162,11 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
     (steps, batch, features), hidden, state = inputs.shape, c_0.shape[-1], h_0.shape[-1]
     dtype = c_0.dtype
 
-    def step(first: Any, size: int, j: Array, carry: Any) -> Any:
+    def step(
+        first: Any, size: int, j: Array, carry: tuple[_StepGradients, _Gathered]
+    ) -> tuple[_StepGradients, _Gathered]:
         """The step at place ``first + size - 1 - j`` of the order of computation."""
-        dh, dc, dz, gathered = carry
+        (dh, dc, dz), gathered = carry
         s = first + size - 1 - j
         t = _time(options, steps, s)
         place = j if options.reverse else size - 1 - j
@@ -177,14 +199,14 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             d_gates=lax.dynamic_update_slice_in_dim(gathered.d_gates, dz[:, None], place, 1),
             h_before=_put(gathered.h_before, h_before, place),
         )
-        if gathered.d_projected is not None:
+        if gathered.d_projected is not None and gathered.unprojected is not None:
             if valid is not None:
                 d_output = jnp.where(valid, d_output, jnp.zeros_like(d_output))
             gathered = gathered._replace(
                 d_projected=lax.dynamic_update_slice_in_dim(gathered.d_projected, d_output[:, None], place, 1),
                 unprojected=_put(gathered.unprojected, (o * tanh_c).T.astype(inputs.dtype), place),
             )
-        return dh_before, dc_before, dz, gathered
+        return _StepGradients(dh_before, dc_before, dz), gathered
 
     def _output_before(s: Array, t: Array) -> Array:
         before = jnp.clip(t + 1 if options.reverse else t - 1, 0, steps - 1)
@@ -193,9 +215,9 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             started = (started & _at(masks.valid, before))[:, None]
         return jnp.where(started, _at(saved.outputs, before), h_0)
 
-    def chunk(first: Any, size: int, carry: Any) -> Any:
-        dh, dc, dz, dx, gathered, sums = carry
-        dh, dc, dz, gathered = lax.fori_loop(0, size, partial(step, first, size), (dh, dc, dz, gathered))
+    def chunk(first: Any, size: int, carry: _ChunkGradients) -> _ChunkGradients:
+        now, dx, gathered, sums = carry
+        now, gathered = lax.fori_loop(0, size, partial(step, first, size), (now, gathered))
         rows = size * batch
         gathered_dz = gathered.d_gates.reshape(4 * hidden, rows)
         start = steps - first - size if options.reverse else first
@@ -212,21 +234,20 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             else sums.projection
             + product(gathered.d_projected.reshape(state, rows), gathered.unprojected.reshape(rows, hidden)),
         )
-        return dh, dc, dz, dx, gathered, d_weights
+        return _ChunkGradients(now, dx, gathered, d_weights)
 
     sums = jax.tree.map(lambda weight: jnp.zeros(weight.T.shape, dtype), weights)
-    carry = (d_h.T.astype(dtype), d_c.T.astype(dtype), jnp.zeros((4 * hidden, batch), dtype), jnp.zeros_like(inputs))
+    now = _StepGradients(d_h.T.astype(dtype), d_c.T.astype(dtype), jnp.zeros((4 * hidden, batch), dtype))
+    dx = jnp.zeros_like(inputs)
     size = chunk_steps(batch)
     whole, rest = divmod(steps, size)
     if rest:
-        *carry, _, sums = chunk(whole * size, rest, (*carry, _room(operands, rest), sums))
+        now, dx, _, sums = chunk(whole * size, rest, _ChunkGradients(now, dx, _room(operands, rest), sums))
     if whole:
-        *carry, _, sums = lax.fori_loop(
-            0, whole, lambda n, carry: chunk((whole - 1 - n) * size, size, carry), (*carry, _room(operands, size), sums)
-        )
-    dh, dc, _, dx = carry
+        start = _ChunkGradients(now, dx, _room(operands, size), sums)
+        now, dx, _, sums = lax.fori_loop(0, whole, lambda n, carry: chunk((whole - 1 - n) * size, size, carry), start)
     d_weights = jax.tree.map(lambda total, weight: total.T.astype(weight.dtype), sums, weights)
-    return Operands(d_weights, dx, dh.T.astype(h_0.dtype), dc.T)
+    return Operands(d_weights, dx, now.h.T.astype(h_0.dtype), now.c.T)
 
 
 def _room(operands: Operands, size: int) -> _Gathered:

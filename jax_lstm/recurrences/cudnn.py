@@ -3,11 +3,12 @@
 It has reverse mode only (no ``jvp``, no ``hessian``) and float32 only, so "auto" never chooses it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 from jax.experimental import rnn
+from jax.lax import PrecisionLike
 from jaxtyping import Array, Float, Int
 
 from lstm_shared.errors import InputError
@@ -57,11 +58,11 @@ def run_cudnn(
     spec: LSTMSpec,
     params: Mapping[str, Array],
     inputs: Float[Array, "time batch inputs"],
-    h_0: Float[Array, "layers batch hidden"],
-    c_0: Float[Array, "layers batch hidden"],
+    state: tuple[Float[Array, "layers batch hidden"], Float[Array, "layers batch hidden"]],
+    *,
     lengths: Int[Array, " batch"] | None,
-    precision: Any,
-    lstm: Any = rnn.lstm,
+    precision: PrecisionLike,
+    lstm: Callable[..., Any] = rnn.lstm,
 ) -> tuple[Float[Array, "time batch output"], tuple[Array, Array]]:
     """All layers and directions.
 
@@ -69,8 +70,9 @@ def run_cudnn(
         precision: None and "high" allow TF32 as they do in JAX's matrix products, "highest" does not.
         lstm: the library's function; tests on a CPU put another in its place.
     """
+    h_0, c_0 = state
     steps, batch = inputs.shape[:2]
-    # The library wants lengths of one at least: a sequence of none is run for a step, and its answer thrown away.
+    # The library wants lengths of at least 1: a sequence without steps is run for one, and the result is thrown away.
     known = jnp.full(batch, steps, jnp.int32) if lengths is None else jnp.clip(lengths, 1, steps).astype(jnp.int32)
     outputs, h_n, c_n = lstm(
         jnp.swapaxes(inputs, 0, 1),
