@@ -2,19 +2,17 @@
 
 import os
 import time
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
 from jax.core import Tracer
+from jaxtyping import PyTree
 
-from jax_lstm.checkpoints import Checkpoints, History
-from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
-from jax_lstm.training_step import Loss, loss_and_gradient, require_kinds, update, usual_promotion
+from jax_lstm.checkpoints import Checkpoints
+from jax_lstm.epochs import by_step, join, run_epochs, to_host
+from jax_lstm.training_step import Loss, State, require_kinds, usual_promotion
 from lstm_shared.errors import InputError
 from lstm_shared.progress import progress_bar
 from lstm_shared.training import FitResult, TrainingPlan, plan_training
@@ -38,8 +36,8 @@ jax.tree_util.register_dataclass(  # so that vmap(fit) and jit(fit) can return i
 
 def fit(
     loss: Loss,
-    params: Any,
-    data: Any,
+    params: PyTree,
+    data: PyTree,
     *,
     epochs: int,
     optimizer: optax.GradientTransformation = optax.adam(1e-3),  # noqa: B008  a tuple of pure functions
@@ -103,23 +101,29 @@ def fit(
         state = (params, optimizer.init(params))
     if traced:
         return _fit_traced(loss, optimizer, plan, state, data)
-    return _fit_concrete(loss, optimizer, plan, state, data, progress)
+    return _fit_concrete(loss, optimizer, plan, state, data, progress=progress)
 
 
 def _fit_traced(
-    loss: Loss, optimizer: optax.GradientTransformation, plan: TrainingPlan, state: Any, data: Any
+    loss: Loss, optimizer: optax.GradientTransformation, plan: TrainingPlan, state: State, data: PyTree
 ) -> FitResult:
     order = plan.order(0, plan.epochs)
-    state, (losses, predictions) = _run_epochs(loss, optimizer, plan.examples, state, data, order)
+    state, (losses, predictions) = run_epochs(loss, optimizer, plan.examples, state, data, order)
     rest = plan.examples % plan.batch_size
     if rest and jnp.issubdtype(predictions.dtype, jnp.floating) and not jax.config.jax_debug_nans:  # pyright: ignore[reportAttributeAccessIssue]
         predictions = predictions.at[:, -1, rest:].set(jnp.nan)
-    losses, predictions = _by_step((losses, predictions))
-    return FitResult(state[0], losses, predictions, _by_step(order), len(losses), plan.epochs)
+    losses, predictions = by_step((losses, predictions))
+    return FitResult(state[0], losses, predictions, by_step(order), len(losses), plan.epochs)
 
 
 def _fit_concrete(
-    loss: Loss, optimizer: optax.GradientTransformation, plan: TrainingPlan, state: Any, data: Any, progress: bool
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    plan: TrainingPlan,
+    state: State,
+    data: PyTree,
+    *,
+    progress: bool,
 ) -> FitResult:
     seconds = compile_seconds = 0.0
     first, pieces = 0, []
@@ -136,33 +140,33 @@ def _fit_concrete(
                     order = np.ascontiguousarray(plan.order(start, stop))
                     began = time.perf_counter()
                     # Compiled programs are cached by jax, so that only the first piece of each length costs anything.
-                    _run_epochs.lower(loss, optimizer, plan.examples, known[1], data, order).compile()
+                    run_epochs.lower(loss, optimizer, plan.examples, known[1], data, order).compile()
                     compiled = time.perf_counter()
                     state, history = jax.block_until_ready(
-                        _run_epochs(loss, optimizer, plan.examples, known[1], data, order)
+                        run_epochs(loss, optimizer, plan.examples, known[1], data, order)
                     )
                     took = time.perf_counter() - compiled
                     seconds += took
                     compile_seconds += compiled - began
-                    pieces.append((stop, _to_host(plan, history)))
+                    pieces.append((stop, to_host(plan, history)))
                     known = stop, state
                     if plan.checkpoint_due(stop):
-                        pieces = [(stop, _join(pieces, stop))]
+                        pieces = [(stop, join(pieces, stop))]
                         checkpoints.save(stop, state, pieces[0][1])
                     if plan.checkpoint_dir is not None:
                         length = _next_length(length, stop - start, took, longest)
                     show(stop)
         except BaseException as error:
             if plan.checkpoint_dir is not None and known[0] > first and not isinstance(error, OSError):
-                checkpoints.save(*known, _join(pieces, known[0]))
+                checkpoints.save(*known, join(pieces, known[0]))
                 error.add_note(f"{plan.checkpoint_dir}: the run is kept up to epoch {known[0]}")
             raise
-    losses, predictions = _join(pieces, plan.epochs)
+    losses, predictions = join(pieces, plan.epochs)
     return FitResult(
         weights=jax.tree.map(np.asarray, known[1][0]),
         losses=losses,
         predictions=predictions,
-        examples=_by_step(plan.order(0, plan.epochs)),
+        examples=by_step(plan.order(0, plan.epochs)),
         steps=len(losses),
         epochs=plan.epochs,
         resumed_from=first,
@@ -185,58 +189,3 @@ def _next_length(length: int, epochs: int, seconds: float, longest: int) -> int:
     """Epochs of the next piece, after one of these epochs took these seconds; each new length is compiled once more."""
     fitting = max(1, min(longest, int(epochs * _PIECE_SECONDS / max(seconds, 1e-9))))
     return fitting if fitting > 4 * length or 2 * fitting < length else length
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _run_epochs(
-    loss: Loss, optimizer: optax.GradientTransformation, examples: int, state: Any, data: Any, order: Any
-) -> tuple[Any, tuple[Any, Any]]:
-    """Run the epochs of ``order`` (epochs, steps, batch): the new state, and (losses, predictions).
-
-    The unused places of a smaller last batch hold 0: NaN would end the run under ``jax_debug_nans``.
-    """
-    batch_size = order.shape[-1]
-    rest = examples % batch_size  # examples of an epoch's smaller last batch, 0 if all are full
-
-    def step(state: Any, rows: Any) -> tuple[Any, tuple[Any, Any]]:
-        weights, optimizer_state = state
-        batch = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
-        results, gradient = loss_and_gradient(loss, weights, batch)
-        return update(optimizer, gradient, optimizer_state, weights), results
-
-    def epoch(state: Any, rows: Any) -> tuple[Any, tuple[Any, Any]]:
-        if not rest:
-            return lax.scan(step, state, rows)
-        state, (losses, predictions) = lax.scan(step, state, rows[:-1])
-        state, (last_loss, last_predictions) = step(state, rows[-1, :rest])
-        unused = jnp.zeros((batch_size - rest, *last_predictions.shape[1:]), last_predictions.dtype)
-        last_predictions = jnp.concatenate([last_predictions, unused])
-        return state, (jnp.append(losses, last_loss), jnp.concatenate([predictions, last_predictions[None]]))
-
-    def train(state: Any, order: Any) -> tuple[Any, tuple[Any, Any]]:
-        return lax.scan(epoch, state, order)
-
-    if fits_one_kernel(step, state, order[0, 0]):
-        train = one_kernel(train, under_vmap=True)
-    return train(state, order)
-
-
-def _to_host(plan: TrainingPlan, history: tuple[Any, Any]) -> History:
-    """(steps, …) losses and predictions as NumPy arrays, NaN in the unused places of a smaller last batch."""
-    losses, predictions = map(np.asarray, history)
-    if (rest := plan.examples % plan.batch_size) and jnp.issubdtype(predictions.dtype, jnp.floating):
-        predictions = predictions.copy()
-        predictions[:, -1, rest:] = np.nan
-    return _by_step((losses, predictions))
-
-
-def _join(pieces: list[tuple[int, History]], epoch: int) -> History:
-    """The history up to this epoch: an interrupt may leave a piece more than that."""
-    known = [history for stop, history in pieces if stop <= epoch]
-    losses, predictions = (np.concatenate(parts) for parts in zip(*known, strict=True))
-    return losses, predictions
-
-
-def _by_step(history: Any) -> Any:
-    """(epochs, steps an epoch, …) -> (steps, …)."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), history)

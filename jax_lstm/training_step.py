@@ -1,28 +1,34 @@
 """One training step in its two halves, as the run and the comparison of runs both need them."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, ArrayLike, PyTree
 
 from lstm_shared.errors import InputError
 from lstm_shared.kinds import in_words
 
-Loss = Callable[[Any, Any], tuple[Any, Any]]
+# (weights, batch) -> (loss, predictions)
+Loss = Callable[[PyTree, PyTree], tuple[ArrayLike, ArrayLike]]
+
+# (weights, optimizer state): a plain tuple, as checkpoints name their arrays after the places in it.
+State = tuple[PyTree, PyTree]
 
 _CONTRACT = "expected loss(params, batch) -> (loss, predictions)"
 
 
-def loss_and_gradient(loss: Loss, weights: Any, batch: Any) -> tuple[tuple[Any, Any], Any]:
+def loss_and_gradient(loss: Loss, weights: PyTree, batch: PyTree) -> tuple[tuple[Array, Array], PyTree]:
     """((loss, predictions), gradient) of one batch.
 
     Raises:
         InputError: what ``loss`` returned is not a scalar and an array with the batch's leading axis.
     """
 
-    def checked(weights: Any) -> tuple[Any, Any]:
+    def checked(weights: PyTree) -> tuple[ArrayLike, ArrayLike]:
         result = loss(weights, batch)
         InputError.raise_any(_wrong_result(result, jax.tree.leaves(batch)[0].shape[0]))
         return result
@@ -30,19 +36,19 @@ def loss_and_gradient(loss: Loss, weights: Any, batch: Any) -> tuple[tuple[Any, 
     return jax.value_and_grad(checked, has_aux=True)(weights)
 
 
-def update(optimizer: optax.GradientTransformation, gradient: Any, state: Any, weights: Any) -> tuple[Any, Any]:
+def update(optimizer: optax.GradientTransformation, gradient: PyTree, state: PyTree, weights: PyTree) -> State:
     """(weights, optimizer state) after the step."""
     with usual_promotion():
         updates, state = optimizer.update(gradient, state, weights)
         return optax.apply_updates(weights, updates), state
 
 
-def usual_promotion() -> Any:
+def usual_promotion() -> AbstractContextManager[None]:
     """Optax adds whole numbers to floating-point ones, which ``jax_numpy_dtype_promotion="strict"`` forbids."""
     return jax.numpy_dtype_promotion("standard")
 
 
-def require_kinds(loss: Any, optimizer: Any) -> list[str]:
+def require_kinds(loss: object, optimizer: object) -> list[str]:
     """What is wrong with these two, before either is called."""
     problems = []
     if not callable(loss):
@@ -52,7 +58,7 @@ def require_kinds(loss: Any, optimizer: Any) -> list[str]:
     return problems
 
 
-def _wrong_result(result: Any, examples: int) -> list[str]:
+def _wrong_result(result: object, examples: int) -> list[str]:
     if not isinstance(result, tuple) or len(result) != 2:
         found = f"a tuple of {len(result)}" if isinstance(result, tuple) else _array_in_words(result)
         return [f"loss returned {found}, {_CONTRACT}"]
@@ -67,11 +73,12 @@ def _wrong_result(result: Any, examples: int) -> list[str]:
     return problems
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> TypeGuard[ArrayLike]:
     return isinstance(value, float) or (hasattr(value, "shape") and hasattr(value, "dtype"))
 
 
-def _array_in_words(value: Any) -> str:
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+def _array_in_words(value: object) -> str:
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is None or dtype is None:
         return in_words(value)
-    return f"{jnp.dtype(value.dtype).name} of shape {tuple(value.shape)}"
+    return f"{jnp.dtype(dtype).name} of shape {tuple(shape)}"

@@ -13,7 +13,7 @@ import jax_lstm
 import torch_lstm
 from jax_lstm import by_hand
 from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
-from jax_lstm.training import _run_epochs
+from jax_lstm.epochs import run_epochs
 from lstm_parity.compare.rows import compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR
 from lstm_parity.training import backends
@@ -233,7 +233,7 @@ class TestSingleKernel:
         optimizer = optax.adam(1e-3)
         state = (params, optimizer.init(params))
         order = np.zeros((2, 2, 1), np.int32)
-        return _run_epochs.lower(loss, optimizer, 2, state, data, order).as_text()
+        return run_epochs.lower(loss, optimizer, 2, state, data, order).as_text()
 
     def test_the_by_hand_loop_is_sent_there(self):
         params = {name: np.float32(value) for name, value in PUBLISHED_INIT.items()}
@@ -261,7 +261,7 @@ class TestSingleKernel:
         weights = published("float64")
         with jax.enable_x64(True):
             fast = jax_lstm.fit(by_hand.loss, weights, COMPANIES, epochs=200)
-            monkeypatch.setattr("jax_lstm.training.fits_one_kernel", lambda *_: False)
+            monkeypatch.setattr("jax_lstm.epochs.fits_one_kernel", lambda *_: False)
             jax.clear_caches()
             ordinary = jax_lstm.fit(by_hand.loss, weights, COMPANIES, epochs=200)
         jax.clear_caches()
