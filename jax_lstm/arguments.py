@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.lax import PrecisionLike
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.arrays import accumulation_dtype, to_jax
@@ -45,7 +45,7 @@ class Call:
         steps, batch, inputs = self.inputs.shape
         return Sizes(steps, batch, inputs, self.spec.hidden_size, self.inputs.dtype)
 
-    def product(self, precision: Any) -> Product:
+    def product(self, precision: PrecisionLike) -> Product:
         return Product(self.inputs.dtype, self.c_0.dtype, precision)
 
     def restore(self, array: Array) -> Array:
@@ -60,14 +60,14 @@ class Call:
 
 def prepare(
     params: Mapping[str, ArrayLike],
-    inputs: Any,
-    state: Any,
+    inputs: ArrayLike,
+    state: tuple[ArrayLike, ArrayLike] | None,
     *,
     batch_first: bool,
-    lengths: Any,
-    reset: Any,
-    precision: Any,
-    implementation: str,
+    lengths: ArrayLike | None,
+    reset: ArrayLike | None,
+    precision: PrecisionLike,
+    implementation: str = "auto",
     dropout: float = 0.0,
     key: Array | None = None,
     recompute: int | None = None,
@@ -103,7 +103,7 @@ def prepare(
         others=problems,
     )
     lengths, reset = (x if x is None else to_jax(x) for x in (lengths, reset))
-    batched = len(inputs.shape) == 3
+    batched = np.ndim(inputs) == 3
     valid = None
     if lengths is None:
         inputs = to_jax(inputs)
@@ -125,13 +125,13 @@ def prepare(
         h_0 = jnp.zeros((*rows, spec.state_size), inputs.dtype)
         c_0 = jnp.zeros((*rows, spec.hidden_size), accumulate)
     else:
-        h_0, c_0 = (to_jax(part).reshape(*rows, part.shape[-1]) for part in state)
+        h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in map(to_jax, state))
         h_0, c_0 = h_0.astype(inputs.dtype), c_0.astype(accumulate)
     params = {name: to_jax(params[name]).astype(accumulate) for name in spec.shapes}
     return Call(spec, params, inputs, h_0, c_0, lengths, Masks(valid, reset), batched, bool(batch_first))
 
 
-def wrong_options(implementation: Any, recompute: Any) -> list[str]:
+def wrong_options(implementation: object, recompute: object) -> list[str]:
     """What is wrong with the options that say how to compute."""
     problems = []
     if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
@@ -141,7 +141,7 @@ def wrong_options(implementation: Any, recompute: Any) -> list[str]:
     return problems
 
 
-def wrong_precision(precision: Any) -> list[str]:
+def wrong_precision(precision: PrecisionLike) -> list[str]:
     """What is wrong with the precision of the matrix products."""
     if precision is None:
         return []
@@ -154,7 +154,12 @@ def wrong_precision(precision: Any) -> list[str]:
     return []
 
 
-def _wrong_key(key: Any) -> list[str]:
+def hashable(precision: PrecisionLike) -> PrecisionLike:
+    """The precision as a static argument of ``jit``: a pair may also come as a list, which has no hash."""
+    return tuple(precision) if isinstance(precision, list) else precision  # pyright: ignore[reportReturnType]
+
+
+def _wrong_key(key: Array | None) -> list[str]:
     if key is None:
         return []
     try:
@@ -164,15 +169,15 @@ def _wrong_key(key: Any) -> list[str]:
     return []
 
 
-def _without_padding(inputs: Any, lengths: Array, batched: bool, batch_first: bool) -> tuple[Array, Array]:
+def _without_padding(inputs: ArrayLike, lengths: Array, batched: bool, batch_first: bool) -> tuple[Array, Array]:
     """(inputs that are zero in the padding, in the caller's layout; which steps are none, (time, batch)).
 
     NaN in the padding ends here. Nothing else may touch the inputs before: under ``jax_debug_nans`` an operation that
     hands NaN on is an error, be it a transposition or ``jnp.asarray``.
     """
-    if not isinstance(inputs, jax.Array):
-        inputs = jax.device_put(native(inputs)) if isinstance(inputs, np.ndarray) else to_jax(inputs)
-    steps = inputs.shape[1 if batched and batch_first else 0]
+    array = jax.device_put(native(inputs)) if isinstance(inputs, np.ndarray) else inputs
+    array = array if isinstance(array, jax.Array) else to_jax(array)
+    steps = array.shape[1 if batched and batch_first else 0]
     valid = jnp.arange(steps, dtype=lengths.dtype)[:, None] < lengths[None, :]
     where = valid[:, 0] if not batched else valid.T if batch_first else valid
-    return lax.select(jnp.broadcast_to(where[..., None], inputs.shape), inputs, jnp.zeros_like(inputs)), valid
+    return lax.select(jnp.broadcast_to(where[..., None], array.shape), array, jnp.zeros_like(array)), valid

@@ -1,27 +1,26 @@
 """Arrays of any framework as JAX's, the dtypes that a computation runs in, and whether anybody compiles it."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.extend.core import get_opaque_trace_state
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, PyTree
 
 from lstm_shared.kinds import native
 
 
-def to_jax(array: Any) -> Array:
+def to_jax(array: ArrayLike) -> Array:
     """The array as JAX's: NumPy's in any byte order, torch's too where it requires a gradient, and numbers."""
     if type(array).__module__.partition(".")[0] == "torch":
         from lstm_shared.tensors import to_array  # torch is there: this is one of its tensors
 
-        array = to_array(array)
+        array = to_array(array)  # pyright: ignore[reportArgumentType]
     return jnp.asarray(native(array))
 
 
-def accumulation_dtype(dtype: Any) -> np.dtype:
+def accumulation_dtype(dtype: DTypeLike) -> np.dtype:
     """What cell states and sums have where inputs have ``dtype``: float32 at least.
 
     ``jnp.promote_types`` says the same, but refuses to under ``jax_numpy_dtype_promotion="strict"``.
@@ -29,13 +28,13 @@ def accumulation_dtype(dtype: Any) -> np.dtype:
     return np.dtype(dtype) if np.dtype(dtype) == np.float64 else np.dtype(np.float32)
 
 
-def common_dtype(*arrays: Any) -> np.dtype:
+def common_dtype(*arrays: ArrayLike) -> np.dtype:
     """What JAX's usual promotion makes of them, also under ``jax_numpy_dtype_promotion="strict"``."""
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*arrays)
 
 
-def outside_jit(*trees: Any) -> bool:
+def outside_jit(*trees: PyTree) -> bool:
     """Whether the call with these arguments is made outside every ``jit``, ``vmap`` and loop, at most under ``grad``.
 
     There JAX compiles each loop by itself and, as no two traces of a function are equal, again at every call: 0.15 to

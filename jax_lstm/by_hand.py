@@ -4,8 +4,7 @@ Everything is a function of (weights, data), so ``jit``, ``grad``, ``vmap`` and 
 order of the memories: (long, short) as in the articles, which is (c, h) where ``torch.nn.LSTM`` says (h, c).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from lstm_shared.inputs import read_labelled, read_numbers, read_prices, require
 from lstm_shared.traces import ByHandTrace
 
 Params = Mapping[str, ArrayLike]
+Weights = Mapping[str, Array]
 
 
 def lstm_unit(
@@ -79,7 +79,7 @@ def predict(
     return (_predict_compiled if outside_jit(prepared) else _predict)(*prepared)
 
 
-def _predict(params: Params, days: Array, memories: tuple[Array, Array]) -> Array:
+def _predict(params: Weights, days: Array, memories: tuple[Array, Array]) -> Array:
     def day(memories: tuple[Array, Array], price: Array) -> tuple[tuple[Array, Array], None]:
         step = _day(params, price, *memories)
         return (step.long_memory, step.short_memory), None
@@ -98,7 +98,7 @@ def trace(
     return (_trace_compiled if outside_jit(prepared) else _trace)(*prepared)
 
 
-def _trace(params: Params, days: Array, memories: tuple[Array, Array]) -> ByHandTrace:
+def _trace(params: Weights, days: Array, memories: tuple[Array, Array]) -> ByHandTrace:
     def day(memories: tuple[Array, Array], price: Array) -> tuple[tuple[Array, Array], ByHandTrace]:
         step = _day(params, price, *memories)
         return (step.long_memory, step.short_memory), step
@@ -131,8 +131,8 @@ def loss(params: Params, batch: tuple[ArrayLike, ArrayLike]) -> tuple[Float[Arra
     return jnp.mean((predictions - to_jax(labels).astype(predictions.dtype)) ** 2), predictions
 
 
-def _day(params: Params, price: Any, long_memory: Any, short_memory: Any) -> ByHandTrace:
-    def gate(squash: Any, name: str) -> Array:
+def _day(params: Weights, price: Array, long_memory: Array, short_memory: Array) -> ByHandTrace:
+    def gate(squash: Callable[[Array], Array], name: str) -> Array:
         return squash(short_memory * params[f"w{name}1"] + price * params[f"w{name}2"] + params[f"b{name}1"])
 
     long_remember_percent = gate(jax.nn.sigmoid, "lr")
@@ -147,7 +147,7 @@ def _day(params: Params, price: Any, long_memory: Any, short_memory: Any) -> ByH
 
 
 def _prepare(
-    params: Params, prices: Any, long_memory: Any, short_memory: Any
+    params: Params, prices: ArrayLike, long_memory: ArrayLike, short_memory: ArrayLike
 ) -> tuple[dict[str, Array], Array, tuple[Array, Array]]:
     require_by_hand(params)
     prices, *memories = read_prices(prices, long_memory, short_memory)

@@ -1,9 +1,9 @@
 """``lstm_cell``: one step of one layer, as ``torch.nn.LSTMCell``."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
+from jax.lax import PrecisionLike
 from jaxtyping import Array, ArrayLike, Float
 
 from jax_lstm.arguments import wrong_precision
@@ -20,7 +20,7 @@ def lstm_cell(
     inputs: ArrayLike,
     state: tuple[ArrayLike, ArrayLike] | None = None,
     *,
-    precision: Any = None,
+    precision: PrecisionLike = None,
 ) -> tuple[Float[Array, "*batch hidden"], Float[Array, "*batch hidden"]]:
     """One step; the equations are those of ``torch.nn.LSTMCell``.
 

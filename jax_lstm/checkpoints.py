@@ -1,15 +1,17 @@
 """Checkpoints of a JAX training run: its state as flat arrays, and what makes it the run it is."""
 
 from importlib.metadata import version
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, ArrayLike, PyTree
 
 from jax_lstm.programs import program_digest, settings
-from jax_lstm.training_step import Loss, loss_and_gradient, update
+from jax_lstm.training_step import Loss, State, loss_and_gradient, update
 from lstm_shared.checkpoint_files import Checkpoint
 from lstm_shared.checkpoints import CheckpointDirectory
 from lstm_shared.errors import InputError
@@ -36,13 +38,15 @@ class Checkpoints:
             self._directory = CheckpointDirectory(self._plan.checkpoint_dir).__enter__()
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._directory is not None:
-            self._directory.__exit__(*exception)
+            self._directory.__exit__(kind, error, trace)
 
     def restore(
-        self, loss: Loss, optimizer: optax.GradientTransformation, state: Any, data: Any
-    ) -> tuple[int, Any, History] | None:
+        self, loss: Loss, optimizer: optax.GradientTransformation, state: State, data: PyTree
+    ) -> tuple[int, State, History] | None:
         """(epoch, state, (losses, predictions)) of the newest sound checkpoint, or None if there is none.
 
         Raises:
@@ -66,7 +70,7 @@ class Checkpoints:
         losses, predictions = (checkpoint.arrays[name] for name in _HISTORY)
         return checkpoint.epoch, restored, (losses, predictions)
 
-    def save(self, epoch: int, state: Any, history: History) -> None:
+    def save(self, epoch: int, state: State, history: History) -> None:
         """Write a checkpoint of the run at this epoch, unless there is one.
 
         Raises:
@@ -79,7 +83,7 @@ class Checkpoints:
         self._saved = epoch
 
 
-def _program(loss: Loss, optimizer: optax.GradientTransformation, state: Any, data: Any, batch_size: int) -> Run:
+def _program(loss: Loss, optimizer: optax.GradientTransformation, state: State, data: PyTree, batch_size: int) -> Run:
     weights, optimizer_state = state
     batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch_size, *leaf.shape[1:]), leaf.dtype), data)
     return {
@@ -93,14 +97,14 @@ def _program(loss: Loss, optimizer: optax.GradientTransformation, state: Any, da
     }
 
 
-def _flat(state: Any) -> dict[str, np.ndarray]:
+def _flat(state: State) -> dict[str, np.ndarray]:
     return {
         "state" + jax.tree_util.keystr(path): np.asarray(_key_data(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
 
 
-def _restore(state: Any, checkpoint: Checkpoint, place: str) -> Any:
+def _restore(state: State, checkpoint: Checkpoint, place: str) -> State:
     """The checkpoint's arrays in the form of this state."""
     expected = _flat(state)
     saved = {name: array for name, array in checkpoint.arrays.items() if name not in _HISTORY}
@@ -111,17 +115,17 @@ def _restore(state: Any, checkpoint: Checkpoint, place: str) -> Any:
     return structure.unflatten(map(_like, arrays, leaves))
 
 
-def _forms(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _forms(arrays: dict[str, np.ndarray]) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
     return {name: (array.dtype, array.shape) for name, array in arrays.items()}
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def _is_key(leaf: ArrayLike) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _key_data(leaf: Any) -> Any:
+def _key_data(leaf: ArrayLike) -> ArrayLike:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _like(array: Any, leaf: Any) -> Any:
+def _like(array: Array, leaf: ArrayLike) -> Array:
     return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array

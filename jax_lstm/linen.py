@@ -1,11 +1,12 @@
 """``LSTM`` as a Flax linen module: ``torch.nn.LSTM``'s arguments, and its ``state_dict()`` as ``params``."""
 
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.arguments import wrong_options, wrong_precision
@@ -39,8 +40,8 @@ class LSTM(nn.Module):
     dropout: float = 0.0
     bidirectional: bool = False
     proj_size: int = 0
-    param_dtype: Any = jnp.float32
-    precision: Any = None
+    param_dtype: DTypeLike = jnp.float32
+    precision: PrecisionLike = None
     implementation: str = "auto"
     recompute: int | None = None
 
@@ -101,7 +102,7 @@ def uniform_initializer(hidden_size: int) -> Callable[..., Array]:
     """torch's: U(±1/√hidden_size) for every weight and bias, as ``initializer(key, shape, dtype)``."""
     bound = hidden_size**-0.5
 
-    def initialize(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    def initialize(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return initialize

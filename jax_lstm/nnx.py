@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.arguments import wrong_options, wrong_precision
@@ -43,8 +45,8 @@ class LSTM(nnx.Module):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
-        param_dtype: Any = jnp.float32,
-        precision: Any = None,
+        param_dtype: DTypeLike = jnp.float32,
+        precision: PrecisionLike = None,
         implementation: str = "auto",
         recompute: int | None = None,
         rngs: nnx.Rngs,

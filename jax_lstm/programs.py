@@ -6,17 +6,20 @@ Functions cannot be compared, but what they compute can: their jaxpr, with every
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.extend import core as jex_core
+from jaxtyping import PyTree
+
+Setting = bool | int | float | str
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
-def program_digest(function: Callable[..., Any], *arguments: Any) -> str:
+def program_digest(function: Callable[..., PyTree], *arguments: PyTree) -> str:
     """The sha256 of what ``function`` computes from arguments of these shapes and dtypes (arrays or their structs)."""
     total = hashlib.sha256()
     for part in _program(jax.make_jaxpr(function)(*arguments)):
@@ -25,30 +28,33 @@ def program_digest(function: Callable[..., Any], *arguments: Any) -> str:
     return total.hexdigest()
 
 
-def settings(optimizer: Any) -> dict[str, Any]:
+def settings(optimizer: optax.GradientTransformation) -> dict[str, Setting]:
     """The numbers that an optax transformation was made with, by "function.name", as far as they can be found.
 
     Optax keeps them in what its inner functions close over: ``adam(0.1)`` has ``scale_by_adam.b1`` and
     ``learning_rate``, which optax has as ``scale.step_size``, with the sign of a descent.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Setting] = {}
     _find_settings(optimizer, found, set())
-    return {
-        "learning_rate" if name == "scale.step_size" else name: -value if name == "scale.step_size" else value
-        for name, value in found.items()
-    }
+    return dict(_as_learning_rate(name, value) for name, value in found.items())
 
 
-def _program(closed: Any) -> Iterator[str | bytes]:
+def _as_learning_rate(name: str, value: Setting) -> tuple[str, Setting]:
+    if name == "scale.step_size" and not isinstance(value, str):
+        return "learning_rate", -value
+    return name, value
+
+
+def _program(closed: jex_core.ClosedJaxpr) -> Iterator[str | bytes]:
     for constant in closed.consts:
         yield from _value(constant)
     yield from _jaxpr(closed.jaxpr)
 
 
-def _jaxpr(jaxpr: Any) -> Iterator[str | bytes]:
-    numbers: dict[Any, int] = {}
+def _jaxpr(jaxpr: jex_core.Jaxpr) -> Iterator[str | bytes]:
+    numbers: dict[jex_core.Var, int] = {}
 
-    def variable(one: Any) -> Iterator[str | bytes]:
+    def variable(one: jex_core.Var | jex_core.Literal) -> Iterator[str | bytes]:
         if isinstance(one, jex_core.Literal):
             yield from _value(one.val)
             yield str(one.aval)
@@ -68,7 +74,7 @@ def _jaxpr(jaxpr: Any) -> Iterator[str | bytes]:
         yield from variable(one)
 
 
-def _value(value: Any) -> Iterator[str | bytes]:
+def _value(value: object) -> Iterator[str | bytes]:
     if isinstance(value, jex_core.ClosedJaxpr):
         yield from _program(value)
     elif isinstance(value, jex_core.Jaxpr):
@@ -89,12 +95,12 @@ def _value(value: Any) -> Iterator[str | bytes]:
         yield _text(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """What a value is called, without the addresses that another process would have otherwise."""
     return _ADDRESS.sub("", repr(value))
 
 
-def _find_settings(value: Any, found: dict[str, Any], seen: set[int]) -> None:
+def _find_settings(value: object, found: dict[str, Setting], seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -111,7 +117,7 @@ def _find_settings(value: Any, found: dict[str, Any], seen: set[int]) -> None:
         except ValueError:  # not filled yet
             continue
         if isinstance(inner, bool | int | float | str | np.generic) or (hasattr(inner, "dtype") and inner.shape == ()):
-            key = f"{value.__qualname__.split('.<locals>')[0]}.{name}"
+            key = f"{getattr(value, '__qualname__', '').split('.<locals>')[0]}.{name}"
             # init and update close over the same number; another of that name is of a second transformation.
             while key in found and found[key] != _plain(inner):
                 key += "'"
@@ -120,5 +126,5 @@ def _find_settings(value: Any, found: dict[str, Any], seen: set[int]) -> None:
             _find_settings(inner, found, seen)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Setting:
     return value if isinstance(value, bool | int | float | str) else np.asarray(value).item()

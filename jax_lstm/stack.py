@@ -2,23 +2,21 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jax.lax import PrecisionLike
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from jax_lstm.arguments import Call, prepare
+from jax_lstm.arguments import Call, hashable, prepare
 from jax_lstm.arrays import outside_jit
 from jax_lstm.recurrences.by_name import recurrence_by_name
 from jax_lstm.recurrences.directions import LayerRunner, layer_runner, one_after_the_other
 from jax_lstm.recurrences.recompute import recomputed
 from jax_lstm.recurrences.scan import recur
-from jax_lstm.recurrences.step import DirectionWeights, Operands, Step
+from jax_lstm.recurrences.step import DirectionWeights, Operands, State, Step
 from lstm_shared.names import place_name
 from lstm_shared.traces import LSTMTrace
-
-State = tuple[Array, Array]
 
 
 def lstm(
@@ -31,7 +29,7 @@ def lstm(
     reset: ArrayLike | None = None,
     dropout: float = 0.0,
     key: Array | None = None,
-    precision: Any = None,
+    precision: PrecisionLike = None,
     implementation: str = "auto",
     recompute: int | None = None,
 ) -> tuple[Float[Array, "*leading output"], State]:
@@ -92,14 +90,20 @@ def lstm(
         call,
         key,
         dropout=float(dropout),
-        precision=tuple(precision) if isinstance(precision, list) else precision,
+        precision=hashable(precision),
         implementation=implementation,
         recompute=recompute,
     )
 
 
 def _run(
-    call: Call, key: Array | None, *, dropout: float, precision: Any, implementation: str, recompute: int | None
+    call: Call,
+    key: Array | None,
+    *,
+    dropout: float,
+    precision: PrecisionLike,
+    implementation: str,
+    recompute: int | None,
 ) -> tuple[Array, State]:
     run = recurrence_by_name(implementation, call.sizes, call.product(precision))
     if recompute is not None:
@@ -124,24 +128,15 @@ def lstm_trace(
     batch_first: bool = False,
     lengths: ArrayLike | None = None,
     reset: ArrayLike | None = None,
-    precision: Any = None,
+    precision: PrecisionLike = None,
 ) -> LSTMTrace:
     """Run as ``lstm`` does (without dropout) and show all gates and states of every layer, direction and step."""
-    call = prepare(
-        params,
-        inputs,
-        state,
-        batch_first=batch_first,
-        lengths=lengths,
-        reset=reset,
-        precision=precision,
-        implementation="scan",
-    )
+    call = prepare(params, inputs, state, batch_first=batch_first, lengths=lengths, reset=reset, precision=precision)
     run = _trace_compiled if outside_jit(call) else _trace
-    return run(call, precision=tuple(precision) if isinstance(precision, list) else precision)
+    return run(call, precision=hashable(precision))
 
 
-def _trace(call: Call, *, precision: Any) -> LSTMTrace:
+def _trace(call: Call, *, precision: PrecisionLike) -> LSTMTrace:
     run = one_after_the_other(partial(recur, product=call.product(precision), keep=lambda step: step))
     outputs, layers = call.inputs, []
     for layer in range(call.spec.num_layers):
@@ -157,7 +152,7 @@ _run_compiled = jax.jit(_run, static_argnames=("dropout", "precision", "implemen
 _trace_compiled = jax.jit(_trace, static_argnames="precision")
 
 
-def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None) -> tuple[Array, State]:
+def _run_cudnn(call: Call, dropout: float, precision: PrecisionLike, recompute: int | None) -> tuple[Array, State]:
     from jax_lstm.recurrences.cudnn import require_cudnn, run_cudnn  # only who asks for it pays for its import
 
     require_cudnn(
@@ -168,14 +163,13 @@ def _run_cudnn(call: Call, dropout: float, precision: Any, recompute: int | None
         recompute=recompute,
         platform=jax.default_backend(),
     )
-    state = (call.h_0, call.c_0)
     outputs, (h_n, c_n) = run_cudnn(
-        call.spec, call.params, call.inputs, state, lengths=call.lengths, precision=precision
+        call.spec, call.params, call.inputs, (call.h_0, call.c_0), lengths=call.lengths, precision=precision
     )
     return call.restore(outputs), (call.restore_state(h_n), call.restore_state(c_n))
 
 
-def _run_layer(call: Call, layer: int, inputs: Array, run: LayerRunner) -> tuple[list[Any], list[State]]:
+def _run_layer(call: Call, layer: int, inputs: Array, run: LayerRunner) -> tuple[list[PyTree], list[State]]:
     """What is kept of each direction, time-major, and its last state."""
     operands = []
     for direction, suffix in enumerate(call.spec.directions):

@@ -19,7 +19,7 @@ The attribute is not documented, and what XLA cannot compile there it answers in
   which is to run with whatever XLA its reader has, inside any program.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -29,11 +29,15 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.extend import core as jex_core
 from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, PyTree
 
 try:
     from jax.experimental.xla_metadata import set_xla_metadata
 except ImportError:  # a jax without the option runs the loop as it always did
     set_xla_metadata = None
+
+Flat = Callable[..., list[Array]]  # of arrays
+Tangent = Array | ad.Zero
 
 # Above this many elements in one array, the ordinary kernels' vector code and threads are worth more than the saved
 # starts. Measured with the by-hand gradient: 1,000 series at once still gain.
@@ -55,7 +59,7 @@ _SAFE_TYPES = {"bool", "float16", "bfloat16", "float32", "float64"} | {
 }
 
 
-def fits_one_kernel(function: Callable[..., Any], *args: Any) -> bool:
+def fits_one_kernel(function: Callable[..., PyTree], *args: PyTree) -> bool:
     """Whether ``function(*args)`` is a computation that can and should become one CPU kernel.
 
     Only shapes and dtypes of the arguments are looked at.
@@ -65,19 +69,22 @@ def fits_one_kernel(function: Callable[..., Any], *args: Any) -> bool:
     return _compiles(function, *args, largest=LARGEST_ARRAY)
 
 
-def _compiles(function: Callable[..., Any], *args: Any, largest: float) -> bool:
+def _compiles(function: Callable[..., PyTree], *args: PyTree, largest: float) -> bool:
     program = jax.make_jaxpr(function)(*args).jaxpr
     return all(_is_safe(equation, largest) for equation in _equations(program))
 
 
-def _is_safe(equation: Any, largest: float) -> bool:
+def _is_safe(equation: jex_core.JaxprEqn, largest: float) -> bool:
     name, results = equation.primitive.name, [variable.aval for variable in equation.outvars]
-    if name not in _SAFE or (name == "clamp" and results[0].dtype == bool):
+    if name not in _SAFE or (name == "clamp" and str(getattr(results[0], "dtype", None)) == "bool"):
         return False
-    return all(result.size <= largest and str(result.dtype) in _SAFE_TYPES for result in results)
+    return all(
+        isinstance(result, ShapedArray) and result.size <= largest and str(result.dtype) in _SAFE_TYPES
+        for result in results
+    )
 
 
-def _equations(jaxpr: Any) -> Iterator[Any]:
+def _equations(jaxpr: jex_core.Jaxpr) -> Iterator[jex_core.JaxprEqn]:
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
@@ -88,7 +95,7 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
                     yield from _equations(inner)
 
 
-def one_kernel(function: Callable[..., Any], *, under_vmap: bool = False) -> Callable[..., Any]:
+def one_kernel(function: Callable[..., PyTree], *, under_vmap: bool = False) -> Callable[..., PyTree]:
     """``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option.
 
     Under a caller's ``grad`` or ``jvp`` the function runs as it would without.
@@ -99,12 +106,12 @@ def one_kernel(function: Callable[..., Any], *, under_vmap: bool = False) -> Cal
             which one kernel cannot hold.
     """
 
-    def call(*args: Any) -> Any:
+    def call(*args: PyTree) -> PyTree:
         # What the function closes over becomes an operand like its arguments.
         program, results = jax.make_jaxpr(function, return_shape=True)(*args)
         constants = len(program.consts)
 
-        def flat_function(*flat: Any) -> list[Any]:
+        def flat_function(*flat: Array) -> list[Array]:
             return jex_core.jaxpr_as_fun(jex_core.ClosedJaxpr(program.jaxpr, flat[:constants]))(*flat[constants:])
 
         flat = map(jnp.asarray, (*program.consts, *jax.tree.leaves(args)))
@@ -119,20 +126,20 @@ _one_kernel.multiple_results = True
 
 
 @_one_kernel.def_impl
-def _run(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
+def _run(*flat: Array, function: Flat, under_vmap: bool) -> list[Array]:
     if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
         return function(*flat)
     return jax.jit(lambda *flat: _one_kernel.bind(*flat, function=function, under_vmap=under_vmap))(*flat)
 
 
 @_one_kernel.def_abstract_eval
-def _result_types(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
+def _result_types(*flat: ShapedArray, function: Flat, under_vmap: bool) -> list[ShapedArray]:
     return [ShapedArray(result.shape, result.dtype) for result in jax.eval_shape(function, *flat)]
 
 
 def _batched(
-    flat: Any, axes: Any, *, function: Callable[..., list[Any]], under_vmap: bool
-) -> tuple[list[Any], list[int]]:
+    flat: Sequence[Array], axes: Sequence[int | None], *, function: Flat, under_vmap: bool
+) -> tuple[list[Array], list[int]]:
     batched = jax.vmap(function, axes)
     if under_vmap and _compiles(batched, *flat, largest=np.inf):  # an update of a slice may have become a scatter
         results = _one_kernel.bind(*flat, function=batched, under_vmap=True)
@@ -144,12 +151,14 @@ def _batched(
 batching.primitive_batchers[_one_kernel] = _batched
 
 
-def _jvp(primals: Any, tangents: Any, *, function: Callable[..., list[Any]], under_vmap: bool) -> tuple[Any, Any]:
+def _jvp(
+    primals: Sequence[Array], tangents: Sequence[Tangent], *, function: Flat, under_vmap: bool
+) -> tuple[list[Array], list[Array]]:
     return jax.jvp(function, tuple(primals), tuple(map(_full, primals, tangents)))
 
 
-def _full(primal: Any, tangent: Any) -> Any:
-    if type(tangent) is not ad.Zero:
+def _full(primal: Array, tangent: Tangent) -> Array | np.ndarray:
+    if not isinstance(tangent, ad.Zero):
         return tangent
     floating = jnp.issubdtype(primal.dtype, jnp.inexact)
     return jnp.zeros_like(primal) if floating else np.zeros(primal.shape, jax.dtypes.float0)
@@ -158,14 +167,14 @@ def _full(primal: Any, tangent: Any) -> Any:
 ad.primitive_jvps[_one_kernel] = _jvp
 
 
-def _ordinary(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
+def _ordinary(*flat: Array, function: Flat, under_vmap: bool) -> list[Array]:
     return function(*flat)
 
 
-def _in_one_kernel(*flat: Any, function: Callable[..., list[Any]], under_vmap: bool) -> list[Any]:
+def _in_one_kernel(*flat: Array, function: Flat, under_vmap: bool) -> list[Array]:
     assert set_xla_metadata is not None, "ask _can_be_one_kernel first"
 
-    def kernel(*flat: Any) -> Any:
+    def kernel(*flat: Array) -> tuple[list[Array], list[Array]]:
         return function(*flat), [operand[(0,) * operand.ndim] for operand in flat]
 
     with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
@@ -174,15 +183,15 @@ def _in_one_kernel(*flat: Any, function: Callable[..., list[Any]], under_vmap: b
     return lax.optimization_barrier(called)[0]
 
 
-def _can_be_one_kernel(context: Any) -> bool:
+def _can_be_one_kernel(context: mlir.LoweringRuleContext) -> bool:
     module = context.module_context
     devices = getattr(module.axis_context, "num_devices", 0)  # others than ShardingContext are of a mesh or of pmap
     exported = getattr(module.lowering_parameters, "for_export", True)
-    empty = any(aval.size == 0 for aval in context.avals_in)
+    empty = any(isinstance(aval, ShapedArray) and aval.size == 0 for aval in context.avals_in)
     return set_xla_metadata is not None and devices == 1 and not exported and not empty
 
 
-def _on_cpu(context: Any, *flat: Any, **params: Any) -> Any:
+def _on_cpu(context: mlir.LoweringRuleContext, *flat: Any, **params: Any) -> Any:  # of MLIR's values
     rule = _in_one_kernel if _can_be_one_kernel(context) else _ordinary
     return mlir.lower_fun(rule, multiple_results=True)(context, *flat, **params)
 

@@ -1,13 +1,13 @@
 """The recurrence that an implementation's name stands for."""
 
 import jax
-from jaxtyping import Array
+from jaxtyping import PyTree
 
 from jax_lstm.recurrences.choose import Sizes, resolve
 from jax_lstm.recurrences.chunked import recur_chunked
 from jax_lstm.recurrences.scan import recur_plain
 from jax_lstm.recurrences.single_kernel import recur_single_kernel
-from jax_lstm.recurrences.step import Masks, Operands, Product, Recurrence
+from jax_lstm.recurrences.step import Masks, Operands, Product, Recurrence, State
 from lstm_shared.errors import InputError
 
 
@@ -31,7 +31,7 @@ def recurrence_by_name(implementation: str, sizes: Sizes, product: Product) -> R
         "single-kernel": recur_single_kernel,
     }[name]
 
-    def named(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[Array, tuple[Array, Array]]:
+    def named(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[PyTree, State]:
         with jax.named_scope("lstm_" + name.replace("-", "_")):
             return run(operands, masks, reverse=reverse, product=product)
 

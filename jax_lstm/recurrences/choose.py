@@ -3,10 +3,11 @@
 All depend on the backend, the dtype and the sizes alone. ``lstm-parity bench`` repeats the measurements.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 # "cudnn" runs all layers at once: see cudnn.py. A kernel of another kind (Pallas, say) for one layer in one direction
 # needs a name here and a line in by_name.py.
@@ -35,7 +36,7 @@ class Sizes(NamedTuple):
     batch: int
     inputs: int
     hidden: int
-    dtype: Any
+    dtype: DTypeLike
 
     @property
     def known(self) -> bool:
@@ -74,7 +75,7 @@ def chunk_steps(batch: int) -> int:
     return max(1, min(LONGEST_CHUNK, CHUNK_ROWS // max(1, batch)))
 
 
-def features_first(batch: int, hidden: int, dtype: Any) -> bool:
+def features_first(batch: int, hidden: int, dtype: DTypeLike) -> bool:
     """Whether the features-first loop is also the faster one where nothing is differentiated.
 
     Its arithmetic runs along the batch, so short rows starve the vector units: measured against the plain loop 0.5 to
@@ -86,7 +87,7 @@ def features_first(batch: int, hidden: int, dtype: Any) -> bool:
     return hidden >= 256 or (batch >= 64 and hidden >= 64)
 
 
-def one_product(batch: int, inputs: int, hidden: int, dtype: Any, *, saving: bool) -> bool:
+def one_product(batch: int, inputs: int, hidden: int, dtype: DTypeLike, *, saving: bool) -> bool:
     """Whether a step multiplies (x, h) with the weights of both at once, in the place of two products that are added.
 
     Measured in float32: forward 1.0 to 1.5 times as fast below hidden 128, 0.9 to 1.0 times at 128; forward and

@@ -19,7 +19,7 @@ to a line of the other.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,19 +29,20 @@ from jaxtyping import Array, Float
 from jax_lstm.compiler.custom_backward import with_backward
 from jax_lstm.recurrences.choose import chunk_steps, features_first, one_product
 from jax_lstm.recurrences.scan import recur_plain
-from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, activate
+from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Product, State, activate
+
+Outputs = tuple[Float[Array, "time batch state"], State]
+Index = int | Array
 
 
-def recur_chunked(
-    operands: Operands, masks: Masks, *, reverse: bool, product: Product
-) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
+def recur_chunked(operands: Operands, masks: Masks, *, reverse: bool, product: Product) -> Outputs:
     """``recur_plain``, faster."""
     plain = partial(recur_plain, reverse=reverse, product=product)
     if operands.inputs.shape[0] == 0:
         return plain(operands, masks)  # without a step there is nothing to trace a loop with
     options = _Options(reverse, product)
 
-    def forward(save: bool, operands: Operands, masks: Masks) -> Any:
+    def forward(save: bool, operands: Operands, masks: Masks) -> tuple[Outputs, _Saved | None]:
         (_, batch, features), hidden, dtype = operands.inputs.shape, operands.c.shape[-1], operands.inputs.dtype
         at_once = one_product(batch, features, hidden, dtype, saving=save)
         if save or features_first(batch, hidden, dtype):
@@ -54,6 +55,9 @@ def recur_chunked(
 class _Options(NamedTuple):
     reverse: bool
     product: Product
+
+
+_Forward = tuple[Array, Array, Array, tuple[Array, ...]]  # (h, c, outputs, what is saved so far) from step to step
 
 
 class _Saved(NamedTuple):
@@ -95,7 +99,7 @@ class _ChunkGradients(NamedTuple):
 
 def _forward(
     options: _Options, save: bool, at_once: bool, operands: Operands, masks: Masks
-) -> tuple[tuple[Array, tuple[Array, Array]], _Saved | None]:
+) -> tuple[Outputs, _Saved | None]:
     weights, inputs, h_0, c_0 = operands
     product = options.product
     steps, batch = inputs.shape[:2]
@@ -104,7 +108,7 @@ def _forward(
     bias = None if weights.bias is None else weights.bias[:, None]
     projection = None if weights.projection is None else weights.projection.T
 
-    def step(s: Array, carry: Any) -> Any:
+    def step(s: Array, carry: _Forward) -> _Forward:
         h, c, outputs, saved = carry
         t = _time(options, steps, s)
         valid, reset = (mask if mask is None else _at(mask, t)[None, :] for mask in masks)
@@ -146,7 +150,7 @@ def _forward(
     return (outputs, (h.T, c.T)), _Saved(*saved, outputs=outputs) if save else None
 
 
-def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved, cotangents: Any) -> Operands:
+def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved, cotangents: Outputs) -> Operands:
     """The cotangents of weights, inputs and initial state, from those of outputs and last state.
 
     With the equations of ``lstm_step``, dz the gradient before a gate's nonlinearity, and dh, dc those of the states::
@@ -163,7 +167,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
     dtype = c_0.dtype
 
     def step(
-        first: Any, size: int, j: Array, carry: tuple[_StepGradients, _Gathered]
+        first: Index, size: int, j: Array, carry: tuple[_StepGradients, _Gathered]
     ) -> tuple[_StepGradients, _Gathered]:
         """The step at place ``first + size - 1 - j`` of the order of computation."""
         (dh, dc, dz), gathered = carry
@@ -215,7 +219,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             started = (started & _at(masks.valid, before))[:, None]
         return jnp.where(started, _at(saved.outputs, before), h_0)
 
-    def chunk(first: Any, size: int, carry: _ChunkGradients) -> _ChunkGradients:
+    def chunk(first: Index, size: int, carry: _ChunkGradients) -> _ChunkGradients:
         now, dx, gathered, sums = carry
         now, gathered = lax.fori_loop(0, size, partial(step, first, size), (now, gathered))
         rows = size * batch
@@ -263,13 +267,13 @@ def _room(operands: Operands, size: int) -> _Gathered:
     )
 
 
-def _time(options: _Options, steps: int, s: Any) -> Any:
+def _time(options: _Options, steps: int, s: Array) -> Array:
     return steps - 1 - s if options.reverse else s
 
 
-def _at(array: Array, index: Any) -> Array:
+def _at(array: Array, index: Index) -> Array:
     return lax.dynamic_index_in_dim(array, index, keepdims=False)
 
 
-def _put(array: Array, part: Array, index: Any) -> Array:
+def _put(array: Array, part: Array, index: Index) -> Array:
     return lax.dynamic_update_index_in_dim(array, part, index, 0)

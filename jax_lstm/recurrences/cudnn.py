@@ -11,6 +11,7 @@ from jax.experimental import rnn
 from jax.lax import PrecisionLike
 from jaxtyping import Array, Float, Int
 
+from jax_lstm.recurrences.step import State
 from lstm_shared.errors import InputError
 from lstm_shared.names import place_name
 from lstm_shared.specs import LSTMSpec
@@ -63,7 +64,7 @@ def run_cudnn(
     lengths: Int[Array, " batch"] | None,
     precision: PrecisionLike,
     lstm: Callable[..., Any] = rnn.lstm,
-) -> tuple[Float[Array, "time batch output"], tuple[Array, Array]]:
+) -> tuple[Float[Array, "time batch output"], State]:
     """All layers and directions.
 
     Args:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import PyTree
 
 from jax_lstm.recurrences.choose import Sizes, shares_loop
-from jax_lstm.recurrences.step import Masks, Operands, Recurrence
+from jax_lstm.recurrences.step import Masks, Operands, Recurrence, State
 
 # (operands of each direction, masks) -> what the recurrence returns for each.
-LayerRunner = Callable[[Sequence[Operands], Masks], list[tuple[Any, tuple[Array, Array]]]]
+LayerRunner = Callable[[Sequence[Operands], Masks], list[tuple[PyTree, State]]]
 
 
 def layer_runner(implementation: str, sizes: Sizes, run: Recurrence) -> LayerRunner:
@@ -28,10 +27,10 @@ def one_after_the_other(run: Recurrence) -> LayerRunner:
 def _in_one_loop(run: Recurrence) -> LayerRunner:
     """The forward direction, and beside it in the same steps the reverse one over the inputs from their end."""
 
-    def turned(sequences: Any) -> Any:
+    def turned(sequences: PyTree) -> PyTree:
         return jax.tree.map(lambda array: jnp.flip(array, 0), sequences)
 
-    def run_both(operands: Sequence[Operands], masks: Masks) -> Any:
+    def run_both(operands: Sequence[Operands], masks: Masks) -> list[tuple[PyTree, State]]:
         if len(operands) == 1:
             return one_after_the_other(run)(operands, masks)
         forward, reverse = operands

@@ -1,13 +1,12 @@
 """Long sequences: keep the state at some steps only, and compute the rest again in the backward pass."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
-from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Recurrence
+from jax_lstm.recurrences.step import DirectionWeights, Masks, Operands, Recurrence, State
 from lstm_shared.errors import InputError
 
 
@@ -15,13 +14,13 @@ def recomputed(run: Recurrence, segment: int) -> Recurrence:
     """``run`` that keeps, for its derivative, only the state before every ``segment``-th step, and computes the rest
     again in the backward pass, one segment at a time (``jax.checkpoint``)."""
 
-    def recur_in_segments(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[Array, tuple[Array, Array]]:
+    def recur_in_segments(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[PyTree, State]:
         weights, inputs, h, c = operands
         if not isinstance(inputs.shape[0], int):
             raise InputError(f"recompute needs to know the number of steps, the inputs have {inputs.shape[0]}")
 
         @partial(jax.checkpoint, prevent_cse=False)
-        def piece(weights: DirectionWeights, state: Any, sequences: tuple[Array, Masks]) -> Any:
+        def piece(weights: DirectionWeights, state: State, sequences: tuple[Array, Masks]) -> tuple[State, Array]:
             inputs, masks = sequences
             outputs, state = run(Operands(weights, inputs, *state), masks, reverse=reverse)
             return state, outputs

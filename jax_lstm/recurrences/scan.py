@@ -4,14 +4,14 @@ This is the reference that the fast implementations are tested against, and the 
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jax_lstm.recurrences.step import Masks, Operands, Product, Step, lstm_step
+from jax_lstm.recurrences.step import Masks, Operands, Product, State, Step, lstm_step
 
 Kept = TypeVar("Kept")
 
@@ -24,7 +24,7 @@ def recur(
     product: Product,
     keep: Callable[[Step], Kept],
     one_product: bool = False,
-) -> tuple[Kept, tuple[Array, Array]]:
+) -> tuple[Kept, State]:
     """Roll the step over time.
 
     Args:
@@ -40,7 +40,7 @@ def recur(
     """
     weights, inputs, h, c = operands
 
-    def step(state: tuple[Array, Array], step_inputs: Any) -> tuple[tuple[Array, Array], Kept]:
+    def step(state: State, step_inputs: tuple[Array, Array | None, Array | None]) -> tuple[State, Kept]:
         features, is_valid, is_reset = step_inputs
         h, c = state
         if is_reset is not None:
@@ -50,7 +50,7 @@ def recur(
         if is_valid is None:
             return (now.h, now.cell), kept
 
-        def hold(new: Array, old: Any) -> Array:
+        def hold(new: Array, old: Array) -> Array:
             return jnp.where(is_valid[:, None], new, old)
 
         # A reset in the padding must not touch the state that is held there.
@@ -62,12 +62,12 @@ def recur(
         now = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[1:], array.dtype), (inputs, *masks))
         kept = jax.eval_shape(step, (h, c), now)[1]
         return jax.tree.map(lambda part: jnp.zeros((0, *part.shape), part.dtype), kept), (h, c)
-    (h, c), kept = lax.scan(step, (h, c), (inputs, *masks), reverse=reverse)
+    (h, c), kept = lax.scan(step, (h, c), (inputs, masks.valid, masks.reset), reverse=reverse)
     return kept, (h, c)
 
 
 def recur_plain(
     operands: Operands, masks: Masks, *, reverse: bool, product: Product, one_product: bool = False
-) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
+) -> tuple[Float[Array, "time batch state"], State]:
     """``recur`` that keeps the outputs: what every other implementation computes in its own way."""
     return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h, one_product=one_product)

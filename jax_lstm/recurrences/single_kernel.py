@@ -4,8 +4,8 @@ Where a step is a few hundred operations, starting XLA's kernels costs more than
 ``compiler/one_kernel.py``.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 from jaxtyping import Array, Float
@@ -13,12 +13,12 @@ from jaxtyping import Array, Float
 from jax_lstm.compiler.custom_backward import with_backward
 from jax_lstm.compiler.one_kernel import one_kernel
 from jax_lstm.recurrences.scan import recur_plain
-from jax_lstm.recurrences.step import Masks, Operands, Product
+from jax_lstm.recurrences.step import Masks, Operands, Product, State
+
+Outputs = tuple[Float[Array, "time batch state"], State]
 
 
-def recur_single_kernel(
-    operands: Operands, masks: Masks, *, reverse: bool, product: Product
-) -> tuple[Float[Array, "time batch state"], tuple[Array, Array]]:
+def recur_single_kernel(operands: Operands, masks: Masks, *, reverse: bool, product: Product) -> Outputs:
     """``recur_plain`` in one kernel. ``batch`` must be 1.
 
     With one row, the products are those of a matrix and a vector, which XLA compiles in place; with more they become
@@ -28,17 +28,17 @@ def recur_single_kernel(
     if operands.inputs.shape[0] == 0:
         return plain(operands, masks)  # without a step there is nothing to start kernels for
 
-    def differentiated(operands: Operands, masks: Masks) -> tuple[Any, Any]:
+    def differentiated(operands: Operands, masks: Masks) -> tuple[Outputs, Callable[[Outputs], tuple[Operands]]]:
         return jax.vjp(lambda operands: plain(operands, masks), operands)
 
-    def forward(save: bool, operands: Operands, masks: Masks) -> tuple[Any, Any]:
+    def forward(save: bool, operands: Operands, masks: Masks) -> tuple[Outputs, list[Array] | None]:
         if not save:
             return one_kernel(plain)(operands, masks), None
         outputs, pullback = one_kernel(differentiated)(operands, masks)
         # The arrays alone: no two traces make equal functions, and a derivative of a derivative compares them.
         return outputs, jax.tree.leaves(pullback)
 
-    def backward(operands: Operands, masks: Masks, saved: Any, cotangents: Any) -> Any:
+    def backward(operands: Operands, masks: Masks, saved: list[Array], cotangents: Outputs) -> Operands:
         structure = jax.tree.structure(jax.eval_shape(differentiated, operands, masks)[1])
         return one_kernel(lambda saved, cotangents: structure.unflatten(saved)(cotangents)[0])(saved, cotangents)
 

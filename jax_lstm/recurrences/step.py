@@ -4,14 +4,18 @@
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jax.lax import PrecisionLike
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, PyTree
 
-# (operands, masks, *, reverse) -> (what is kept of each step: the outputs, (h, c)), as ``scan.recur_plain``.
-Recurrence = Callable[..., tuple[Any, tuple[Array, Array]]]
+State = tuple[Array, Array]  # (h, c)
+
+# (operands, masks, *, reverse) -> (what is kept of each step: the outputs, the last state), as ``scan.recur_plain``.
+Recurrence = Callable[..., tuple[PyTree, State]]
 
 
 class DirectionWeights(NamedTuple):
@@ -55,9 +59,9 @@ class Product(NamedTuple):
     ``widened``, it hands both sides, rounded to ``operands``, to a product in ``accumulate``: the same numbers.
     """
 
-    operands: Any
-    accumulate: Any
-    precision: Any = None
+    operands: DTypeLike
+    accumulate: DTypeLike
+    precision: PrecisionLike = None
     widened: bool = False
 
     def __call__(self, left: Array, right: Array) -> Array:
