@@ -1,6 +1,7 @@
 """The JAX backend: LSTMs as pure functions of (weights, data), and training with optax. Never imports torch."""
 
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from jax_lstm import by_hand, forecaster
 from jax_lstm.by_hand import lstm_unit
@@ -31,8 +32,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def __getattr__(name: str) -> ModuleType | str:
     """Load the Flax modules when they are asked for: the functions do not need Flax, which takes a second."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lstm-parity")
     if name not in ("linen", "nnx"):
         raise AttributeError(f"module 'jax_lstm' has no attribute {name!r}")
     import importlib

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -55,6 +56,16 @@ def test_every_public_name_is_there_and_documented(package: str):
         thing = getattr(module, name)
         if callable(thing) or isinstance(thing, type(module)):
             assert thing.__doc__, f"{package}.{name} has no docstring"
+
+
+def test_jax_lstm_lists_its_names_and_knows_its_version():
+    """Also those that are loaded when they are asked for; listing them loads nothing."""
+    code = "import sys, jax_lstm; print(*dir(jax_lstm)); print('flax' in sys.modules); print(jax_lstm.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, flax_is_loaded, version = done.stdout.splitlines()
+    assert {*importlib.import_module("jax_lstm").__all__, "__version__"} <= {*names.split()}
+    assert flax_is_loaded == "False"
+    assert version == importlib.metadata.version("lstm-parity")
 
 
 def test_x64_is_not_switched_on_by_importing():
