@@ -13,13 +13,13 @@ from lstm_shared.by_hand import (
     WORKED_EXAMPLE_WEIGHTS,
 )
 from lstm_shared.describe import describe, find_models
-from lstm_shared.dictionaries import by_hand_to_lstm, init_by_hand, init_forecaster, init_lstm
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import load, save
+from lstm_shared.initial_weights import by_hand_to_lstm, init_by_hand, init_forecaster, init_lstm
 from lstm_shared.layout_table import LAYOUTS
 from lstm_shared.layouts import from_layout, to_layout
-from lstm_shared.price_files import read_prices
-from lstm_shared.prices import prepare_prices, score_held_out, windows
+from lstm_shared.prices.files import read_prices
+from lstm_shared.prices.windows import prepare_prices, score_held_out, windows
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.traces import ByHandTrace, LSTMTrace
 from lstm_shared.training import FitResult

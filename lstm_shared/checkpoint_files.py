@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import ml_dtypes  # noqa: F401  makes bfloat16 a name that NumPy knows
 import numpy as np
 
-from lstm_shared.write_files import write_file
+from lstm_shared.safe_writing import write_file
 
 MAGIC = b"lstm-parity checkpoint 1 "  # what the file begins with
 _FIRST_LINE = re.compile(MAGIC + rb"([0-9a-f]{64}) ([0-9]{1,9})\n")

@@ -19,7 +19,7 @@ from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.finite import not_finite
 from lstm_shared.numpy_files import read_npy
 from lstm_shared.read_files import READABLE, SAFETENSORS_DTYPES, read_contents
-from lstm_shared.write_files import require_writable, write_file
+from lstm_shared.safe_writing import require_writable, write_file
 
 __all__ = [
     "load", "not_finite", "npz_bytes", "read_arrays", "read_npy", "require_weights_name", "require_writable", "save",

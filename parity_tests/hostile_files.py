@@ -112,7 +112,7 @@ def damaged_files(draws: int) -> Iterator[tuple[str, bytes]]:
 def read(path: Path) -> dict[str, np.ndarray]:
     """As the command line reads a file of this name."""
     from lstm_shared.files import load, read_npy
-    from lstm_shared.price_files import read_prices
+    from lstm_shared.prices.files import read_prices
 
     if path.suffix == ".npy":
         return {"w0": read_npy(path)}

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from lstm_shared.price_files import PriceSeries, read_prices
+from lstm_shared.prices.files import PriceSeries, read_prices
 
 THREE_DAYS = ["2000-01-31", "2000-02-01", "2000-02-02"]
 

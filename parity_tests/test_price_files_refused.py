@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from lstm_shared.errors import InputError
-from lstm_shared.price_files import read_prices
+from lstm_shared.prices.files import read_prices
 
 
 def refused(path, column="close", **options) -> tuple[str, ...]:

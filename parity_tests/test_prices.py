@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from lstm_shared.errors import InputError
-from lstm_shared.price_files import read_prices
-from lstm_shared.prices import prepare_prices, score_held_out, windows
+from lstm_shared.prices.files import read_prices
+from lstm_shared.prices.windows import prepare_prices, score_held_out, windows
 
 # Windows
 

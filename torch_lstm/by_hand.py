@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.describe import require_by_hand
-from lstm_shared.dictionaries import init_by_hand
+from lstm_shared.initial_weights import init_by_hand
 from lstm_shared.inputs import read_numbers, read_prices
 from lstm_shared.tensors import to_tensor
 from lstm_shared.traces import ByHandTrace

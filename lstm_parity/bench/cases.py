@@ -8,7 +8,7 @@ import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
 from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT
-from lstm_shared.dictionaries import init_lstm
+from lstm_shared.initial_weights import init_lstm
 from lstm_shared.specs import ByHandSpec, LSTMSpec, Spec
 
 FORWARD, GRADIENT, ADAM, TRAINING = "forward", "forward+backward", "adam-step", "training"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from lstm_shared.prices import HeldOutScore
+    from lstm_shared.prices.windows import HeldOutScore
     from lstm_shared.training import FitResult
 
 _PUBLISHED_EPOCHS = 5000
@@ -101,8 +101,8 @@ def train(
     from lstm_parity.training.price_run import HeldOut, model_array
     from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES
     from lstm_shared.files import save
-    from lstm_shared.price_files import read_prices
-    from lstm_shared.prices import prepare_prices
+    from lstm_shared.prices.files import read_prices
+    from lstm_shared.prices.windows import prepare_prices
 
     by_hand = model is ModelName.by_hand
     series = None if csv is None else read_prices(csv, column, where=where)
@@ -217,7 +217,7 @@ def _score_table(score: "HeldOutScore", unit: str) -> "Table":
 
 def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num_layers: int) -> "Mapping[str, Any]":
     from lstm_shared.by_hand import PUBLISHED_INIT
-    from lstm_shared.dictionaries import init_by_hand, init_forecaster
+    from lstm_shared.initial_weights import init_by_hand, init_forecaster
 
     if by_hand:
         return PUBLISHED_INIT if embedded else init_by_hand(seed)

@@ -8,8 +8,8 @@ import numpy as np
 
 from lstm_parity.training.backends import Backend, predict
 from lstm_shared.describe import describe
-from lstm_shared.price_files import PriceSeries
-from lstm_shared.prices import HeldOutScore, PriceData, score_held_out
+from lstm_shared.prices.files import PriceSeries
+from lstm_shared.prices.windows import HeldOutScore, PriceData, score_held_out
 from lstm_shared.specs import ByHandSpec
 
 _REACH_BY_HAND = (-1.0, 1.0)  # what its short-term memory can be, scaled

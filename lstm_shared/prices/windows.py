@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
-from lstm_shared.price_files import PriceSeries
+from lstm_shared.prices.files import PriceSeries
 
 
 @dataclass(frozen=True)
