@@ -12,10 +12,12 @@ from lstm_shared.by_hand import (
     WORKED_EXAMPLE_RESULT,
     WORKED_EXAMPLE_WEIGHTS,
 )
-from lstm_shared.describe import describe, find_models
+from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
+from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import load, save
-from lstm_shared.initial_weights import by_hand_to_lstm, init_by_hand, init_forecaster, init_lstm
+from lstm_shared.find_models import find_models
+from lstm_shared.initial_weights import init_by_hand, init_forecaster, init_lstm
 from lstm_shared.layout_table import LAYOUTS
 from lstm_shared.layouts import from_layout, to_layout
 from lstm_shared.prices.files import read_prices

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_shared.describe import under_prefix
 from lstm_shared.errors import WeightsError
+from lstm_shared.find_models import under_prefix
 from lstm_shared.tensors import to_array
 
 # Where training scripts commonly put the weights inside a checkpoint. Names below these keys do without them.

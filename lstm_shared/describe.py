@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.errors import InputError, OtherCellError, WeightsError
+from lstm_shared.errors import OtherCellError, WeightsError
 from lstm_shared.kinds import FLOATING, as_array, dtype_name, require_mapping, wrong_kinds
-from lstm_shared.kinds import in_words as value_in_words
 from lstm_shared.names import CELL_PARTS, parse_weight_name, weight_name
+from lstm_shared.possible_models import HEAD_NAMES, possible_in_words, possible_models, some_names
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Shapes, Spec, in_words, known
-from lstm_shared.words import some_of
 
 Kind = TypeVar("Kind", LSTMSpec, CellSpec, ForecasterSpec)
 
@@ -26,7 +25,6 @@ _EXPECTED: dict[type, str] = {
     ForecasterSpec: "a forecaster (lstm.…, fc.…)",
 }
 
-_HEAD_NAMES = ("fc.weight", "fc.bias")
 _OTHER_CELLS: dict[float, str] = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh for each column; an LSTM has four
 
 
@@ -60,7 +58,7 @@ def describe(weights: Mapping[str, Any]) -> Spec:
 def _read(weights: Mapping[str, Any], shapes: Shapes) -> Spec:
     if any(name in BY_HAND for name in shapes):
         return ByHandSpec()
-    if any(name in _HEAD_NAMES for name in shapes):
+    if any(name in HEAD_NAMES for name in shapes):
         return _read_forecaster(shapes)
     if any(parse_weight_name(name) for name in shapes):
         return _read_lstm(shapes)
@@ -92,61 +90,8 @@ def require_by_hand(weights: Mapping[str, Any]) -> None:
     """Raise the WeightsError that says how a dictionary departs from the by-hand model, if it does."""
     require_mapping(weights)
     if not any(name in BY_HAND for name in weights):
-        raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {_some(weights)}")
+        raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {some_names(weights)}")
     require_spec(weights, ByHandSpec())
-
-
-def under_prefix(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The names under a prefix, with the prefix stripped; the dot at its end may be left out.
-
-    Raises:
-        WeightsError: nothing is under it. The message lists the prefixes that hold models.
-    """
-    require_mapping(weights)
-    if not isinstance(prefix, str):
-        raise InputError(f"prefix is {value_in_words(prefix)}, expected text")
-    if any(not isinstance(name, str) for name in weights):
-        raise WeightsError(list(wrong_kinds(weights).values()))
-    prefix = prefix if not prefix or prefix.endswith(".") else prefix + "."
-    chosen = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    if not chosen:
-        raise WeightsError(f"nothing under the prefix {prefix!r}; {_models_there(weights)}")
-    return chosen
-
-
-def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
-    """Find every model of the four kinds inside a larger checkpoint.
-
-    Returns:
-        prefix -> spec. The prefix ends in a dot, or is empty for a model at the top; ``load(path, prefix)`` takes
-        the names under it. What only looks like a model (a GRU, a missing layer) is left out:
-        ``possible_models`` has those too.
-    """
-    require_mapping(weights)
-    found: dict[str, Spec] = {}
-    for prefix, names in possible_models(weights).items():
-        try:
-            found[prefix] = describe({name: weights[prefix + name] for name in names})
-        except WeightsError:
-            continue
-    return found
-
-
-def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Prefix -> the names below it that belong to one model by their form, right or wrong in their shapes."""
-    possible: dict[str, list[str]] = {}
-    for full_name in weights:
-        if not isinstance(full_name, str):
-            continue
-        module, dot, name = full_name.rpartition(".")
-        if name in BY_HAND or name in CELL_PARTS or parse_weight_name(name):
-            possible.setdefault(module + dot, []).append(name)
-    for prefix in [prefix for prefix in possible if prefix.endswith("lstm.")]:
-        parent = prefix.removesuffix("lstm.")
-        head = [name for name in _HEAD_NAMES if parent + name in weights]
-        if (not parent or parent.endswith(".")) and head and parent not in possible:
-            possible[parent] = [f"lstm.{name}" for name in possible.pop(prefix)] + head
-    return {prefix: tuple(names) for prefix, names in possible.items()}
 
 
 def _read_lstm(shapes: Shapes) -> LSTMSpec:
@@ -197,9 +142,9 @@ def _majority(sizes: list[int]) -> int:
 def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
     lstm = {name.removeprefix("lstm."): shape for name, shape in shapes.items() if name.startswith("lstm.")}
     if not any(parse_weight_name(name) for name in lstm):
-        raise WeightsError(f"a forecaster needs an LSTM under 'lstm.' beside its head; this holds {_some(shapes)}")
+        raise WeightsError(f"a forecaster needs an LSTM under 'lstm.' beside its head; this holds {some_names(shapes)}")
     spec = _read_lstm(lstm)
-    weight, bias = (shapes.get(name, ()) for name in _HEAD_NAMES)
+    weight, bias = (shapes.get(name, ()) for name in HEAD_NAMES)
     trusted = bias if bias and weight[1:] != (spec.output_size,) else weight
     return ForecasterSpec(spec, trusted[0] if trusted else 0)
 
@@ -252,31 +197,5 @@ def _why(name: str, spec: Spec) -> str:
 def _nothing_known(weights: Mapping[str, Any]) -> str:
     if not weights:
         return "the dictionary is empty"
-    models = _models_there(weights)
+    models = possible_in_words(weights)
     return f"no model at the top; {models}" if possible_models(weights) else models
-
-
-def _models_there(weights: Mapping[str, Any]) -> str:
-    possible = possible_models(weights)
-    if not possible:
-        return f"no model is known by these names: {_some(weights)}"
-    prefixes = ", ".join(repr(prefix) for prefix in possible if prefix)
-    if "" not in possible:
-        return f"there are models under the prefixes {prefixes}"
-    others = f", and others under the prefixes {prefixes}" if prefixes else ""
-    return f"there is {_root_in_words(weights)} at the root (no prefix){others}"
-
-
-def _root_in_words(weights: Mapping[str, Any]) -> str:
-    """What kind of model stands at the root, as far as its form tells."""
-    kinds = {
-        ByHandSpec: "a by-hand model",
-        LSTMSpec: "an LSTM",
-        CellSpec: "an LSTM cell",
-        ForecasterSpec: "a forecaster",
-    }
-    return kinds.get(type(find_models(weights).get("")), "a model")
-
-
-def _some(names: Mapping[str, Any]) -> str:
-    return some_of(sorted(map(str, names))) or "nothing"

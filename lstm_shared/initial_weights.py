@@ -1,6 +1,5 @@
-"""New weight dictionaries: drawn from a seed, or made from the by-hand model."""
+"""New weight dictionaries, drawn from a seed."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.describe import describe, require_by_hand
+from lstm_shared.describe import describe
 from lstm_shared.errors import InputError
 from lstm_shared.memory import require_memory
 from lstm_shared.model_arguments import wrong_dtype, wrong_output_size, wrong_seed, wrong_sizes
-from lstm_shared.names import BY_HAND_GATES
 from lstm_shared.specs import LSTMSpec
 
 _DRAWN = 8  # bytes of a number while it is drawn, in float64
@@ -103,23 +101,3 @@ def _require_memory(spec: LSTMSpec, dtype: Any) -> None:
     drawn = max(map(prod, two.values())) * _DRAWN
     numbers = first + other * (spec.num_layers - 1)
     require_memory("these weights", numbers * np.dtype(dtype).itemsize + drawn)
-
-
-def by_hand_to_lstm(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The twelve scalars as an ``nn.LSTM(1, 1)`` dictionary: gate order (i, f, g, o), the second bias zero.
-
-    Raises:
-        WeightsError: the dictionary is not a by-hand model.
-    """
-    require_by_hand(weights)
-
-    def stack(pattern: str) -> np.ndarray:
-        return np.stack([np.asarray(weights[pattern.format(gate)]) for gate in BY_HAND_GATES])
-
-    bias = stack("b{}1")
-    return {
-        "weight_ih_l0": stack("w{}2")[:, None],
-        "weight_hh_l0": stack("w{}1")[:, None],
-        "bias_ih_l0": bias,
-        "bias_hh_l0": np.zeros_like(bias),
-    }

@@ -16,7 +16,8 @@ from lstm_shared import (
     init_forecaster,
     init_lstm,
 )
-from lstm_shared.describe import possible_models, under_prefix
+from lstm_shared.find_models import under_prefix
+from lstm_shared.possible_models import possible_models
 from lstm_shared.specs import ByHandSpec
 
 

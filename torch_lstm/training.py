@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lstm_shared.errors import InputError
 from lstm_shared.kinds import in_words
+from lstm_shared.plan_training import plan_training
 from lstm_shared.progress import progress_bar
 from lstm_shared.tensors import to_array, to_tensor
-from lstm_shared.training import FitResult, TrainingPlan, plan_training
+from lstm_shared.training import FitResult, TrainingPlan
 from torch_lstm.training_run import TrainingRun, weights_of
 
 # What Lightning says about set-ups that are chosen on purpose here; everything else is shown as usual.

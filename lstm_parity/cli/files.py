@@ -20,8 +20,9 @@ def inspect(
     from rich.table import Table
 
     from lstm_shared.contents import at, plain_arrays
-    from lstm_shared.describe import describe, possible_models
+    from lstm_shared.describe import describe
     from lstm_shared.errors import OtherCellError, WeightsError
+    from lstm_shared.possible_models import possible_models
     from lstm_shared.printable import printable
     from lstm_shared.read_files import read_contents
 

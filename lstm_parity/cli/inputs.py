@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lstm_shared.contents import at, plain_arrays
-from lstm_shared.describe import describe, possible_models, require_by_hand
+from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.files import load, not_finite, read_arrays
+from lstm_shared.possible_models import possible_models
 from lstm_shared.read_files import read_contents
 from lstm_shared.specs import Spec
 

@@ -13,10 +13,10 @@ from lstm_parity.diagnosis.determined import tolerances
 from lstm_parity.diagnosis.differences import PortOutputs
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_parity.sides.case import require_days
+from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.finite import not_finite
-from lstm_shared.initial_weights import by_hand_to_lstm
 from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
 from lstm_shared.specs import ByHandSpec, CellSpec, LSTMSpec, Spec, in_words
 from lstm_shared.tensors import to_array

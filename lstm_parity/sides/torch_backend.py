@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.devices import full_precision
-from lstm_shared.initial_weights import by_hand_to_lstm
+from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import to_torch

@@ -15,8 +15,8 @@ from lstm_parity.sides.port import Port, find_out
 from lstm_parity.sides.port import observe as observe_port
 from lstm_parity.verdict.judgement import Judgement, Sides, Truth
 from lstm_parity.verdict.variants import variants
+from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.errors import InputError
-from lstm_shared.initial_weights import by_hand_to_lstm
 from lstm_shared.specs import ByHandSpec
 
 __all__ = ["VERDICT_DTYPE", "check"]
