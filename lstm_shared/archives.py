@@ -3,7 +3,7 @@
 import io
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from lstm_shared.errors import WeightsError
@@ -15,7 +15,7 @@ _CHUNK = 2**20
 
 
 @contextmanager
-def open_archive(data: bytes) -> Iterator[zipfile.ZipFile]:
+def open_archive(data: bytes) -> Generator[zipfile.ZipFile]:
     """The archive in these bytes, after its headers have been checked. What is read of it is checked by its CRC.
 
     Raises:

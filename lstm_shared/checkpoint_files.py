@@ -9,15 +9,16 @@ neither whole nor checked. Nothing in such a file is ever executed.
 """
 
 import hashlib
+import io
 import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import ml_dtypes  # noqa: F401  makes bfloat16 a name that NumPy knows
+import ml_dtypes  # noqa: F401  # pyright: ignore[reportUnusedImport]  makes bfloat16 a name that NumPy knows
 import numpy as np
 
 from lstm_shared.safe_writing import write_file
@@ -80,7 +81,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return parse_checkpoint(file)
 
 
-def parse_checkpoint(file: BinaryIO) -> Checkpoint:
+def parse_checkpoint(file: io.BufferedIOBase) -> Checkpoint:
     """As ``read_checkpoint``, from an open file, which can be moved about in.
 
     Raises:
@@ -104,7 +105,7 @@ def parse_checkpoint(file: BinaryIO) -> Checkpoint:
         raise DamagedError("is no checkpoint of this program, though its checksum fits") from error
 
 
-def _parse(file: BinaryIO, header_size: int, size: int) -> Checkpoint:
+def _parse(file: io.BufferedIOBase, header_size: int, size: int) -> Checkpoint:
     header = file.read(header_size)
     about = json.loads(header)
     declared = [(name, np.dtype(dtype), tuple(map(int, shape))) for name, dtype, shape in about["arrays"]]
@@ -113,10 +114,10 @@ def _parse(file: BinaryIO, header_size: int, size: int) -> Checkpoint:
     odd = odd or len(header) != header_size
     if odd or sum(sizes) != size - header_size or type(about["epoch"]) is not int or not isinstance(about["run"], dict):
         raise ValueError("sizes or kinds that no checkpoint has")
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for (name, dtype, shape), size in zip(declared, sizes, strict=True):
         content = bytearray(size)  # and not bytes, so that the array can be written to
-        file.readinto(content)  # pyright: ignore[reportAttributeAccessIssue]
+        file.readinto(content)
         stored = dtype.newbyteorder(_SMALLER_ENDIAN_FIRST)
         arrays[name] = np.frombuffer(content, stored).reshape(shape).astype(dtype, copy=False)
     return Checkpoint(about["epoch"], about["run"], arrays)

@@ -79,7 +79,7 @@ class CheckpointDirectory:
             PermissionError: one may not be read.
         """
         self._refuse_former()
-        damage = []
+        damage: list[str] = []
         for epoch, path in sorted(self._epochs().items(), reverse=True):
             try:
                 checkpoint = _read(path, epoch)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lstm_shared.errors import WeightsError
 from lstm_shared.find_models import under_prefix
+from lstm_shared.kinds import is_mapping, is_numpy, is_sequence
 from lstm_shared.tensors import to_array
 
 # Where training scripts commonly put the weights inside a checkpoint. Names below these keys do without them.
@@ -85,7 +86,8 @@ def plain_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         WeightsError: a line for each that cannot be one.
     """
-    arrays, problems = {}, []
+    arrays: dict[str, np.ndarray] = {}
+    problems: list[str] = []
     for name, value in values.items():
         try:
             arrays[name] = _plain_array(value)
@@ -99,7 +101,7 @@ def _plain_array(value: Any) -> np.ndarray:
     """A NumPy array; else a WeightsError that is the end of a sentence that begins with the array's name."""
     if isinstance(value, Unreadable):
         raise WeightsError(value.why)
-    if isinstance(value, np.ndarray):
+    if is_numpy(value):
         return value
     if "strided" not in str(value.layout):
         raise WeightsError("is a sparse tensor: save it dense, with .to_dense()")
@@ -139,18 +141,18 @@ def flattened(content: Any, is_tensor: type | tuple[type, ...]) -> tuple[dict[st
 
 
 def _children(value: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return value.items()
-    return enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return enumerate(value) if is_sequence(value) else ()
 
 
 def _wrapper(content: Any, found: Mapping[str, Any]) -> str:
     """The keys that lead to the model, such as "model.state_dict."; each has tensors somewhere below it."""
     wrapper = ""
-    while isinstance(content, Mapping):
+    while is_mapping(content):
         for key in _WRAPPERS:
             below = f"{wrapper}{key}."
-            if isinstance(content.get(key), Mapping) and any(name.startswith(below) for name in found):
+            if is_mapping(content.get(key)) and any(name.startswith(below) for name in found):
                 content, wrapper = content[key], below
                 break
         else:

@@ -73,7 +73,7 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
     """
     kind = require_weights_name(path)
     problems = _names_refused(kind, weights)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, value in weights.items():
         try:
             # safetensors' NumPy writer corrupts arrays that are not C-contiguous and rejects scalars that are not
@@ -93,7 +93,7 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
 
 def _names_refused(kind: str, weights: Mapping[Any, Any]) -> list[str]:
     """A line for each name that would not come back as it is, or that other programs would take for another."""
-    problems = []
+    problems: list[str] = []
     for name in weights:
         if not isinstance(name, str):
             problems.append(f"the name {name!r} is a {type(name).__name__}, expected text")

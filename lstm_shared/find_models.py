@@ -5,7 +5,7 @@ from typing import Any
 
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.kinds import in_words, require_mapping, wrong_kinds
+from lstm_shared.kinds import in_words, is_text, require_mapping, wrong_kinds
 from lstm_shared.possible_models import possible_in_words, possible_models
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec
 
@@ -35,9 +35,9 @@ def under_prefix(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         WeightsError: nothing is under it. The message lists the prefixes that hold models.
     """
     require_mapping(weights)
-    if not isinstance(prefix, str):
+    if not is_text(prefix):
         raise InputError(f"prefix is {in_words(prefix)}, expected text")
-    if any(not isinstance(name, str) for name in weights):
+    if any(not is_text(name) for name in weights):
         raise WeightsError(list(wrong_kinds(weights).values()))
     prefix = prefix if not prefix or prefix.endswith(".") else prefix + "."
     chosen = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
@@ -57,7 +57,7 @@ def _models_there(weights: Mapping[str, Any]) -> str:
 
 def _root_in_words(weights: Mapping[str, Any]) -> str:
     """What kind of model stands at the root, as far as its form tells."""
-    kinds = {
+    kinds: dict[type, str] = {
         ByHandSpec: "a by-hand model",
         LSTMSpec: "an LSTM",
         CellSpec: "an LSTM cell",

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.kinds import is_mapping, is_sequence
+
 _AT_ONCE = 2**16  # numbers; what does not lie in one piece is gathered by so many
 
 
@@ -19,7 +21,7 @@ def count_not_finite(array: np.ndarray) -> int:
 
 def not_finite(arrays: Mapping[str, Any]) -> list[str]:
     """A line for each array that holds NaN or infinity."""
-    problems = []
+    problems: list[str] = []
     for name, value in arrays.items():
         array = np.asarray(value)
         if bad := count_not_finite(array):
@@ -35,8 +37,8 @@ def largest_magnitude(array: Any) -> float:
 
 def json_ready(value: Any) -> Any:
     """A copy in which NaN and infinity, which JSON has no word for, are None."""
-    if isinstance(value, dict):
+    if is_mapping(value):
         return {key: json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if is_sequence(value):
         return [json_ready(item) for item in value]
     return None if isinstance(value, float) and not abs(value) < float("inf") else value

@@ -9,11 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.array_types import Array, Shape
 from lstm_shared.errors import InputError
-from lstm_shared.kinds import as_array, dtype_name, in_words, not_floating, not_real, wrong_probability, wrong_switches
-from lstm_shared.specs import LSTMSpec
-
-Shape = tuple[int, ...]
+from lstm_shared.kinds import (
+    as_array,
+    dtype_name,
+    in_words,
+    is_sequence,
+    not_floating,
+    not_real,
+    wrong_probability,
+    wrong_switches,
+)
+from lstm_shared.specs import CellSpec, LSTMSpec
+from lstm_shared.states_and_lengths import wrong_lengths, wrong_pair, wrong_state
 
 
 def is_whole(value: Any, at_least: int = 1) -> bool:
@@ -53,7 +62,7 @@ def read_prices(prices: Any, long_memory: Any, short_memory: Any) -> tuple[Any, 
     """
     problems: list[str] = []
     prices = as_array("prices", prices, problems)
-    memories = []
+    memories: list[Any] = []
     for name, memory in (("long_memory", long_memory), ("short_memory", short_memory)):
         memories.append(as_array(name, memory, problems))
         problems += [] if memories[-1] is None else not_real(name, memories[-1].dtype)
@@ -61,7 +70,8 @@ def read_prices(prices: Any, long_memory: Any, short_memory: Any) -> tuple[Any, 
         raise InputError(problems)
     shapes = (() if memory is None else tuple(memory.shape) for memory in memories)
     require_prices(tuple(prices.shape), prices.dtype, *shapes, others=problems)
-    return prices, *memories
+    long, short = memories
+    return prices, long, short
 
 
 def read_numbers(**numbers: Any) -> tuple[Any, ...]:
@@ -87,12 +97,13 @@ def read_labelled(batch: Any, inputs: str) -> tuple[Any, Any]:
     Raises:
         InputError: the batch is no pair, or the labels are no numbers.
     """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
+    if not is_sequence(batch) or len(batch) != 2:
         raise InputError(f"batch is {in_words(batch)}, expected a pair ({inputs}, labels)")
-    return batch[0], *read_numbers(labels=batch[1])  # pyright: ignore[reportReturnType]
+    (labels,) = read_numbers(labels=batch[1])
+    return batch[0], labels
 
 
-def require_labels(labels: Any, predictions: Any) -> None:
+def require_labels(labels: Array, predictions: Array) -> None:
     """Raise the InputError that says how labels do not fit: others would be spread over the predictions."""
     if tuple(labels.shape) != tuple(predictions.shape):
         raise InputError(
@@ -102,13 +113,13 @@ def require_labels(labels: Any, predictions: Any) -> None:
 
 def require_sequence(
     spec: LSTMSpec,
-    inputs: Any,
+    inputs: Array | None,
     state: Any = None,
     *,
     batch_first: bool = False,
-    lengths: Any = None,
+    lengths: Array | None = None,
     known_lengths: np.ndarray | None = None,
-    reset: Any = None,
+    reset: Array | None = None,
     dropout: Any = 0.0,
     has_key: bool = True,
     others: Sequence[str] = (),
@@ -152,9 +163,9 @@ def require_sequence(
     time = shape[1] if batched and batch_first else shape[0]
     batch = (shape[0 if batch_first else 1],) if batched else ()
     if state is not None:
-        problems += _wrong_state(spec, state, batch)
+        problems += wrong_state(spec, state, batch)
     if lengths is not None:
-        problems += _wrong_lengths(lengths, known_lengths, batch, time)
+        problems += wrong_lengths(lengths, known_lengths, batch, time)
     if reset is not None:
         if tuple(reset.shape) != shape[:-1]:
             problems.append(f"reset has shape {tuple(reset.shape)}, expected the inputs' leading axes, {shape[:-1]}")
@@ -165,7 +176,7 @@ def require_sequence(
     InputError.raise_any([*problems, *wrong_dropout])
 
 
-def require_cell_inputs(spec: Any, inputs: Any, state: Any, others: Sequence[str] = ()) -> None:
+def require_cell_inputs(spec: CellSpec, inputs: Any, state: Any, others: Sequence[str] = ()) -> None:
     """Check the arguments of one LSTM cell: inputs (batch, input_size) or (input_size,), states likewise.
 
     Args:
@@ -183,38 +194,5 @@ def require_cell_inputs(spec: Any, inputs: Any, state: Any, others: Sequence[str
         problems.append(f"inputs has shape {shape}, expected (batch, {spec.input_size}) or ({spec.input_size},)")
     elif state is not None:
         expected = (*shape[:-1], spec.hidden_size)
-        problems += _wrong_pair(state, ("h", expected), ("c", expected))
+        problems += wrong_pair(state, ("h", expected), ("c", expected))
     InputError.raise_any(problems)
-
-
-def _wrong_state(spec: LSTMSpec, state: Any, batch: Shape) -> list[str]:
-    layers = len(spec.places)
-    return _wrong_pair(state, ("h_0", (layers, *batch, spec.state_size)), ("c_0", (layers, *batch, spec.hidden_size)))
-
-
-def _wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
-    if not isinstance(state, tuple | list) or len(state) != 2:
-        found = f"{in_words(state)} of {len(state)}" if isinstance(state, tuple | list) else in_words(state)
-        return [f"state is {found}, expected a pair (h, c), in that order"]
-    problems = []
-    for (name, shape), array in zip(expected, state, strict=True):
-        if array is None:
-            continue
-        if tuple(array.shape) != shape:
-            problems.append(f"{name} has shape {tuple(array.shape)}, expected {shape}")
-        problems += not_floating(name, array.dtype)
-    return problems
-
-
-def _wrong_lengths(lengths: Any, known: np.ndarray | None, batch: Shape, time: int) -> list[str]:
-    problems = []
-    if tuple(lengths.shape) != batch:
-        hint = "; is batch_first meant?" if batch and tuple(lengths.shape) == (time,) else ""
-        problems.append(f"lengths has shape {tuple(lengths.shape)}, expected one a sequence, {batch}{hint}")
-    if "int" not in dtype_name(lengths.dtype):
-        problems.append(f"lengths holds {dtype_name(lengths.dtype)}, expected whole numbers")
-    elif known is not None and (wrong := known[(known < 0) | (known > time)]).size:
-        problems.append(
-            f"lengths holds {', '.join(map(str, wrong[:5]))}, expected 0 up to the {time} steps of the inputs"
-        )
-    return problems

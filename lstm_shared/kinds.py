@@ -4,8 +4,8 @@ The checks of both backends start here, so that None, text or a list in the wron
 argument, and not an exception from inside a framework.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 import ml_dtypes
 import numpy as np
@@ -16,9 +16,29 @@ FLOATING = ("float64", "float32", "float16", "bfloat16")
 LONGEST_TEXT = 40  # characters of a wrong argument that a message repeats
 
 
+def is_text(value: Any) -> bool:
+    """Whether this is text, whatever its annotation says."""
+    return isinstance(value, str)
+
+
+def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
+    """Whether this is a dictionary or the like."""
+    return isinstance(value, Mapping)
+
+
+def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether this is a tuple or a list."""
+    return isinstance(value, tuple | list)
+
+
+def is_numpy(value: Any) -> TypeGuard[np.ndarray]:
+    """Whether this is an array or a number of NumPy's."""
+    return isinstance(value, np.ndarray | np.generic)
+
+
 def require_mapping(weights: Any) -> None:
     """Raise the WeightsError that says what stands in the place of a dictionary of weights, if something does."""
-    if not isinstance(weights, Mapping):
+    if not is_mapping(weights):
         raise WeightsError(f"the weights are {in_words(weights)}, expected a dictionary of arrays by their names")
 
 
@@ -62,14 +82,14 @@ def as_array(name: str, value: Any, problems: list[str]) -> Any:
 
 def as_arrays(state: Any, names: tuple[str, str], problems: list[str]) -> Any:
     """A pair of states as arrays, each None with one problem more where it is no array; anything else as it is."""
-    if not isinstance(state, tuple | list) or len(state) != len(names):
+    if not is_sequence(state) or len(state) != len(names):
         return state
     return tuple(as_array(name, part, problems) for name, part in zip(names, state, strict=True))
 
 
 def native(array: Any) -> Any:
     """A NumPy array in this machine's byte order, which is the only one that JAX and torch know; others as they are."""
-    if isinstance(array, np.ndarray | np.generic) and not array.dtype.isnative:
+    if is_numpy(array) and not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array
 

@@ -105,7 +105,7 @@ def from_layout(
 
 
 def _wrong_place(layout: Any, layer: Any, reverse: Any) -> list[str]:
-    problems = []
+    problems: list[str] = []
     if not isinstance(layout, str) or layout not in LAYOUT_TABLE:
         problems.append(f"layout is {in_words(layout)}, expected one of {', '.join(LAYOUTS)}")
     if not is_whole(layer, at_least=0):
@@ -157,7 +157,8 @@ def _write(parts: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndar
     for names, held, _ in layout.entries():
         rows = 4 * len(zero[0]) // len(names)
         blocks = [parts[part][order].reshape(len(names), rows, *parts[part].shape[2:]) for part in held]
-        for name, block in zip(names, np.concatenate(blocks, axis=-1), strict=True):
+        joined: np.ndarray = np.concatenate(blocks, axis=-1)
+        for name, block in zip(names, joined, strict=True):
             turned = block.T if layout.input_first else block
             # Contiguous copies, because safetensors writes the wrong numbers of a transposed view and says nothing.
             arrays[name] = np.array(turned[None] if layout.direction_axis else turned, order="C")

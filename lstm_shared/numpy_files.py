@@ -27,7 +27,7 @@ def read_npz(path: str, data: bytes) -> Contents:
     if not data.startswith(b"PK"):
         raise WeightsError(damaged)
     arrays: dict[str, Any] = {}
-    others = []
+    others: list[str] = []
     try:
         with open_archive(data) as archive:
             for member in archive.infolist():

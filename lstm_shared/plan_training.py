@@ -56,7 +56,7 @@ def plan_training(
             problems.append("resume needs a checkpoint_dir to go on from")
         if checkpoint_every is not None:
             problems.append("checkpoint_every needs a checkpoint_dir to write to")
-    elif not isinstance(checkpoint_dir, str | os.PathLike) or "\0" in os.fspath(checkpoint_dir):
+    elif not _is_path(checkpoint_dir):
         problems.append(f"checkpoint_dir is {in_words(checkpoint_dir)}, expected a path")
     elif os.path.lexists(checkpoint_dir) and not os.path.isdir(checkpoint_dir):
         problems.append(f"{checkpoint_dir}: not a directory, checkpoints need one")
@@ -79,10 +79,14 @@ def plan_training(
     )
 
 
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and "\0" not in os.fspath(value)  # pyright: ignore[reportUnknownArgumentType]
+
+
 def _wrong_weights(weights: Mapping[str, Any]) -> list[str]:
     if not weights:
         return ["there are no weights to train"]
-    wrong = []
+    wrong: list[str] = []
     for name, value in weights.items():
         kind = _kind(value)
         if kind is None:

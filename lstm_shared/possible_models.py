@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_shared.by_hand import BY_HAND
+from lstm_shared.kinds import is_text
 from lstm_shared.names import CELL_PARTS, parse_weight_name
 from lstm_shared.words import some_of
 
@@ -14,7 +15,7 @@ def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Prefix -> the names below it that belong to one model by their form, right or wrong in their shapes."""
     possible: dict[str, list[str]] = {}
     for full_name in weights:
-        if not isinstance(full_name, str):
+        if not is_text(full_name):
             continue
         module, dot, name = full_name.rpartition(".")
         if name in BY_HAND or name in CELL_PARTS or parse_weight_name(name):

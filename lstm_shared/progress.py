@@ -1,6 +1,6 @@
 """A progress bar for long runs, the same in both backends."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from lstm_shared.errors import InputError
@@ -9,7 +9,7 @@ from lstm_shared.errors import InputError
 @contextmanager
 def progress_bar(
     description: str, total: int, *, done: int = 0, enabled: bool = True
-) -> Iterator[Callable[[int], None]]:
+) -> Generator[Callable[[int], None]]:
     """Show a bar on stderr while the block runs; yields ``show(done)``, which sets how much is done.
 
     Raises:

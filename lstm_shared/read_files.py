@@ -94,7 +94,7 @@ def _by_names_in_zip(data: bytes) -> Reader | None:
 
 def _read_safetensors(path: str, data: bytes) -> Contents:
     try:
-        tensors = dict(safetensors.deserialize(data))
+        tensors: dict[str, dict[str, Any]] = dict(safetensors.deserialize(data))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {first_line(error)}") from error
     arrays: dict[str, Any] = {}

@@ -87,15 +87,17 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any], go_on_from: st
 
 def other_software(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The versions and devices that differ, each as part of a sentence."""
-    before, after = saved.get("software") or {}, now.get("software") or {}
+    before: Mapping[str, Any] = saved.get("software") or {}
+    after: Mapping[str, Any] = now.get("software") or {}
     return [f"{name} was {before.get(name)} and is {after[name]}" for name in after if before.get(name) != after[name]]
 
 
 def _program_differences(saved: Mapping[str, Any], now: Mapping[str, Any], same_so_far: bool) -> list[str]:
-    found = []
+    found: list[str] = []
     same_software = not other_software(saved, now)
     if "optimizer" in now:
-        before, after = saved.get("optimizer") or {}, now["optimizer"]
+        before: Mapping[str, Any] = saved.get("optimizer") or {}
+        after: Mapping[str, Any] = now["optimizer"]
         settings = list(_setting_differences(before.get("settings") or {}, after["settings"]))
         found += settings
         if not settings and same_software and before.get("program") != after["program"]:
@@ -115,7 +117,7 @@ def _setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) ->
 
 
 def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    found = []
+    found: list[str] = []
     if gone := sorted({*before} - {*after}):
         found.append(f"the weights have no more {some_of(gone, _LONGEST_LIST)}")
     if new := sorted({*after} - {*before}):

@@ -5,7 +5,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def _is_stream(path: str | os.PathLike[str]) -> bool:
 
 
 @contextmanager
-def _errors_name(path: str | os.PathLike[str]) -> Iterator[None]:
+def _errors_name(path: str | os.PathLike[str]) -> Generator[None]:
     """Errors of the operating system name the file asked for, instead of a temporary one beside it."""
     try:
         if os.path.isdir(path):

@@ -32,6 +32,6 @@ def to_tensor(array: Any) -> "torch.Tensor":
         return torch.tensor(array, dtype=torch.float32)
     array = np.array(array, order="C")  # a copy: torch would share the memory, and warns when it is read-only
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch knows this machine's byte order only
-    if array.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+    is_bfloat16 = array.dtype == ml_dtypes.bfloat16
+    tensor = torch.from_numpy(array.view(np.int16) if is_bfloat16 else array)  # pyright: ignore[reportUnknownMemberType]
+    return tensor.view(torch.bfloat16) if is_bfloat16 else tensor

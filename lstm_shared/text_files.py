@@ -39,7 +39,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 def _unpacked(path: str | os.PathLike[str], data: bytes) -> bytes:
     """In pieces, as a gzip file does not say in advance how much is in it."""
-    pieces, size = [], 0
+    pieces: list[bytes] = []
+    size = 0
     try:
         with gzip.open(io.BytesIO(data)) as file:
             while piece := file.read(_CHUNK):

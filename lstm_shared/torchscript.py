@@ -18,6 +18,7 @@ import numpy as np
 from lstm_shared.archives import open_archive
 from lstm_shared.contents import Contents, Unreadable, flattened
 from lstm_shared.errors import WeightsError
+from lstm_shared.kinds import is_mapping
 from lstm_shared.sizes import require_size
 
 _MOST_AXES = 64  # of a NumPy array
@@ -56,7 +57,7 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
     storages: dict[str, np.ndarray] = {}
     taken = 0
 
-    class Module(dict):
+    class Module(dict[str, Any]):
         """A module, as the dictionary of its attributes."""
 
         def __new__(cls, *_: Any) -> "Module":
@@ -66,7 +67,7 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
             super().__init__()
 
         def __setstate__(self, state: Any) -> None:
-            self.update(state if isinstance(state, dict) else {"state": state})
+            self.update(state if is_mapping(state) else {"state": state})
 
     def first(value: Any = None, *_: Any) -> Any:
         """The lists and dictionaries of TorchScript are the plain ones, with a type beside them."""

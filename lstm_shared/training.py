@@ -108,7 +108,7 @@ class TrainingPlan:
         Raises:
             InputError: which differences make it another run.
         """
-        problems = []
+        problems: list[str] = []
         if different := differences(saved.run, run, go_on_from):
             problems.append(f"{self.checkpoint_dir}: the checkpoint is of another run: {'; '.join(different)}")
         if saved.epoch > self.epochs:

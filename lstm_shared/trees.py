@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lstm_shared.errors import WeightsError
-from lstm_shared.kinds import in_words, require_mapping
+from lstm_shared.kinds import in_words, is_mapping, is_text, require_mapping
 
 
 def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
         WeightsError: a name that would not come back from ``unflatten_tree`` (not a string, empty, or with a "/" in
             it), or a branch with nothing in it.
     """
-    if not isinstance(tree, Mapping):
+    if not is_mapping(tree):
         raise WeightsError(f"expected a dictionary of arrays, got {type(tree).__name__}")
     try:
         leaves = [(path, leaf) for path, leaf in _leaves(tree) if path]
@@ -27,7 +27,7 @@ def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
             for path, _ in leaves
             if not all(isinstance(n, str) and n and "/" not in n for n in path)
         ]
-        + [f"{list(path)}: an empty branch" for path, leaf in leaves if isinstance(leaf, Mapping)]
+        + [f"{list(path)}: an empty branch" for path, leaf in leaves if is_mapping(leaf)]
     )
     return {"/".join(path): leaf for path, leaf in leaves}
 
@@ -39,7 +39,7 @@ def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
         WeightsError: a name with an empty piece, or a name that is both an array and a branch ("a" beside "a/b").
     """
     require_mapping(flat)
-    WeightsError.raise_any([f"{in_words(name)}: a name is a string" for name in flat if not isinstance(name, str)])
+    WeightsError.raise_any([f"{in_words(name)}: a name is a string" for name in flat if not is_text(name)])
     branches = {name[:place] for name in flat for place, letter in enumerate(name) if letter == "/"}
     WeightsError.raise_any(
         [f'{name!r}: an empty name before, between or after "/"' for name in flat if "" in name.split("/")]
@@ -57,7 +57,7 @@ def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """(path, what is there), where an empty branch counts as a leaf."""
-    if isinstance(tree, Mapping) and tree:
+    if is_mapping(tree) and tree:
         for name, below in tree.items():
             yield from _leaves(below, (*path, name))
     else:

@@ -88,7 +88,8 @@ def _read_series(path: str | os.PathLike[str], column: str, where: str | None) -
 
 
 def _read_numbers(rows: Rows, at: int, name: str, delimiter: str, problems: list[str]) -> list[float]:
-    prices, bad = [], []
+    prices: list[float] = []
+    bad: list[str] = []
     for line, cells in rows:
         match = _PRICE.fullmatch(cells[at])
         prices.append(float(match[1] + match[2].replace(",", "")) if match else np.nan)
@@ -121,7 +122,7 @@ def _repeated(header: list[str], rows: Rows, dates: list[date], taken: set[int |
         return []
     said = f"two rows for {day} (lines {lines[day]} and {line}), expected one price a day: "
     # Of the columns that tell all rows apart, the one with the fewest values names the series.
-    choices = []
+    choices: list[tuple[int, int, list[str]]] = []  # how many values, the column, the values
     for at in set(range(len(header))) - taken:
         values = list(dict.fromkeys(cells[at] for _, cells in rows))
         if len({(day, cells[at]) for (_, cells), day in zip(rows, dates, strict=True)}) == len(rows) > len(values):

@@ -18,7 +18,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
 
     def consistent_rows(delimiter: str) -> tuple[int, int]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-        widths = [len(row) for row in itertools.islice(filter(None, reader), 20)]
+        widths = [len(row) for row in itertools.islice((row for row in reader if row), 20)]
         return (widths.count(widths[0]), widths[0]) if widths[0] > 1 else (0, 0)
 
     rows: Rows = []

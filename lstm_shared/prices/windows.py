@@ -107,7 +107,7 @@ def prepare_prices(
     source = str(series.source) if isinstance(series, PriceSeries) else "prices"
     prices = _numbers(series.prices if isinstance(series, PriceSeries) else series, source).astype(np.float64)
     _require_days(window, "window")
-    problems = []
+    problems: list[str] = []
     if not 0 < held_out < 1:
         problems.append(f"held_out is {held_out}, expected a part of the days between 0 and 1, such as 0.2")
     if "float" not in np.dtype(dtype).name:
@@ -155,7 +155,8 @@ def score_held_out(
         InputError: predictions of another shape, or NaN or infinite ones; an empty reach.
     """
     actual, outputs = data.held_out_prices, np.asarray(predictions)
-    days, problems = len(actual), []
+    days = len(actual)
+    problems: list[str] = []
     if outputs.shape not in ((days,), (days, 1)):
         problems.append(
             f"predictions have shape {outputs.shape}, expected one a held-out day: ({days},) or ({days}, 1)"
@@ -183,7 +184,7 @@ def _numbers(series: Any, name: str) -> np.ndarray:
         array = np.asarray(series)
     except ValueError as error:
         raise InputError(f"{name}: rows of different lengths, expected one row of prices, shape (days,)") from error
-    problems = []
+    problems: list[str] = []
     if array.ndim != 1:
         problems.append(f"{name}: has shape {array.shape}, expected one row of prices, shape (days,)")
     if array.dtype.kind not in "iu" and "float" not in array.dtype.name:
