@@ -6,9 +6,9 @@ Shape = tuple[int, ...]
 
 
 class Array(Protocol):
-    """An array of NumPy, JAX (also traced) or torch, of which only the form is looked at.
+    """An array of NumPy, JAX (traced ones too) or torch, used only for its shape and dtype.
 
-    Where an array's values are needed too, its type is ``np.ndarray`` once it was read, and ``Any`` before.
+    Code that needs the values takes ``np.ndarray``, or ``Any`` where a framework computes with them.
     """
 
     @property

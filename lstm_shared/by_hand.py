@@ -19,7 +19,8 @@ BY_HAND: tuple[str, ...] = (
 COMPANY_PRICES = np.array([[0.0, 0.5, 0.25, 1.0], [1.0, 0.5, 0.25, 1.0]])
 COMPANY_LABELS = np.array([0.0, 1.0])
 
-# The published run starts from torch's seed 42; the numbers are kept so that no random stream has to be trusted.
+# The published run starts from torch's seed 42; the numbers are written out here, so that nothing depends on
+# a random stream.
 PUBLISHED_INIT: dict[str, float] = {
     "wlr1": 0.33669036626815796, "wlr2": 0.12880940735340118, "blr1": 0.0,
     "wpr1": 0.23446236550807953, "wpr2": 0.23033303022384644, "bpr1": 0.0,

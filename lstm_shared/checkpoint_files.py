@@ -1,11 +1,11 @@
-"""The file of one checkpoint, the same for both backends: arrays by name, which run they are of, and a checksum.
+"""The file of one checkpoint, the same for both backends: arrays by name, the run they belong to, and a checksum.
 
     lstm-parity checkpoint 1 <sha256 of all that follows this line> <bytes of the next line>
     {"epoch": …, "run": {…}, "arrays": [[name, dtype, shape], …]}
     <the arrays' bytes, in that order>
 
-safetensors has no checksum and ``.npz`` one of 32 bits an entry, and both know fewer dtypes; orbax and Lightning write
-neither whole nor checked. Nothing in such a file is ever executed.
+safetensors has no checksum and ``.npz`` one of 32 bits an entry, and both know fewer dtypes; orbax and Lightning do
+not write a file whole or not at all, and add no checksum. Nothing in such a file is ever executed.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ MAGIC = b"lstm-parity checkpoint 1 "  # what the file begins with
 _FIRST_LINE = re.compile(MAGIC + rb"([0-9a-f]{64}) ([0-9]{1,9})\n")
 _LONGEST_FIRST_LINE = 128
 _BLOCK = 2**20  # bytes read at a time while the checksum is computed: memory does not grow with the file
-_SMALLER_ENDIAN_FIRST = "<"  # the byte order of what is written, whatever the machine
+_LITTLE_ENDIAN = "<"  # the byte order in the file, on every machine
 
 
 class DamagedError(Exception):
-    """A file that is not, or no longer, what was written; the message says why, as the end of a sentence."""
+    """The file is not a checkpoint, or is damaged; the message says why, as the end of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Checkpoint:
     """A run as it was at the end of an epoch.
 
     Attributes:
-        epoch: how many epochs were done.
-        run: which run it is of, as ``lstm_shared.run_identity`` describes one.
+        epoch: the number of epochs that were done.
+        run: which run it belongs to, as ``lstm_shared.run_identity`` describes one.
         arrays: name -> array: the losses and predictions so far, and what the backend needs to go on.
     """
 
@@ -71,7 +71,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint back, after its checksum was found to be right.
+    """Read a checkpoint, after comparing its checksum.
 
     Raises:
         DamagedError: the file is damaged, cut off, or no checkpoint.
@@ -82,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def parse_checkpoint(file: io.BufferedIOBase) -> Checkpoint:
-    """As ``read_checkpoint``, from an open file, which can be moved about in.
+    """As ``read_checkpoint``, from an open file that can seek.
 
     Raises:
         DamagedError: as there.
@@ -98,7 +98,7 @@ def parse_checkpoint(file: io.BufferedIOBase) -> Checkpoint:
         raise DamagedError("is damaged: its checksum does not fit its content")
     size = file.tell() - start
     file.seek(start)
-    # From here on it is what somebody wrote, though perhaps not this program.
+    # From here on the content is as it was written, though perhaps not by this program.
     try:
         return _parse(file, int(match[2]), size)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
@@ -118,7 +118,7 @@ def _parse(file: io.BufferedIOBase, header_size: int, size: int) -> Checkpoint:
     for (name, dtype, shape), size in zip(declared, sizes, strict=True):
         content = bytearray(size)  # and not bytes, so that the array can be written to
         file.readinto(content)
-        stored = dtype.newbyteorder(_SMALLER_ENDIAN_FIRST)
+        stored = dtype.newbyteorder(_LITTLE_ENDIAN)
         arrays[name] = np.frombuffer(content, stored).reshape(shape).astype(dtype, copy=False)
     return Checkpoint(about["epoch"], about["run"], arrays)
 
@@ -126,10 +126,10 @@ def _parse(file: io.BufferedIOBase, header_size: int, size: int) -> Checkpoint:
 def _read(how: Callable[[int], bytes], size: int) -> bytes:
     try:
         return how(size)
-    except OSError as error:  # a disk that cannot read this place
+    except OSError as error:  # a bad place on the disk
         raise DamagedError(f"cannot be read: {error.strerror or error}") from error
 
 
 def _in_file_order(array: Any) -> np.ndarray:
     array = np.asarray(array, order="C")
-    return array.astype(array.dtype.newbyteorder(_SMALLER_ENDIAN_FIRST), copy=False)
+    return array.astype(array.dtype.newbyteorder(_LITTLE_ENDIAN), copy=False)

@@ -1,4 +1,4 @@
-"""The checkpoint directory of one run: locked while the run writes, the last few kept, damaged ones passed over."""
+"""The checkpoint directory of one run: locked while the run writes; a few are kept, damaged ones are skipped."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
-# With three, one that was cut off by a failing disk and one beside it may be damaged, and the run still goes on.
+# With three, a run can still go on if a failing disk cut one off and another is damaged too.
 KEPT = 3
 
 _NAME = re.compile(r"epoch-(0|[1-9][0-9]{0,17})\.checkpoint")
@@ -24,15 +24,15 @@ _LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # of a write that was killed
 
 
 class CheckpointDirectory:
-    """A context manager: from entering until leaving it, no other run writes there.
+    """A context manager: inside it, no other run writes to the directory.
 
     Attributes:
         path: the directory, as messages name it.
-        notes: what the user should know, a line each: damage that was passed over.
+        notes: what the user should know, a line each: damaged checkpoints that were skipped.
 
     Raises:
-        InputError: another run holds the directory.
-        OSError: it cannot be made, or written to.
+        InputError: another run is using the directory.
+        OSError: the directory cannot be made, or written to.
     """
 
     def __init__(self, path: Path):
@@ -63,7 +63,7 @@ class CheckpointDirectory:
         """Refuse to start over in a directory that holds a checkpoint.
 
         Raises:
-            InputError: it does, sound or not.
+            InputError: it holds one, sound or damaged.
         """
         self._refuse_former()
         if epochs := self._epochs():
@@ -72,11 +72,11 @@ class CheckpointDirectory:
             )
 
     def newest(self) -> Checkpoint | None:
-        """The newest sound checkpoint, None if there is none at all; ``notes`` says what was passed over.
+        """The newest sound checkpoint, or None if there are no checkpoints; ``notes`` says what was skipped.
 
         Raises:
             InputError: there are checkpoints, but none is sound.
-            PermissionError: one may not be read.
+            PermissionError: a checkpoint may not be read.
         """
         self._refuse_former()
         damage: list[str] = []
@@ -125,7 +125,7 @@ class CheckpointDirectory:
     def _release(self) -> None:
         if self._lock is not None:
             if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)  # a process that was forked meanwhile would keep it
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # or a process that was forked meanwhile would keep it
             os.close(self._lock)
             self._lock = None
 
@@ -133,7 +133,7 @@ class CheckpointDirectory:
         return sorted(self._place.iterdir())
 
     def _epochs(self) -> dict[int, Path]:
-        """Epoch -> the file, of everything that has a checkpoint's name."""
+        """Epoch -> file, for everything that is named like a checkpoint."""
         return {int(match[1]): path for path in self._files() if (match := _NAME.fullmatch(path.name))}
 
     def _refuse_former(self) -> None:

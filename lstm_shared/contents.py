@@ -1,4 +1,4 @@
-"""What a weight file holds, however deep: tensors by their full names, and the part of them that is asked for."""
+"""What a weight file holds, at any depth: tensors by their full names, and the part that is asked for."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from lstm_shared.find_models import under_prefix
 from lstm_shared.kinds import is_mapping, is_numpy, is_sequence
 from lstm_shared.tensors import to_array
 
-# Where training scripts commonly put the weights inside a checkpoint. Names below these keys do without them.
+# Where training scripts commonly put the weights inside a checkpoint. These keys are left out of the names below.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-# Nothing that people save comes near; a damaged or hostile file can refer to itself for ever.
+# Real files stay far below these; a damaged or hostile one can refer to itself for ever.
 _MOST_OBJECTS, _DEEPEST = 1_000_000, 64
 _MOST_AXES = 64  # of a NumPy array
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """In the place of an array that cannot be had.
+    """Stands in for an array that cannot be read.
 
     Attributes:
         why: the end of a sentence that begins with the array's name.
@@ -35,15 +35,15 @@ class Contents:
 
     Attributes:
         full: full name -> NumPy array, torch tensor or ``Unreadable``, nested names joined with dots.
-        wrapper: the key (with its dot) under which the file keeps the model; names do without it. Empty: there is
-            none, or its names would clash with others.
-        not_numbers: names of arrays that hold text or the like. A model has no use for them.
+        wrapper: the key (with its dot) under which the file keeps the model; names leave it out. Empty: there is
+            none, or names would clash without it.
+        not_numbers: names of arrays that hold text or the like, which are not weights.
     """
 
     full: Mapping[str, Any]
     wrapper: str = ""
     not_numbers: tuple[str, ...] = ()
-    named: Mapping[str, Any] = field(init=False)  # name -> value, the wrapper's names without it
+    named: Mapping[str, Any] = field(init=False)  # name -> value, without the wrapper
 
     def __post_init__(self) -> None:
         named = {name.removeprefix(self.wrapper): value for name, value in self.full.items()}
@@ -55,7 +55,7 @@ class Contents:
     def under(self, prefix: str) -> dict[str, Any]:
         """Name -> value under a prefix, which is stripped. No prefix: the wrapper's, else everything.
 
-        The prefix may begin with the wrapper's key or do without it.
+        The prefix may be given with or without the wrapper's key.
 
         Raises:
             WeightsError: nothing is under it; the message lists the prefixes that hold models.
@@ -98,7 +98,7 @@ def plain_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _plain_array(value: Any) -> np.ndarray:
-    """A NumPy array; else a WeightsError that is the end of a sentence that begins with the array's name."""
+    """The value as a NumPy array. A WeightsError's message continues a sentence that begins with the array's name."""
     if isinstance(value, Unreadable):
         raise WeightsError(value.why)
     if is_numpy(value):
@@ -111,17 +111,17 @@ def _plain_array(value: Any) -> np.ndarray:
         raise WeightsError("has a shape but no numbers: it was saved from the device meta")
     try:
         return to_array(value)
-    except (TypeError, RuntimeError) as error:  # quantized, or of a dtype that NumPy has not
+    except (TypeError, RuntimeError) as error:  # quantized, or of a dtype that NumPy lacks
         if "can't allocate memory" in str(error):
             raise MemoryError(f"for an array of shape {tuple(value.shape)}") from error
         raise WeightsError(f"holds {value.dtype}, which NumPy has not: save it as float32") from error
 
 
 def flattened(content: Any, is_tensor: type | tuple[type, ...]) -> tuple[dict[str, Any], str]:
-    """(full name -> tensor, wrapper) of nested dictionaries and lists; whatever else is in them is left out.
+    """(full name -> tensor, wrapper) of nested dictionaries and lists; anything else in them is left out.
 
     Raises:
-        WeightsError: there are more than a million objects, as in what refers to itself.
+        WeightsError: there are more than a million objects, as where something contains itself.
     """
     found: dict[str, Any] = {}
     counted = 0
@@ -135,8 +135,8 @@ def flattened(content: Any, is_tensor: type | tuple[type, ...]) -> tuple[dict[st
             found[name] = value
         elif depth < _DEEPEST:
             below = [(f"{name}.{key}" if depth else str(key), child, depth + 1) for key, child in _children(value)]
-            open_ += reversed(below)  # taken from the end, so in the file's order
-    found.pop("", None)  # a tensor that is not in anything has no name
+            open_ += reversed(below)  # they are popped from the end, so this keeps the file's order
+    found.pop("", None)  # a tensor alone, outside any dictionary, has no name
     return found, _wrapper(content, found)
 
 

@@ -1,7 +1,7 @@
 """Read a model off its weight dictionary: kind, sizes, layers, directions, projection and bias.
 
-The dictionary is the model: nothing else describes it. Only names, shapes and dtypes are looked at, so NumPy, JAX
-(also traced) and torch arrays are all welcome.
+The dictionary is the model: nothing else describes it. Only names, shapes and dtypes are looked at, so arrays of
+NumPy, JAX (traced ones too) and torch will all do.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ def describe(weights: Mapping[str, Any]) -> Spec:
     except WeightsError as error:
         if not wrong:
             raise
-        # What is of the wrong kind comes first: where nothing else is there, it is all that is wrong.
+        # Values of the wrong kind come first. If the dictionary holds nothing else, they are all that is wrong.
         raise WeightsError([*wrong.values(), *(error.problems if len(wrong) < len(weights) else ())]) from None
     require_spec(weights, spec)
     return spec
@@ -72,7 +72,7 @@ def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
     """As ``describe``, for callers that take one kind of model.
 
     Raises:
-        WeightsError: as ``describe``, or the dictionary is a sound one of another kind.
+        WeightsError: as ``describe``, or these are valid weights of another kind of model.
     """
     spec = describe(weights)
     if not isinstance(spec, kind):
@@ -81,13 +81,13 @@ def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
 
 
 def require_spec(weights: Mapping[str, Any], spec: Spec) -> None:
-    """Raise the WeightsError that says how a dictionary departs from the model that is expected, if it does."""
+    """Raise a WeightsError with everything in which a dictionary differs from the expected model, if it does."""
     require_mapping(weights)
     WeightsError.raise_any(_departures(weights, spec))
 
 
 def require_by_hand(weights: Mapping[str, Any]) -> None:
-    """Raise the WeightsError that says how a dictionary departs from the by-hand model, if it does."""
+    """Raise a WeightsError with everything in which a dictionary differs from the by-hand model, if it does."""
     require_mapping(weights)
     if not any(name in BY_HAND for name in weights):
         raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {some_names(weights)}")
@@ -95,13 +95,13 @@ def require_by_hand(weights: Mapping[str, Any]) -> None:
 
 
 def _read_lstm(shapes: Shapes) -> LSTMSpec:
-    """Sizes by majority: one wrong array is then reported as wrong, instead of all the others.
+    """Take each size from the majority of the arrays, so that one wrong array is reported and not all the others.
 
-    A size that no array tells is 0.
+    A size that no array shows is 0.
     """
     found = [(known, shapes[name]) for name in shapes if (known := parse_weight_name(name))]
     layers = sorted({name.layer for name, _ in found})
-    if layers[-1] >= len(found):  # and not a list of all that is missing: the number is only a part of a name
+    if layers[-1] >= len(found):  # a list of all missing weights could be endless: the number is just text
         raise WeightsError(f"of the layers 0 to {layers[-1]}, only {', '.join(map(str, layers))} are there")
     _refuse_other_cells([shape for name, shape in found if name.part in ("weight_ih", "weight_hh")], shapes)
     projected = any(name.part == "weight_hr" for name, _ in found)
@@ -125,7 +125,7 @@ def _read_lstm(shapes: Shapes) -> LSTMSpec:
 
 
 def _refuse_other_cells(matrices: list[tuple[int, ...]], shapes: Shapes) -> None:
-    """Raise when all matrices are those of a GRU or of a plain RNN; ``shapes`` has weight_hh among other things."""
+    """Raise if all matrices are those of a GRU or of a plain RNN; ``shapes`` holds weight_hh among others."""
     recurrent = {shape for name, shape in shapes.items() if "weight_hh" in name}
     if len(recurrent) == 1 and len(shape := recurrent.pop()) == 2 and {other[:1] for other in matrices} == {shape[:1]}:
         rows, columns = shape
@@ -150,7 +150,7 @@ def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
 
 
 def _shapes(weights: Mapping[Any, Any], wrong: Mapping[Any, str]) -> Shapes:
-    """Name -> shape of all but the weights of the wrong kind."""
+    """Name -> shape of every weight that is not of the wrong kind."""
     return {name: tuple(np.shape(value)) for name, value in weights.items() if name not in wrong}
 
 

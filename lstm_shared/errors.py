@@ -1,4 +1,4 @@
-"""The two errors of the project, each of which says everything that is wrong, one problem to a line; and the stop."""
+"""The two errors of the project, which list everything that is wrong, one problem a line; and ``Terminated``."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from lstm_shared.printable import printable
 class ReportedError(ValueError):
     """A ValueError whose message lists every problem found, one to a line.
 
-    Names in it may be anybody's: what would break a line or act on a terminal stands there as its escape.
+    Names in it may come from anywhere: characters that would break the line or control a terminal are escaped.
 
     Attributes:
         problems: the lines of the message.
@@ -21,7 +21,7 @@ class ReportedError(ValueError):
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problems,)  # pickled as its problems: its message would come back as one of them
+        return type(self), (self.problems,)  # or the whole message would come back as one problem
 
     @classmethod
     def raise_any(cls, problems: list[str]) -> None:
@@ -35,7 +35,7 @@ class WeightsError(ReportedError):
 
 
 class OtherCellError(WeightsError):
-    """The dictionary is a sound one of another recurrent cell: a GRU or a plain RNN."""
+    """These are valid weights, but of another recurrent cell: a GRU or a plain RNN."""
 
 
 class InputError(ReportedError):
@@ -43,4 +43,4 @@ class InputError(ReportedError):
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM). Like KeyboardInterrupt no error: let it through, save on the way out."""
+    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, no error: let it pass, save on the way out."""

@@ -1,4 +1,4 @@
-"""Weight dictionaries on disk: safetensors and npz both ways, PyTorch's files to read.
+"""Weight dictionaries on disk: safetensors and npz are read and written, PyTorch's files are read.
 
 No pickle is ever executed, and a file is written whole or not at all.
 """
@@ -27,28 +27,28 @@ __all__ = [
 ]  # fmt: skip
 
 WRITABLE = (".safetensors", ".npz")
-_LONGEST_NAME = 65_000  # bytes; zip's own limit, less what a file name needs
+_LONGEST_NAME = 65_000  # bytes: zip's own limit, with some room left
 
 
 def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray]:
     """Read a weight dictionary.
 
-    The file's kind is read off its content, so any name will do: ``.pth.tar``, ``.bin``, none. Nested dictionaries
-    and lists are joined with dots; numbers, text and other objects that are no tensors are left out.
+    The content tells what kind of file it is, so any name will do: ``.pth.tar``, ``.bin``, none. Nested dictionaries
+    and lists are joined with dots; numbers, text and other objects that are not tensors are left out.
 
     Args:
         path: safetensors, ``.npz``, a PyTorch or Lightning checkpoint (these import torch, and read tensors only), or
             a TorchScript archive (whose code is not run).
         prefix: take only the names under this prefix and strip it; the dot at its end may be left out. Without one,
-            what stands under ``state_dict``, ``model_state_dict`` or ``model`` is taken, else everything.
+            what is under ``state_dict``, ``model_state_dict`` or ``model`` is taken, else everything.
 
     Returns:
         name -> NumPy array in the file's dtype (bfloat16 as ``ml_dtypes.bfloat16``).
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: neither the content nor the name tells of which kind the file is.
-        WeightsError: the file is damaged, of another kind, holds objects that only code of their own can make, has
+        InputError: neither the content nor the name tells what kind of file it is.
+        WeightsError: the file is damaged, of another kind, holds objects that only their own code can make, has
             nothing under the prefix, or holds NaN or infinity.
     """
     contents = read_contents(path)
@@ -68,8 +68,8 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: another file kind, a dtype it cannot hold, bfloat16 into ``.npz`` (which would keep raw bytes
-            without the dtype), or names that it cannot keep apart or as they are. Nothing is written then.
-        OSError: the place cannot be written; an existing file there is untouched.
+            without the dtype), or names that would clash or change in it. Nothing is written then.
+        OSError: the file cannot be written; one that was there before is untouched.
     """
     kind = require_weights_name(path)
     problems = _names_refused(kind, weights)
@@ -92,7 +92,7 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
 
 
 def _names_refused(kind: str, weights: Mapping[Any, Any]) -> list[str]:
-    """A line for each name that would not come back as it is, or that other programs would take for another."""
+    """A line for each name that would be read back differently, or that other programs would take for another."""
     problems: list[str] = []
     for name in weights:
         if not isinstance(name, str):
@@ -131,7 +131,7 @@ def require_weights_name(path: str | os.PathLike[str]) -> str:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Everything in the file, as ``load`` reads it but with NaN and infinity; text is refused, not left out."""
+    """Everything in the file, as ``load`` reads it, but with NaN and infinity; text is refused, not left out."""
     contents = read_contents(path)
     _require_numbers(path, contents.not_numbers)
     try:
@@ -155,7 +155,7 @@ def _safetensors_bytes(path: str | os.PathLike[str], arrays: dict[str, np.ndarra
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """As ``np.savez``, which takes the names as keywords and so refuses ``file``."""
+    """An .npz as bytes. ``np.savez`` takes the names as keywords, and so cannot write one called ``file``."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():

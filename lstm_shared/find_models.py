@@ -15,8 +15,8 @@ def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
 
     Returns:
         prefix -> spec. The prefix ends in a dot, or is empty for a model at the top; ``load(path, prefix)`` takes
-        the names under it. What only looks like a model (a GRU, a missing layer) is left out:
-        ``possible_models`` has those too.
+        the names under it. What only looks like a model (a GRU, a missing layer) is left out;
+        ``possible_models`` lists those too.
     """
     require_mapping(weights)
     found: dict[str, Spec] = {}
@@ -56,7 +56,7 @@ def _models_there(weights: Mapping[str, Any]) -> str:
 
 
 def _root_in_words(weights: Mapping[str, Any]) -> str:
-    """What kind of model stands at the root, as far as its form tells."""
+    """What kind of model is at the root, or "a model" if it is none of the four."""
     kinds: dict[type, str] = {
         ByHandSpec: "a by-hand model",
         LSTMSpec: "an LSTM",

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_shared.kinds import is_mapping, is_sequence
 
-_AT_ONCE = 2**16  # numbers; what does not lie in one piece is gathered by so many
+_AT_ONCE = 2**16  # numbers, gathered from an array that is not contiguous
 
 
 def count_not_finite(array: np.ndarray) -> int:
@@ -30,13 +30,13 @@ def not_finite(arrays: Mapping[str, Any]) -> list[str]:
 
 
 def largest_magnitude(array: Any) -> float:
-    """The largest finite magnitude, 0 where there is none; what padding holds may be anything."""
+    """The largest finite magnitude, 0 if there is none; padding may hold anything."""
     array = np.asarray(array)
     return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
 
 
 def json_ready(value: Any) -> Any:
-    """A copy in which NaN and infinity, which JSON has no word for, are None."""
+    """A copy with None for NaN and infinity, which JSON cannot express."""
     if is_mapping(value):
         return {key: json_ready(item) for key, item in value.items()}
     if is_sequence(value):

@@ -42,7 +42,7 @@ def init_lstm(
 ) -> dict[str, np.ndarray]:
     """Draw an LSTM as ``torch.nn.LSTM`` does: every weight and bias from U(±1/√hidden_size).
 
-    Args are torch's, with its meanings. The stream is NumPy's, drawn in float64 and then cast to ``dtype``.
+    The arguments are torch's and mean the same. The stream is NumPy's, drawn in float64 and then cast to ``dtype``.
 
     Returns:
         The dictionary of ``torch.nn.LSTM.state_dict()``: ``weight_ih_l0`` (4·hidden_size, input_size) and so on.
@@ -95,7 +95,7 @@ def init_forecaster(
 
 
 def _require_memory(spec: LSTMSpec, dtype: Any) -> None:
-    """Refuse a model that does not fit, counted without a list of its weights, which may be too long itself."""
+    """Refuse a model that does not fit. It is counted from two layers: a list of all weights may itself be too long."""
     two = replace(spec, num_layers=2).shapes  # all layers after the first are alike
     first, other = (sum(prod(shape) for name, shape in two.items() if f"_l{n}" in name) for n in (0, 1))
     drawn = max(map(prod, two.values())) * _DRAWN

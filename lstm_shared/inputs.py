@@ -39,7 +39,7 @@ def require_prices(
     """Check the inputs of the by-hand model by shape and dtype: prices (*series, days), memories () or (*series,).
 
     Args:
-        others: what is known to be wrong with other arguments, to be said in the same message.
+        others: problems already found in other arguments, for the same message.
 
     Raises:
         InputError: everything that is wrong.
@@ -95,7 +95,7 @@ def read_labelled(batch: Any, inputs: str) -> tuple[Any, Any]:
         inputs: what the model calls its inputs.
 
     Raises:
-        InputError: the batch is no pair, or the labels are no numbers.
+        InputError: the batch is not a pair, or the labels are not numbers.
     """
     if not is_sequence(batch) or len(batch) != 2:
         raise InputError(f"batch is {in_words(batch)}, expected a pair ({inputs}, labels)")
@@ -104,7 +104,7 @@ def read_labelled(batch: Any, inputs: str) -> tuple[Any, Any]:
 
 
 def require_labels(labels: Array, predictions: Array) -> None:
-    """Raise the InputError that says how labels do not fit: others would be spread over the predictions."""
+    """Raise an InputError unless labels and predictions have the same shape: they would be broadcast."""
     if tuple(labels.shape) != tuple(predictions.shape):
         raise InputError(
             f"labels has shape {tuple(labels.shape)}, expected that of the predictions, {tuple(predictions.shape)}"
@@ -133,8 +133,8 @@ def require_sequence(
         known_lengths: their values, or None where they are not known yet (traced by jit); must be 0..time.
         reset: None or booleans with the inputs' leading axes.
         dropout: between layers, 0..1.
-        has_key: whether there is randomness to draw from.
-        others: what is known to be wrong with other arguments, to be said in the same message.
+        has_key: whether there is a random key to draw from.
+        others: problems already found in other arguments, for the same message.
 
     Raises:
         InputError: everything that is wrong.
@@ -180,7 +180,7 @@ def require_cell_inputs(spec: CellSpec, inputs: Any, state: Any, others: Sequenc
     """Check the arguments of one LSTM cell: inputs (batch, input_size) or (input_size,), states likewise.
 
     Args:
-        others: as in ``require_sequence``, which also says what it means that an array is None.
+        others: as in ``require_sequence``, and so is an array that is None.
 
     Raises:
         InputError: everything that is wrong.

@@ -1,7 +1,7 @@
-"""Arguments of the wrong kind: what is no dictionary of arrays, no array, no size, no yes or no.
+"""Arguments of the wrong kind: not a dictionary of arrays, not an array, not a number, not True or False.
 
-The checks of both backends start here, so that None, text or a list in the wrong place is one line that names the
-argument, and not an exception from inside a framework.
+The checks of both backends start here, so that None, text or a list in the wrong place gives one line that names
+the argument, and not an exception from inside a framework.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,13 +37,13 @@ def is_numpy(value: Any) -> TypeGuard[np.ndarray]:
 
 
 def require_mapping(weights: Any) -> None:
-    """Raise the WeightsError that says what stands in the place of a dictionary of weights, if something does."""
+    """Raise a WeightsError if the weights are not a dictionary; it says what they are."""
     if not is_mapping(weights):
         raise WeightsError(f"the weights are {in_words(weights)}, expected a dictionary of arrays by their names")
 
 
 def wrong_kinds(weights: Mapping[Any, Any]) -> dict[Any, str]:
-    """Name -> what is wrong, of each weight whose name is not text or whose value is no array."""
+    """Name -> what is wrong, for each weight whose name is not text or whose value is not an array."""
     wrong: dict[Any, str] = {}
     for name, value in weights.items():
         problems: list[str] = []
@@ -57,7 +57,7 @@ def wrong_kinds(weights: Mapping[Any, Any]) -> dict[Any, str]:
 
 
 def as_array(name: str, value: Any, problems: list[str]) -> Any:
-    """The array that an argument is, in this machine's byte order; or None, and one problem more.
+    """The argument as an array in this machine's byte order; or None, and one more line in ``problems``.
 
     An array of any framework stays as it is. Numbers and lists of numbers become NumPy's.
     """
@@ -81,7 +81,7 @@ def as_array(name: str, value: Any, problems: list[str]) -> Any:
 
 
 def as_arrays(state: Any, names: tuple[str, str], problems: list[str]) -> Any:
-    """A pair of states as arrays, each None with one problem more where it is no array; anything else as it is."""
+    """A pair of states, each as ``as_array`` returns it; anything that is not a pair is returned unchanged."""
     if not is_sequence(state) or len(state) != len(names):
         return state
     return tuple(as_array(name, part, problems) for name, part in zip(names, state, strict=True))
@@ -125,11 +125,11 @@ def wrong_switches(**switches: Any) -> list[str]:
 
 
 def wrong_probability(name: str, value: Any) -> list[str]:
-    """What is wrong with a number that has to be known and from 0 to 1."""
+    """What is wrong with a probability, which has to be known before anything runs."""
     expected = "expected a probability, 0 to 1"
     try:
         number = float("x" if isinstance(value, str | bytes | bool | np.bool_) else value)
-    except Exception:  # a traced value raises an error of JAX's, an object anything
+    except Exception:  # a traced value raises JAX's error, an object any error
         return [f"{name} is {in_words(value)}, {expected}, known before anything runs"]
     return [] if 0 <= number <= 1 else [f"{name} is {number}, {expected}"]
 

@@ -1,8 +1,8 @@
-"""Where every framework keeps the weights of one LSTM layer: names, shapes, gate order, biases. A row for each.
+"""Where every framework keeps the weights of one LSTM layer: names, shapes, gate order, biases.
 
 Written from the code of flax 0.12.8, dm-haiku 0.0.17, equinox 0.13.8, keras 3.15.1 and onnx 1.23.2 (LSTM-22); the
-tests run every row against the packages themselves. ``linear-gates`` is the textbook cell, one ``torch.nn.Linear`` a
-gate on the concatenation (input, hidden state).
+tests run every row against the packages themselves. ``linear-gates`` is the textbook cell, one ``torch.nn.Linear``
+for each gate on the concatenation (input, hidden state).
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Axis(NamedTuple):
-    """The length of one axis: so many times the hidden size, so many times the input size, and so many more."""
+    """The length of one axis: ``hidden`` times the hidden size, ``input`` times the input size, plus ``more``."""
 
     hidden: int = 0
     input: int = 0

@@ -26,8 +26,8 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
     """One layer and direction of a ``torch.nn.LSTM`` dictionary, as another framework's cell keeps it.
 
     The dtype is kept and the arrays are contiguous copies. Where the layout has one bias it is the sum of torch's two.
-    A model without biases gets a zero bias, also where the framework has a form without. For ``haiku``, 1 is taken
-    from the forget gate's bias, because haiku's forward pass adds 1; that rounds at the size of 1.
+    A model without biases gets a zero bias, even if the framework has a cell without. For ``haiku``, 1 is
+    subtracted from the forget gate's bias, because haiku's forward pass adds 1; that rounds as numbers near 1 do.
 
     Args:
         weights: ``weight_ih_l{k}{_reverse}`` (4·hidden, input), ``weight_hh_…`` (4·hidden, hidden), ``bias_ih_…`` and
@@ -50,7 +50,7 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
         - ``linear-gates``: ``W{f,i,c,o}.weight`` (H, I+H), ``W{f,i,c,o}.bias`` (H,)
 
     Raises:
-        InputError: there is no such layout; a layer or direction that is none.
+        InputError: there is no such layout; an impossible layer or direction.
         WeightsError: everything that is wrong with the dictionary; it has projections (no cell above has a place for
             ``weight_hr``); the layer or the direction is not in it.
     """
@@ -59,7 +59,7 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
     target = LAYOUT_TABLE[layout]
     endings = {name: match["ending"] for name in weights if (match := TORCH_NAME.fullmatch(str(name)))}
     if projections := ", ".join(name for name in endings if name.startswith("weight_hr")):
-        # Alone: a projection gives every recurrent kernel another shape, which is no second mistake.
+        # Said alone: a projection gives every recurrent kernel another shape, which is not a second mistake.
         raise WeightsError(f"{projections}: a projection (proj_size > 0) has no place in other frameworks' LSTM cells")
     ending = _ending(layer, reverse)
     if ending == "_l0" and set(endings.values()) == {""}:
@@ -69,7 +69,7 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
         direction = "reverse" if reverse else "forward"
         raise WeightsError(f"layer {layer} {direction} ({ending}) is not in the dictionary, which has {there}")
 
-    # Other layers are none of our business; whatever is no layer at all is unexpected.
+    # Other layers are ignored; a name that belongs to no layer at all is unexpected.
     chosen = {name: array for name, array in weights.items() if endings.get(name, ending) in (ending, "")}
     biased = any(name.startswith("bias_") for name in endings)
     return unflatten_tree(_write(_read(chosen, _torch_layout(ending, bias_optional=not biased)), target))

@@ -1,4 +1,4 @@
-"""How much memory there is, so that what cannot fit is refused before it is asked for."""
+"""How much memory there is, so that what cannot fit is refused before it is allocated."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def require_memory(what: str, needed: int) -> None:
 
 
 def usable_memory() -> int | None:
-    """Bytes: of the machine, its container or the process's own limit, whichever is least; None if nothing tells."""
+    """Bytes: of the machine, its container or the process's own limit, whichever is least; None if unknown."""
     found = [_bytes(name) for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -29,7 +29,7 @@ def usable_memory() -> int | None:
 
 
 def _bytes(file: str) -> int | None:
-    """The number in a file of the kernel's; None where there is no limit."""
+    """The number in one of the kernel's files; None if there is no limit."""
     try:
         return int(Path(file).read_text())
     except (OSError, ValueError):

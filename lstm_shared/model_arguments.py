@@ -1,4 +1,4 @@
-"""What a new model is made from, checked: sizes, seed and dtype. For the dictionaries and for every module."""
+"""Checks of what a new model is made from: sizes, seed and dtype, for dictionaries and modules alike."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def wrong_sizes(
 
 
 def wrong_output_size(output_size: Any) -> list[str]:
-    """What is wrong with the number of features that a head gives out."""
+    """What is wrong with the number of features that a head returns."""
     if is_whole(output_size):
         return []
     return [f"output_size is {in_words(output_size)}, expected a positive whole number"]
@@ -50,6 +50,6 @@ def wrong_dtype(dtype: Any, name: str = "dtype") -> list[str]:
     """What is wrong with the dtype of new weights."""
     try:
         found = in_words(dtype) if dtype is None else dtype_name(np.dtype(dtype))
-    except (TypeError, ValueError):  # what NumPy raises of what is no dtype
+    except (TypeError, ValueError):  # what NumPy raises if it is not a dtype
         found = in_words(dtype)
     return [] if found in FLOATING else [f"{name} is {found}, expected a floating-point one, such as float32"]

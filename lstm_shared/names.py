@@ -1,7 +1,7 @@
 """The names of weights: which part they are, of which layer and direction, and which gate a block of rows belongs to.
 
 torch calls a weight ``weight_ih_l0_reverse``: the *part* ``weight_ih``, the *place* ``l0_reverse``. A place is a layer
-with the suffix of a direction. The rows of every part but the projection are four blocks, one a gate.
+with the suffix of a direction. The rows of every part but the projection are four blocks, one for each gate.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 # In the order of torch.nn.LSTM.state_dict(); a model without biases lacks two, one without projections the last.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 WITH_GATES = PARTS[:4]  # whose rows are four blocks
-CELL_PARTS = PARTS[:4]  # which are an LSTM cell's names as they stand
+CELL_PARTS = PARTS[:4]  # an LSTM cell uses these names as they are
 SUFFIXES = ("", "_reverse")  # of the two directions
 
 # The blocks of rows, in torch's order i, f, g, o.

@@ -1,6 +1,6 @@
 """NumPy's files, ``.npz`` and ``.npy``: plain numbers in any byte order; no pickle is executed.
 
-An array's size is compared with the bytes that are there before anything is made of it.
+Before an array is made, its size is compared with the bytes that are there.
 """
 
 import io
@@ -32,7 +32,7 @@ def read_npz(path: str, data: bytes) -> Contents:
         with open_archive(data) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
-                content = archive.read(member)  # also of what is left out: its damaged name may be that of an array
+                content = archive.read(member)  # even if it is left out: the name may be damaged
                 array = parse_npy(content) if member.filename.endswith(".npy") else None
                 if name in arrays:
                     raise WeightsError(f"two arrays are called {name}")

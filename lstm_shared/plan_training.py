@@ -31,11 +31,11 @@ def plan_training(
     """Check the arguments of ``fit`` and plan the run.
 
     Args:
-        weights: name -> array, those the run starts from.
-        data: arrays with a common leading axis, one entry an example.
+        weights: name -> array, what the run starts from.
+        data: arrays with a common leading axis, one entry per example.
         backend: "jax" or "torch".
         epochs: passes over the data in all, those before a resume included.
-        batch_size: examples a step; the last batch of an epoch may be smaller.
+        batch_size: examples per step; the last batch of an epoch may be smaller.
         shuffle_seed: None for the order given, or the seed of a new order in each epoch.
         checkpoint_dir: where checkpoints go, if anywhere.
         checkpoint_every: epochs between checkpoints; a tenth of the run by default. One is always written at the end.
@@ -61,7 +61,7 @@ def plan_training(
     elif os.path.lexists(checkpoint_dir) and not os.path.isdir(checkpoint_dir):
         problems.append(f"{checkpoint_dir}: not a directory, checkpoints need one")
     InputError.raise_any(problems)
-    # NumPy's whole numbers overflow, and JSON does not know them.
+    # NumPy's whole numbers overflow, and JSON cannot hold them.
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     shuffle_seed = None if shuffle_seed is None else operator.index(shuffle_seed)
     examples = np.shape(data[0])[0]
@@ -125,7 +125,7 @@ def _require_memory(weights: Mapping[str, Any], examples: int, epochs: int, batc
     """Refuse a run whose result cannot be held: each step keeps its loss, predictions and order."""
     steps = epochs * -(-examples // batch_size)
     smallest = min(_item_size(value) for value in weights.values())
-    # A prediction is one number an example at least, the order four bytes.
+    # A prediction takes at least one number per example, its place in the order four bytes.
     require_memory(
         f"epochs is {epochs}: the losses, predictions and order of {steps} steps",
         steps * (smallest + batch_size * (smallest + 4)),

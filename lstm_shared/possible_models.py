@@ -1,4 +1,4 @@
-"""What looks like a model inside a larger checkpoint, by the form of its names, right or wrong in its shapes."""
+"""What looks like a model inside a larger checkpoint, judged by its names alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ HEAD_NAMES = ("fc.weight", "fc.bias")
 
 
 def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Prefix -> the names below it that belong to one model by their form, right or wrong in their shapes."""
+    """Prefix -> the names below it that look like those of one model, whatever their shapes."""
     possible: dict[str, list[str]] = {}
     for full_name in weights:
         if not is_text(full_name):
@@ -29,7 +29,7 @@ def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def possible_in_words(weights: Mapping[str, Any]) -> str:
-    """Under which prefixes there are models, where none is at the top."""
+    """Which prefixes hold models, if none is at the top."""
     possible = possible_models(weights)
     if not possible:
         return f"no model is known by these names: {some_names(weights)}"
@@ -37,5 +37,5 @@ def possible_in_words(weights: Mapping[str, Any]) -> str:
 
 
 def some_names(names: Mapping[str, Any]) -> str:
-    """The first of the names, in the order of the alphabet, for a message."""
+    """The first of the names, in alphabetical order, for a message."""
     return some_of(sorted(map(str, names))) or "nothing"

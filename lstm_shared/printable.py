@@ -1,4 +1,4 @@
-"""Text of others' making (names, paths, messages) made safe to print: what is not seen, or acts, is spelled out."""
+"""Text from elsewhere (names, paths, messages) made safe to print: invisible and control characters are spelled out."""
 
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 

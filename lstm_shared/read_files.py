@@ -37,16 +37,16 @@ _KEY = re.compile(r"\['([^']*)'\]|\[([0-9]+)\]|\.(\w+)")
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
-    """The tensors in a file of any kind. Everything that reads weights reads them here, once.
+    """The tensors in a file of any kind. Everything that reads weights goes through here, once.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: neither the content nor the name tells of which kind the file is.
-        WeightsError: it is empty, damaged, of a kind that is not read, or holds what only code of its own can make.
+        InputError: neither the content nor the name tells what kind of file it is.
+        WeightsError: it is empty, damaged, of a kind that is not read, or holds what only its own code can make.
     """
     try:
         with Path(path).open("rb") as file:
-            # What is no weight file by its first bytes need not be read to its end, which a device may not have.
+            # If the first bytes show that it is no weight file, stop: a device may have no end.
             data = file.read(_HEAD)
             reader = _BY_NAME.get(Path(path).suffix.lower())
             if reader or _by_content(data) or data.startswith(b"PK"):
@@ -82,7 +82,7 @@ def _by_names_in_zip(data: bytes) -> Reader | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-    except Exception:  # damaged in one of many ways; the reader that its name asks for says so
+    except Exception:  # it is damaged somehow; the reader for its name will say so
         return None
     roots = [name.removesuffix("data.pkl") for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
     if roots and roots[0] + "constants.pkl" in names:
@@ -123,7 +123,7 @@ def _read_checkpoint(path: str, data: bytes) -> Contents:
 
 
 def _few(shape: Sequence[int]) -> str:
-    """A shape of any number of axes, in few characters."""
+    """A shape in few characters, however many axes it has."""
     sizes = ", ".join(map(str, shape[:6]))
     return f"({sizes}, … {len(shape)} axes)" if len(shape) > 6 else f"({sizes})"
 

@@ -1,4 +1,4 @@
-"""Which run a checkpoint is of, as a dictionary that JSON can hold, and in words how two such differ.
+"""Which run a checkpoint belongs to, as a dictionary that JSON can hold, and how two runs differ, in words.
 
 A resumed run is the straight run bit for bit only if everything is as it was: the data and their order, the weights it
 began with, the loss, the optimizer and its settings. So all of these are compared, and what differs is named.
@@ -38,7 +38,7 @@ def describe_run(
     """What both backends compare. They add to it (see ``differences``): optimizer, loss or module, software.
 
     Args:
-        weights: those that the run starts from, as NumPy arrays by name.
+        weights: what the run starts from, as NumPy arrays by name.
         data: NumPy arrays.
     """
     return {
@@ -58,12 +58,12 @@ def digest_of_weights(weights: Mapping[str, Any]) -> str:
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any], go_on_from: str | None = None) -> list[str]:
-    """What makes ``now`` another run than the saved one, each as a part of a sentence, without what follows from it.
+    """What makes ``now`` another run than the saved one, each as part of a sentence; mere consequences are left out.
 
     Args:
         saved, now: as ``describe_run`` makes them, with ``optimizer`` (settings by name, and a digest of the program),
             ``loss`` (a digest) and ``software`` (versions and device by name) where they are known.
-        go_on_from: the digest of the checkpoint's own weights: to go on from these is no other run.
+        go_on_from: the digest of the checkpoint's own weights; a run that goes on from these is the same run.
     """
     if saved.get("backend") != now["backend"]:
         return [f"the {saved.get('backend')} backend trained it, and this is {now['backend']}"]
@@ -109,7 +109,7 @@ def _program_differences(saved: Mapping[str, Any], now: Mapping[str, Any], same_
 
 
 def _setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    before, after = json.loads(json.dumps([before, after]))  # lists for tuples, as it was saved
+    before, after = json.loads(json.dumps([before, after]))  # turns tuples into lists, as saving did
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
             was, now = (settings.get(name, "not there") for settings in (before, after))

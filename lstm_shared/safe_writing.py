@@ -13,7 +13,7 @@ from pathlib import Path
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Write the bytes to a temporary file beside ``path``, flush it to the disk, and rename it into place.
 
-    A file that was there keeps its permissions, and its owner where that may be given; a new one has those of the
+    A file that was there keeps its permissions, and its owner if the system allows it; a new one gets those of the
     umask. A link stays and its target is replaced; a pipe or a device, such as ``/dev/stdout``, is written directly.
 
     Raises:
@@ -39,7 +39,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise the OSError that writing ``path`` would end in; for use before a long computation."""
+    """Raise the OSError that writing ``path`` would raise; to be called before a long computation."""
     with _errors_name(path):
         if not _is_stream(path):
             with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
@@ -47,8 +47,8 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _write_new(path: str, data: bytes, like: os.stat_result | None) -> None:
-    """A new file with these bytes, on the disk when this returns. Not through Python's file objects: each call of the
-    operating system that can fail is made here, and closing is one of them."""
+    """Write these bytes to a new file, which is on the disk when this returns. Without Python's file objects, so that
+    every system call that can fail, closing included, is made here."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     # Nobody else may look into it before it has the permissions of the file it replaces.
     handle = os.open(path, flags, 0o666 if like is None else 0o600)
@@ -83,7 +83,7 @@ def _flush_directory(directory: str) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that do not know it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that do not support it
             raise
     finally:
         os.close(handle)
@@ -97,13 +97,13 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _is_stream(path: str | os.PathLike[str]) -> bool:
-    """Whether this is there and is neither a file nor a directory."""
+    """Whether this exists and is neither a file nor a directory."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 @contextmanager
 def _errors_name(path: str | os.PathLike[str]) -> Generator[None]:
-    """Errors of the operating system name the file asked for, instead of a temporary one beside it."""
+    """Make system errors name the file that was asked for, not the temporary one beside it."""
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, "this is a directory, a file name is needed")

@@ -11,7 +11,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def require_size(unpacked: int, file_size: int, what: str = "its arrays") -> None:
-    """Refuse a file that holds far more than its size can tell, such as one number that is repeated a billion times.
+    """Refuse a file that unpacks to far more than its size, such as one number that is repeated a billion times.
 
     Args:
         unpacked: bytes that would be taken.

@@ -124,5 +124,5 @@ def in_words(spec: Spec) -> str:
 
 
 def known(size: int | tuple[int, ...]) -> str:
-    """A size or a shape, with ? for what no array tells."""
+    """A size or a shape, with ? for what no array shows."""
     return re.sub(r"\b0\b", "?", str(size))

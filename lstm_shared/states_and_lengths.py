@@ -17,7 +17,7 @@ def wrong_state(spec: LSTMSpec, state: Any, batch: Shape) -> list[str]:
 
 
 def wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
-    """What is wrong with a pair of states, of which the names and shapes are expected."""
+    """What is wrong with a pair of states, given the expected names and shapes."""
     if not is_sequence(state) or len(state) != 2:
         found = f"{in_words(state)} of {len(state)}" if is_sequence(state) else in_words(state)
         return [f"state is {found}, expected a pair (h, c), in that order"]
@@ -33,7 +33,7 @@ def wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
 
 
 def wrong_lengths(lengths: Array, known: np.ndarray | None, batch: Shape, time: int) -> list[str]:
-    """What is wrong with the lengths of sequences, and with their values where these are known."""
+    """What is wrong with the lengths of sequences, and with their values if these are known."""
     problems: list[str] = []
     if tuple(lengths.shape) != batch:
         hint = "; is batch_first meant?" if batch and tuple(lengths.shape) == (time,) else ""

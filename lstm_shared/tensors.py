@@ -1,6 +1,6 @@
 """NumPy arrays to torch tensors and back, bfloat16 included, which NumPy only knows through ml_dtypes.
 
-torch is imported when a function is called, not before: the ground floor works without it.
+torch is imported when a function is called, not before: lstm_shared works without it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Text files, plain or gzipped: UTF-8, and no larger than their size lets expect."""
+"""Text files, plain or gzipped: UTF-8, and refused if they unpack to far more than their size."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def _unpacked(path: str | os.PathLike[str], data: bytes) -> bytes:
-    """In pieces, as a gzip file does not say in advance how much is in it."""
+    """Unpack in pieces, as a gzip file does not say in advance how much it holds."""
     pieces: list[bytes] = []
     size = 0
     try:

@@ -14,8 +14,8 @@ from lstm_shared.contents import Contents, flattened
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.sizes import in_words, require_size
 
-# Common beside the weights, and no weights: options of the training script, its best score, its folders and dates.
-# Their names stand for nothing when a file is read, so that these are no reason to refuse it.
+# Often saved beside the weights: options of the training script, its best score, its folders and dates. These names
+# are read as empty objects, so that a file need not be refused because of them.
 _HARMLESS = (
     "argparse.Namespace",
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype",
@@ -32,7 +32,7 @@ _REPAIR = "save the weights alone, with torch.save(model.state_dict(), …)"
 
 
 class _Nothing:
-    """What stands for a harmless object: made of anything, it keeps nothing and runs nothing."""
+    """Stands in for a harmless object: it takes any arguments, keeps nothing and runs nothing."""
 
     def __new__(cls, *_: Any) -> "_Nothing":
         return super().__new__(cls)
@@ -67,7 +67,7 @@ def read_torch(path: str, data: bytes) -> Contents:
         raise WeightsError(f"{path}: {_refusal(str(error))}") from error
     except MemoryError:
         raise
-    except Exception as error:  # a damaged file makes torch's readers raise many kinds, none of which says more
+    except Exception as error:  # on a damaged file torch raises many kinds, and none says more
         if "can't allocate memory" in str(error):
             raise MemoryError from error
         raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
@@ -82,7 +82,7 @@ def read_torch(path: str, data: bytes) -> Contents:
 
 
 def _whole(path: str, data: bytes) -> io.BytesIO:
-    """The archive that torch is given: it compares no CRC, and finds other bytes than it should in a damaged one.
+    """A checked copy of the archive for torch, which compares no CRC and can find wrong bytes in a damaged one.
 
     This takes about as long as torch's own reading: 0.26 s and 0.24 s for 100 MB, in memory, on one busy core.
 
@@ -101,7 +101,7 @@ def _whole(path: str, data: bytes) -> io.BytesIO:
 
 
 def _require_size(tensors: Mapping[str, Any], file_size: int) -> None:
-    """Refuse tensors that repeat what the file holds once, as expanded ones do, until it is far more than the file."""
+    """Refuse tensors that repeat the file's numbers, as expanded ones do, until they take far more than the file."""
     sizes = {
         name: tensor.numel() * tensor.element_size()
         for name, tensor in tensors.items()
@@ -114,7 +114,7 @@ def _require_size(tensors: Mapping[str, Any], file_size: int) -> None:
 
 
 def _refusal(message: str) -> str:
-    """torch's message of several lines, in one that says which object it is about."""
+    """torch's message of several lines as one line that names the object."""
     start = "refused, it holds more than tensors (unpickling it would run its code)"
     if found := re.search(r"GLOBAL ([\w.]+)", message):
         return f"{start}, {found[1][:100]}: {_REPAIR}"

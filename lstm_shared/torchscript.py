@@ -1,8 +1,8 @@
 """TorchScript archives (``torch.jit.save``): their tensors are read, and none of the code in them is run.
 
 ``torch.jit.load`` would compile the archive's code and run its ``__setstate__`` methods. Its ``data.pkl`` is a
-pickle, but of modules of the archive only; here every name in it stands for something of ours that does nothing but
-keep what it is given, so that reading it imports nothing and calls nothing else.
+pickle, but of modules of the archive only; here every name in it stands for something in this file that only keeps
+what it is given, so that reading it imports nothing and calls nothing else.
 """
 
 import io
@@ -115,8 +115,8 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
 
 
 def _require_sound_memo(pickled: bytes) -> None:
-    """A pickle numbers what it may need again. Python makes room for the highest number, which a damaged one may set to
-    billions, so this looks first.
+    """Refuse a pickle with an absurd number in it. A pickle numbers what it may need again, and Python makes room for
+    the highest number, which may be billions in a damaged one.
 
     Raises:
         ValueError: a number is higher than a pickle of this length can need.

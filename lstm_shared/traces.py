@@ -27,7 +27,7 @@ class LSTMTrace(NamedTuple):
         input_gate, forget_gate, candidate, output_gate: i, f, g, o after their sigmoid or tanh.
         cell: c after the step.
         hidden: o · tanh(c).
-        projection: what the projection makes of it, (…, proj_size); None without a projection.
+        projection: the projection of ``hidden``, (…, proj_size); None without a projection.
     """
 
     input_gate: Any

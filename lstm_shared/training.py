@@ -24,10 +24,10 @@ class FitResult:
         steps: optimizer steps in all, those before a resume included.
         epochs: epochs in all, likewise.
         resumed_from: the epoch of the checkpoint that the run went on from; 0 for a run from the start.
-        seconds: time spent on this call's own steps, compilation apart.
+        seconds: time spent on this call's own steps, without compilation.
         compile_seconds: time spent tracing and compiling (0 where nothing is compiled).
-        notes: what the user should know of the resume, a line each: a damaged checkpoint that was passed over, or
-            other versions of the frameworks than those the run began with.
+        notes: what the user should know of the resume, a line each: a damaged checkpoint that was skipped, or other
+            versions of the frameworks than those the run began with.
     """
 
     weights: dict[str, Any]
@@ -43,7 +43,7 @@ class FitResult:
 
 
 class _Saved(Protocol):
-    """What ``lstm_shared.checkpoint_files.Checkpoint`` has of this."""
+    """The part of ``lstm_shared.checkpoint_files.Checkpoint`` that is needed here."""
 
     @property
     def epoch(self) -> int: ...
@@ -71,7 +71,7 @@ class TrainingPlan:
     def epoch_order(self, epoch: int) -> np.ndarray:
         """(steps_per_epoch, batch_size) the examples of each batch; -1 fills up a smaller last one.
 
-        Each epoch has a stream of its own, so that a resumed run meets the order that a straight run meets.
+        Each epoch has a stream of its own, so that a resumed run gets the same order as a straight one.
         """
         order = np.full(self.steps_per_epoch * self.batch_size, -1, np.int32)
         if self.shuffle_seed is None:
@@ -100,10 +100,10 @@ class TrainingPlan:
 
         Args:
             run: what is known of this run, ``self.run`` or more.
-            go_on_from: the digest of the checkpoint's own weights, which may stand in the place of the start weights.
+            go_on_from: the digest of the checkpoint's own weights, accepted in place of the start weights.
 
         Returns:
-            Lines on what may make the resumed run differ from the straight one in the last bits.
+            Lines on what may make the resumed run differ in its last bits from the straight one.
 
         Raises:
             InputError: which differences make it another run.

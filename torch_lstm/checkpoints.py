@@ -1,4 +1,4 @@
-"""Checkpoints of a PyTorch training run: what Lightning keeps, in our file, and what makes the run the run it is."""
+"""Checkpoints of a PyTorch training run: what Lightning keeps, in our own file, and what identifies the run."""
 
 import hashlib
 import inspect
@@ -22,10 +22,10 @@ _NOT_OF_THE_LOSS = ("on_", "configure_", "validation_", "test_", "predict_", "va
 
 
 class InMemory(CheckpointIO):
-    """Where Lightning puts and finds its checkpoints: as bytes, which go into our own file.
+    """Where Lightning saves and loads its checkpoints: bytes in memory, which go into our own file.
 
     Attributes:
-        content: the bytes of the last one that Lightning wrote, or of the one that it is to read.
+        content: the bytes of the checkpoint that Lightning wrote last, or is to read.
     """
 
     def __init__(self, content: bytes | None = None):
@@ -52,7 +52,7 @@ def read(content: bytes, place: str) -> dict[str, Any]:
     """
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises of every kind
+    except Exception as error:  # torch raises many kinds
         raise InputError(
             f"{place}: what Lightning keeps of this module cannot be read without running code: "
             "keep tensors, numbers and text only, also in its hyper-parameters"
@@ -65,7 +65,7 @@ def as_array(content: bytes) -> np.ndarray:
 
 
 def describe_module(module: L.LightningModule) -> Run:
-    """What of a module the loss depends on: its structure and the code of its methods; and the software under it."""
+    """What a loss depends on: the module's structure, the code of its methods, and the software beneath."""
     names = ("torch", "lightning")
     device = next(module.parameters()).device
     return {
@@ -96,13 +96,13 @@ def describe_optimizers(optimizers: Sequence[Any], schedulers: Sequence[Any] = (
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states that dropout and the like draw from, on the CPU and on the module's device."""
+    """The random states that dropout and the like draw from, on the CPU and on the module's device."""
     states = {"cpu": torch.get_rng_state()}
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def set_random_state(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Draw from here as the run would have that ``random_state`` was asked of."""
+    """Restore what ``random_state`` returned, so that the run draws the numbers it would have drawn."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -121,12 +121,12 @@ def _code_of_module(module: L.LightningModule) -> Iterator[str]:
 
 
 def _code(code: types.CodeType, doc: str | None = None) -> Iterator[str]:
-    """What a function does, without what it is called, where it stands and how it is documented."""
+    """The code of a function, without its name, its place and its documentation."""
     yield f"{code.co_code.hex()} {code.co_names} {code.co_freevars}"
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _code(constant)
-        elif isinstance(constant, frozenset):  # whose order is another in each process
+        elif isinstance(constant, frozenset):  # whose order differs between processes
             yield repr(sorted(map(repr, constant)))
         elif doc is None or constant != doc:
             yield repr(constant)

@@ -1,7 +1,7 @@
 """An LSTM written out gate by gate in PyTorch, for every configuration.
 
-The reference to read, and the oracle where ``torch.nn.LSTM`` refuses or is silent: length 0, no steps, resets, and the
-gates. It loops in Python over layers, directions and steps, and is written to be checked by eye, not to be fast.
+The reference to read, and the oracle where ``torch.nn.LSTM`` refuses or shows nothing: length 0, no steps, resets, and
+the gates. It loops in Python over layers, directions and steps, and is written to be checked by eye, not to be fast.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def run(
     lengths: Any = None,
     reset: Any = None,
 ) -> tuple[Tensor, State, LSTMTrace]:
-    """(outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it came about."""
+    """(outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it was computed."""
     spec = describe_as(weights, LSTMSpec)
     problems: list[str] = []
     inputs = as_array("inputs", inputs, problems)
@@ -78,7 +78,7 @@ def run(
         return tensor.transpose(0, 1) if batch_first else tensor
 
     def as_given(tensor: Tensor) -> Tensor:
-        """(…, time, batch, size) -> with the axes of the caller's inputs."""
+        """(…, time, batch, size) -> the axes of the caller's inputs."""
         if not batched:
             return tensor.squeeze(-2)
         return tensor.transpose(-3, -2) if batch_first else tensor

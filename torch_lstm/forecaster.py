@@ -25,7 +25,7 @@ class Forecaster(L.LightningModule):
 
     Raises:
         WeightsError: the dictionary is not a forecaster's.
-        InputError: neither weights nor sizes, or both; sizes that are none.
+        InputError: neither weights nor sizes, or both; sizes that are not positive whole numbers.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The LSTM cell as many tutorials write it: one Linear layer a gate, on input and hidden state side by side."""
+"""The LSTM cell as many tutorials write it: one Linear layer for each gate, on input and hidden state side by side."""
 
 import torch
 from torch import Tensor, nn

@@ -18,10 +18,10 @@ from torch_lstm.forecaster import Forecaster
 
 
 def to_torch(weights: Mapping[str, Any], *, batch_first: bool = False) -> nn.Module:
-    """The module whose ``state_dict()`` the dictionary is, in the dictionary's dtype, on the CPU.
+    """The module that has the dictionary as its ``state_dict()``, in the dictionary's dtype, on the CPU.
 
     Args:
-        batch_first: of an ``nn.LSTM``; the other modules have an axis order of their own.
+        batch_first: for an ``nn.LSTM``; the other modules have their own order of axes.
 
     Returns:
         LSTMByHand, ``nn.LSTM``, ``nn.LSTMCell`` or Forecaster.
@@ -51,8 +51,8 @@ def from_torch(module_or_state_dict: nn.Module | Mapping[str, torch.Tensor], pre
         prefix: take only the names under it and strip it; the dot at its end may be left out.
 
     Raises:
-        WeightsError: this is neither; a name or value in it is none of a weight; nothing is under the prefix.
-        InputError: the prefix is no text.
+        WeightsError: this is neither; a name is not text, or a value not a tensor; nothing is under the prefix.
+        InputError: the prefix is not text.
     """
     state = module_or_state_dict.state_dict() if isinstance(module_or_state_dict, nn.Module) else module_or_state_dict
     if not isinstance(state, Mapping):

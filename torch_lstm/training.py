@@ -46,14 +46,14 @@ def fit(
     progress: bool = False,
     log_dir: str | os.PathLike[str] | None = None,
 ) -> FitResult:
-    """Train a Lightning module in place, where it is (its device and dtype).
+    """Train a Lightning module in place, on its own device and in its own dtype.
 
     Signals are left to the caller. What stops a run with checkpoints (KeyboardInterrupt, an error) is raised again
     after a last checkpoint, of an epoch at most about half a second ago; the module then holds that epoch's weights.
 
     Args:
-        module: its ``training_step`` returns ``{"loss": …, "predictions": …}``, as that of ``LSTMByHand``.
-        data: a tuple of arrays with a common leading axis, one entry an example; floating-point arrays are cast to
+        module: its ``training_step`` returns ``{"loss": …, "predictions": …}``, as ``LSTMByHand`` does.
+        data: a tuple of arrays with a common leading axis, one entry per example; floating-point arrays are cast to
             the module's dtype. A batch is a tuple of tensors.
         epochs: passes over the data in all, those before a resume included.
         optimizer: makes the optimizer from the parameters, e.g. ``functools.partial(torch.optim.SGD, lr=0.1)``; the
@@ -150,7 +150,7 @@ def _train(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        # A generator of its own, so that what the module draws from is not moved by the loader.
+        # A generator of its own, so that the loader does not advance the one the module draws from.
         loader = DataLoader(TensorDataset(*tensors), batch_sampler=_Batches(plan), generator=torch.Generator())
         with _signals_as_they_were(trainer):
             trainer.fit(module, loader, ckpt_path=run.place if run.first else None, weights_only=True)
@@ -158,8 +158,8 @@ def _train(
 
 @contextmanager
 def _signals_as_they_were(trainer: L.Trainer) -> Iterator[None]:
-    """Leave signals to the caller: Lightning would make SIGTERM an end with exit code 0, and SIGINT one with 1."""
-    # It has no switch for this.
+    """Leave signals to the caller: Lightning would turn SIGTERM into exit code 0, and SIGINT into 1."""
+    # Lightning has no switch for this.
     trainer._signal_connector.register_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
@@ -195,7 +195,7 @@ class _Batches:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's remarks on hardware, logging and loaders, none of which is news to the caller."""
+    """Without Lightning's remarks on hardware, logging and loaders, which tell the caller nothing new."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -17,8 +17,8 @@ from lstm_shared.tensors import to_array
 from lstm_shared.training import TrainingPlan
 from torch_lstm import checkpoints
 
-# A run with checkpoints keeps its state in memory about this often, at the end of an epoch: a signal costs no more. For
-# the by-hand model a keep takes 1 ms, an epoch of two steps 5.
+# A run with checkpoints keeps its state in memory about this often, at the end of an epoch: a signal loses no more
+# than that. For the by-hand model keeping takes 1 ms, an epoch of two steps 5.
 _KEEP_SECONDS = 0.5
 
 
@@ -40,7 +40,7 @@ class TrainingRun(L.Callback):
         self._predictions: list[torch.Tensor] = []
         self._directory = CheckpointDirectory(plan.checkpoint_dir) if plan.checkpoint_dir else None
         self._about = plan.run
-        self._before: Checkpoint | None = None  # the one that the run went on from
+        self._before: Checkpoint | None = None  # what the run went on from
         self._kept: tuple[int, bytes] | None = None  # (epochs done, Lightning's bytes) of the last known whole epoch
         self._kept_at = 0.0
         self._saved = 0
@@ -83,7 +83,7 @@ class TrainingRun(L.Callback):
             content = self._before.arrays["lightning"].tobytes()
             _ = self._before.arrays["losses"], self._before.arrays["predictions"]
         except KeyError:
-            # Of the other backend, which comparing says.
+            # It is of the other backend, as the comparison below will say.
             content = None
         about = self._about
         if self._optimizer is not None:
@@ -98,7 +98,7 @@ class TrainingRun(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._directory is None:
             return
-        # Not before: an optimizer may depend on the trainer. Not later: then its settings are the checkpoint's.
+        # Not earlier: an optimizer may depend on the trainer. Not later: by then its settings are the checkpoint's.
         self._about = self._about | checkpoints.describe_optimizers(
             trainer.optimizers, [config.scheduler for config in trainer.lr_scheduler_configs]
         )
@@ -131,13 +131,13 @@ class TrainingRun(L.Callback):
         self.show(epoch)
 
     def _keep(self, trainer: L.Trainer, epoch: int) -> None:
-        """Keep this epoch in memory if it is time to, and write it if that is due."""
+        """Keep this epoch in memory if it is time to, and write it if a checkpoint is due."""
         due = self.plan.checkpoint_due(epoch)
         if due or self._kept is None or time.perf_counter() - self._kept_at > _KEEP_SECONDS:
             trainer.save_checkpoint(self.place)
             assert self.io.content is not None
             if self._kept is None:
-                checkpoints.read(self.io.content, self.place)  # now, and not when it is needed
+                checkpoints.read(self.io.content, self.place)  # to fail now, and not when it is needed
             self._kept = epoch, self.io.content
             self._kept_at = time.perf_counter()
         if due:
@@ -175,7 +175,7 @@ class TrainingRun(L.Callback):
 
 
 def weights_of(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """What of a module's state its weights are, as NumPy arrays: no counters."""
+    """The weights in a module's state, as NumPy arrays: without its counters."""
     return {name: to_array(value) for name, value in state.items() if value.is_floating_point()}
 
 

@@ -30,6 +30,7 @@ _DATE_FORMATS = {
 
 
 def find_dates(header: list[str], rows: Rows, price_at: int, problems: list[str]) -> int | None:
+    """The place of the date column; None, and a line in ``problems``, if there is none."""
     lower = [name.casefold() for name in header]
     if named := [lower.index(name) for name in _DATE_NAMES if name in lower]:
         return named[0]
@@ -44,7 +45,7 @@ def find_dates(header: list[str], rows: Rows, price_at: int, problems: list[str]
 
 
 def _all_dates(rows: Rows, at: int) -> dict[str, list[date | None]]:
-    """The cells of a column, read in each format; None for those that are not dates in it."""
+    """The cells of a column, read in each format; None for cells that are not dates in that format."""
     return {
         example: [_parse_date(cells[at], pattern) for _, cells in rows] for example, pattern in _DATE_FORMATS.items()
     }
@@ -62,6 +63,7 @@ def _parse_date(text: str, pattern: re.Pattern[str]) -> date | None:
 
 
 def read_dates(rows: Rows, at: int, name: str, problems: list[str]) -> list[date]:
+    """The dates in a column. ``problems`` says which rows have none, or that they can be read in two ways."""
     # The format that most rows are in comes first, so that the others are the ones to repair.
     (example, dates), *others = sorted(_all_dates(rows, at).items(), key=lambda item: item[1].count(None))
     if bad := [f"line {line} {show(cells[at])}" for (line, cells), day in zip(rows, dates, strict=True) if not day]:

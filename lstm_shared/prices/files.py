@@ -66,7 +66,7 @@ def _read_series(path: str | os.PathLike[str], column: str, where: str | None) -
     where_at, wanted = (None, "") if where is None else find_choice(header, where, problems)
     _raise(path, problems)
 
-    # A row with an unquoted thousands separator is one cell too long: its price must not be read as what is left of it.
+    # A row with an unquoted thousands separator is one cell too long: its price must not be read from what is left.
     if ragged := [f"line {line} has {len(cells)}" for line, cells in rows if len(cells) != len(header)]:
         problems.append(f"{len(header)} columns expected in every row, {some_of(ragged)}: repair these rows")
     rows = whole = [(line, cells) for line, cells in rows if len(cells) == len(header)]
@@ -99,7 +99,7 @@ def _read_numbers(rows: Rows, at: int, name: str, delimiter: str, problems: list
         problems.append(
             f"not a price in column {name!r}: {some_of(bad)}; expected one like 1,234.50: repair these rows"
         )
-    # Where commas do not divide the cells they may be decimal commas; a point or a second comma proves the contrary.
+    # Where commas do not divide the cells they may be decimal commas, unless a point or a second comma is there.
     texts = [cells[at] for _, cells in rows]
     single = [(line, cells[at]) for line, cells in rows if "," in cells[at]]
     if not bad and delimiter != "," and single and not any("." in text or text.count(",") > 1 for text in texts):

@@ -26,7 +26,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
     try:
         # The rows that are as wide as the header decide: a comma inside a name or a price is not a delimiter.
         delimiter = max(",;\t", key=consistent_rows)
-        # Not strict, an open quote swallows all rows up to the next one.
+        # Without strict, an open quote swallows all rows up to the next one.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
         for cells in reader:
             cells = [cell.strip() for cell in cells]
@@ -48,7 +48,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
 
 
 def find_column(header: list[str], name: str, problems: list[str]) -> int:
-    """Where the column is; when there is not one, the problems say so."""
+    """The place of the column. Unless exactly one has this name, ``problems`` gets a line."""
     name = name.strip()
     found = [at for at, there in enumerate(header) if there == name]
     found = found or [at for at, there in enumerate(header) if there.casefold() == name.casefold()]
@@ -71,4 +71,5 @@ def find_choice(header: list[str], where: str, problems: list[str]) -> tuple[int
 
 
 def show(text: str) -> str:
+    """A cell for a message, cut off after 40 characters."""
     return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -1,4 +1,4 @@
-"""Price series made ready: cut into windows, scaled without a look ahead, scored in the price's own unit."""
+"""Price series made ready: cut into windows, scaled without looking ahead, scored in the price's own unit."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -49,7 +49,7 @@ class PriceError(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """The errors over the held-out days, of the model and of what it has to beat.
+    """The errors over the held-out days: the model's, and those that it has to beat.
 
     Attributes:
         model: the model's own.
@@ -147,7 +147,7 @@ def score_held_out(
 
     Args:
         data: what ``prepare_prices`` gives.
-        predictions: (held-out days,) or (held-out days, 1) scaled outputs of the model for ``data.held_out[0]``.
+        predictions: (held-out days,) or (held-out days, 1) scaled outputs of the model on ``data.held_out[0]``.
         reach: the open interval that the model's output lies in; a label on its edge counts as unreachable. The
             default is that of the by-hand model; None for a linear head, which reaches everything.
 
