@@ -5,7 +5,7 @@ the gates. It loops in Python over layers, directions and steps, and is written 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +18,14 @@ from lstm_shared.specs import LSTMSpec
 from lstm_shared.traces import LSTMTrace
 from torch_lstm.tensors import as_tensor
 
-State = tuple[Tensor, Tensor]
-
 _FIELDS = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden", "projection")
+
+
+class State(NamedTuple):
+    """The hidden state and the cell state, of one layer or of all of them."""
+
+    h: Tensor
+    c: Tensor
 
 
 def trace(
@@ -69,7 +74,7 @@ def run(
         others=problems,
     )
     inputs, lengths, reset = (x if x is None else as_tensor(x) for x in (inputs, lengths, reset))
-    state = None if state is None else tuple(map(as_tensor, state))  # pyright: ignore[reportAssignmentType]
+    initial = None if state is None else State(*map(as_tensor, state))
     batched = inputs.dim() == 3
 
     def time_major(tensor: Tensor) -> Tensor:
@@ -87,11 +92,11 @@ def run(
     time, batch, _ = features.shape
     accumulate = torch.promote_types(inputs.dtype, torch.float32)
     rows = (len(spec.places), batch)
-    if state is None:
+    if initial is None:
         h_0 = features.new_zeros((*rows, spec.state_size))
         c_0 = features.new_zeros((*rows, spec.hidden_size), dtype=accumulate)
     else:
-        h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in state)
+        h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in initial)
         h_0, c_0 = h_0.to(inputs.dtype), c_0.to(accumulate)
     valid = features.new_ones((time, batch), dtype=torch.bool)
     if lengths is not None:
@@ -101,7 +106,7 @@ def run(
     tensors = {name: as_tensor(value) for name, value in weights.items()}
 
     collected: dict[str, list[Tensor]] = {field: [] for field in _FIELDS}
-    h_n, c_n = [], []
+    last: list[State] = []  # of each layer and direction
     for layer in range(spec.num_layers):
         outputs = []
         for direction, suffix in enumerate(spec.directions):
@@ -110,15 +115,13 @@ def run(
                 for part in PARTS
                 if (name := weight_name(part, layer, suffix)) in tensors
             }
-            row = len(h_n)
-            steps, h, c = _run_direction(
-                of_direction, features, h_0[row], c_0[row], valid, resets, backwards=direction == 1
-            )
+            row = len(last)
+            start = State(h_0[row], c_0[row])
+            steps, end = _run_direction(of_direction, features, start, valid, resets, backwards=direction == 1)
             for field, tensor in steps.items():
                 collected[field].append(tensor)
             outputs.append(steps["projection" if spec.proj_size else "hidden"].to(inputs.dtype))
-            h_n.append(h)
-            c_n.append(c)
+            last.append(end)
         features = torch.cat(outputs, dim=-1)
 
     shape = (spec.num_layers, len(spec.directions))
@@ -126,21 +129,21 @@ def run(
         field: as_given(torch.stack(tensors).unflatten(0, shape)) if tensors else None
         for field, tensors in collected.items()
     }
-    states = tuple(torch.stack(parts) if batched else torch.stack(parts).squeeze(-2) for parts in (h_n, c_n))
-    return as_given(features), states, LSTMTrace(**fields)  # pyright: ignore[reportReturnType]
+    h_n, c_n = (torch.stack(parts) if batched else torch.stack(parts).squeeze(-2) for parts in zip(*last, strict=True))
+    return as_given(features), State(h_n, c_n), LSTMTrace(**fields)
 
 
 def _run_direction(
     weights: Mapping[str, Tensor],
     features: Tensor,
-    h: Tensor,
-    c: Tensor,
+    state: State,
     valid: Tensor,
     resets: Tensor,
     *,
     backwards: bool,
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """One layer in one direction: what each step computed, (time, batch, size) by name, and the last h and c."""
+) -> tuple[dict[str, Tensor], State]:
+    """One layer in one direction: what each step computed, (time, batch, size) by name, and the last state."""
+    h, c = state
     projected = "weight_hr" in weights
     time = features.shape[0]
     steps: dict[int, dict[str, Tensor]] = {}
@@ -152,13 +155,10 @@ def _run_direction(
         h, c = torch.where(here, new_h, h), torch.where(here, step["cell"], c)
         steps[t] = {field: torch.where(here, tensor, 0.0) for field, tensor in step.items()}
     if time:
-        return {field: torch.stack([steps[t][field] for t in range(time)]) for field in steps[0]}, h, c
+        return {field: torch.stack([steps[t][field] for t in range(time)]) for field in steps[0]}, State(h, c)
     sizes = dict.fromkeys(_FIELDS[:-1], c.shape[-1]) | ({"projection": h.shape[-1]} if projected else {})
-    return (
-        {field: features.new_zeros((0, features.shape[1], size), dtype=c.dtype) for field, size in sizes.items()},
-        h,
-        c,
-    )
+    nothing = {field: features.new_zeros((0, features.shape[1], size), dtype=c.dtype) for field, size in sizes.items()}
+    return nothing, State(h, c)
 
 
 def _step(weights: Mapping[str, Tensor], x: Tensor, h: Tensor, c: Tensor) -> dict[str, Tensor]:
