@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,55 +81,53 @@ def prepare(
     spec = describe_as(params, LSTMSpec)
     problems = wrong_options(implementation, recompute) + wrong_precision(precision) + _wrong_key(key)
     # Checked as they are: moving them to a device may already compile something.
-    inputs = as_array("inputs", inputs, problems)
-    lengths, reset = (
-        None if given is None else as_array(name, given, problems)
-        for name, given in (("lengths", lengths), ("reset", reset))
-    )
+    checked: Any = as_array("inputs", inputs, problems)
+    ends: Any = None if lengths is None else as_array("lengths", lengths, problems)
+    resets: Any = None if reset is None else as_array("reset", reset, problems)
     state = as_arrays(state, ("h_0", "c_0"), problems)
-    known_lengths = None if lengths is None or isinstance(lengths, Tracer) else np.asarray(lengths)
+    known_lengths = None if ends is None or isinstance(ends, Tracer) else np.asarray(ends)
     if known_lengths is not None and known_lengths.dtype.kind in "iu":
         # int64 constants in a program that is traced with x64 and then run without make JAX warn.
-        lengths = known_lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
+        ends = known_lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
     require_sequence(
         spec,
-        inputs,
+        checked,
         state,
         batch_first=batch_first,
-        lengths=lengths,
+        lengths=ends,
         known_lengths=known_lengths,
-        reset=reset,
+        reset=resets,
         dropout=dropout,
         has_key=key is not None,
         others=problems,
     )
-    lengths, reset = (x if x is None else to_jax(x) for x in (lengths, reset))
-    batched = np.ndim(inputs) == 3
+    ends, resets = (x if x is None else to_jax(x) for x in (ends, resets))
+    batched = np.ndim(checked) == 3
     valid = None
-    if lengths is None:
-        inputs = to_jax(inputs)
+    if ends is None:
+        sequence = to_jax(checked)
     else:
-        lengths = jnp.atleast_1d(lengths)
-        if jnp.iinfo(lengths.dtype).bits < 32:
-            lengths = lengths.astype(jnp.int32)  # int8 could not count the steps
-        inputs, valid = _without_padding(inputs, lengths, batched, batch_first)
+        ends = jnp.atleast_1d(ends)
+        if jnp.iinfo(ends.dtype).bits < 32:
+            ends = ends.astype(jnp.int32)  # int8 could not count the steps
+        sequence, valid = _without_padding(checked, ends, batched, batch_first)
 
     def time_major(array: Array) -> Array:
         if not batched:
             return array[:, None]
         return jnp.swapaxes(array, 0, 1) if batch_first else array
 
-    inputs, reset = time_major(inputs), None if reset is None else time_major(reset)
-    accumulate = accumulation_dtype(inputs.dtype)
-    rows = (len(spec.places), inputs.shape[1])
+    sequence, resets = time_major(sequence), None if resets is None else time_major(resets)
+    accumulate = accumulation_dtype(sequence.dtype)
+    rows = (len(spec.places), sequence.shape[1])
     if state is None:
-        h_0 = jnp.zeros((*rows, spec.state_size), inputs.dtype)
+        h_0 = jnp.zeros((*rows, spec.state_size), sequence.dtype)
         c_0 = jnp.zeros((*rows, spec.hidden_size), accumulate)
     else:
         h_0, c_0 = (part.reshape(*rows, part.shape[-1]) for part in map(to_jax, state))
-        h_0, c_0 = h_0.astype(inputs.dtype), c_0.astype(accumulate)
+        h_0, c_0 = h_0.astype(sequence.dtype), c_0.astype(accumulate)
     params = {name: to_jax(params[name]).astype(accumulate) for name in spec.shapes}
-    return Call(spec, params, inputs, h_0, c_0, lengths, Masks(valid, reset), batched, bool(batch_first))
+    return Call(spec, params, sequence, h_0, c_0, ends, Masks(valid, resets), batched, bool(batch_first))
 
 
 def wrong_options(implementation: object, recompute: object) -> list[str]:
