@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import jax_lstm
-from lstm_parity.fuzz.search import draw, fuzz, replay, search
+from lstm_parity.fuzz import draw, search
+from lstm_parity.fuzz.search import fuzz, replay
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.case_files import case_in_words, read_case, write_case
 from lstm_shared import (

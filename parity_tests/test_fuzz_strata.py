@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jax_lstm.recurrences import choose, chunked
+from lstm_parity.fuzz import size_classes
 from lstm_parity.fuzz.configurations import Configuration
 from lstm_parity.fuzz.covering import CoveringArray, pairs_of
 from lstm_parity.fuzz.reach import Reach
-from lstm_parity.fuzz.search import size_classes
 from lstm_parity.fuzz.strata import COMPILED_SHARE, array_of, strata
 
 KINDS = ("LSTM", "forecaster", "cell", "by hand")
