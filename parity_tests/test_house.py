@@ -30,13 +30,14 @@ FLOORS = {
     ],
     "lstm_parity.bench": [["contenders"], ["record"], ["timing"]],
 }
-LONGEST = 200  # lines of a file that does not say at its top why it is longer
+LONGEST = 220  # lines of a file that does not say at its top why it is longer
 
 FORBIDDEN = {
     "lstm_shared": {"jax", "torch", "flax", "lightning", "optax", "matplotlib", "rich"},
     "jax_lstm": {"torch", "lightning", "torch_lstm", "lstm_parity"},
     "torch_lstm": {"jax", "flax", "optax", "jax_lstm", "lstm_parity"},
     "lstm_parity": {"jax", "torch"},  # until something is asked of it: --help answers at once
+    "lstm_parity.sides.kinds": {"jax", "torch"},
     "lstm_parity.cli": {"jax", "torch", "matplotlib"},
 }
 

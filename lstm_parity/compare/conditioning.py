@@ -8,7 +8,6 @@ import numpy as np
 from lstm_parity.compare.perturbations import one_ulp_away, reordered
 from lstm_parity.compare.tolerance import group_scale, limit
 from lstm_parity.sides.case import Case, Observation
-from lstm_shared.specs import CellSpec, LSTMSpec
 
 Observe = Callable[[Case], Observation]
 
@@ -59,7 +58,7 @@ def pooled(case: Case, stage: str, name: str, apart: np.ndarray) -> np.ndarray:
         return apart
     if name in ("long_memory", "short_memory") and stage == "forward":
         return np.maximum.accumulate(apart, axis=-1)
-    if name in ("outputs", "inputs") and not isinstance(case.spec, CellSpec):
+    if name in ("outputs", "inputs") and case.kind.has_steps:
         return _by_step(case, apart, backwards=name == "inputs")
     # The first axis is that of layers and directions, or of optimizer steps.
     kept = 1 if name in ("h_n", "c_n", "h_0", "c_0") or "adam" in stage else 0
@@ -68,7 +67,7 @@ def pooled(case: Case, stage: str, name: str, apart: np.ndarray) -> np.ndarray:
 
 def _by_step(case: Case, apart: np.ndarray, *, backwards: bool) -> np.ndarray:
     axis = case.time_axis
-    both = isinstance(case.spec, LSTMSpec) and case.spec.bidirectional
+    both = case.kind.both_directions
     from_both_ends = both and backwards  # gradients reach the inputs from either end
     halves = np.split(apart, 2, axis=-1) if both and not backwards else [apart]
     pools = []
@@ -86,7 +85,7 @@ def _by_step(case: Case, apart: np.ndarray, *, backwards: bool) -> np.ndarray:
 
 def judged_steps(case: Case, observe: Observe, dtype: str) -> int:
     """How many first steps respond within the limit in every array, outputs and gradients; 0 if none, or for a cell."""
-    if isinstance(case.spec, CellSpec):
+    if not case.kind.has_steps:
         return 0
     fits, steps = 0, 1
     while steps <= case.time and _within_limit(case.first_steps(steps), observe, dtype):

@@ -13,7 +13,6 @@ from lstm_parity.compare.conditioning import Observe
 from lstm_parity.compare.tolerance import eps, factor, group_scale
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.names import GATES, WITH_GATES, gate_in_words
-from lstm_shared.specs import ByHandSpec
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _parts(case: Case) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
     """(name, gate, where in the array) of each part of the model."""
     for name, array in case.weights.items():
         part = name.rpartition(".")[2]
-        if not part.startswith(WITH_GATES) or isinstance(case.spec, ByHandSpec):
+        if not part.startswith(WITH_GATES) or case.kind.single_unit:
             yield name, "", ()
             continue
         size = len(array) // 4

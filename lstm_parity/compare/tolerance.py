@@ -21,8 +21,9 @@ import ml_dtypes
 import numpy as np
 
 from lstm_parity.sides import adam
+from lstm_parity.sides.kinds import kind_of
 from lstm_shared.finite import largest_magnitude
-from lstm_shared.specs import ByHandSpec, Spec
+from lstm_shared.specs import Spec
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -60,7 +61,7 @@ def factor(spec: Spec, steps: int) -> float:
     used at most 2.0 eps and gradients 9.1 in float64 (small sizes, biases of order 1), and Adam steps 38 of their grown
     tolerance (float32, hidden size 512, in weights whose gradient almost vanishes).
     """
-    if isinstance(spec, ByHandSpec):
+    if kind_of(spec).single_unit:
         return 32.0 if steps <= 4 else BY_HAND_FACTOR * max(1.0, steps / 64)
     return LSTM_FACTOR
 

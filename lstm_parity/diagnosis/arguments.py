@@ -12,16 +12,13 @@ from lstm_parity.diagnosis.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.diagnosis.determined import tolerances
 from lstm_parity.diagnosis.differences import PortOutputs
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
-from lstm_parity.sides.case import require_days
+from lstm_parity.sides.kinds import Asked, Layers, kind_of
 from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.finite import not_finite
-from lstm_shared.inputs import require_cell_inputs, require_prices, require_sequence
-from lstm_shared.specs import ByHandSpec, CellSpec, LSTMSpec, Spec, in_words
+from lstm_shared.specs import Spec, in_words
 from lstm_shared.tensors import to_array
-
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,22 +46,15 @@ def ask(
     state = tuple(_array(part) for part in state) if isinstance(state, tuple | list) else state
     lengths = None if lengths is None else _array(lengths)
     calls = _calls(outputs)
-    if not isinstance(spec, LSTMSpec) and lengths is not None:
+    kind = kind_of(spec)
+    if lengths is not None and not kind.takes_sequence_options:
         raise InputError(f"lengths are for an LSTM; these are the weights of {in_words(spec)}")
-    if isinstance(spec, ByHandSpec):
-        port, seen, known = _by_hand(arrays, inputs, calls, state)
-    elif isinstance(spec, CellSpec):
-        port, seen, known = _cell(spec, arrays, inputs, calls, state)
-    elif isinstance(spec, LSTMSpec):
-        port, seen, known = _lstm(spec, arrays, inputs, calls, state, lengths, batch_first)
-    else:
-        raise InputError(
-            "these are the weights of a forecaster: give the weights under 'lstm.' and the outputs of its LSTM alone"
-        )
+    layers = kind.layers(arrays, Asked(inputs, calls, state, lengths, batch_first))
+    port, seen = _port(layers), [call.astype(np.float64) for call in layers.seen]
     read = port.inputs if port.valid is None else port.inputs[port.valid]
     InputError.raise_any(not_finite({"inputs": read, "h_0": port.h_0, "c_0": port.c_0}))
-    observed = _with_tolerance(PortOutputs(seen[0], known, 0.0), spec, port, arrays, inputs, calls[0])
-    return Question(port, observed, seen[1] if len(seen) > 1 else None, spec.kind == "by-hand")
+    observed = _with_tolerance(PortOutputs(seen[0], layers.known, 0.0), spec, port, arrays, inputs, calls[0])
+    return Question(port, observed, seen[1] if len(seen) > 1 else None, kind.single_unit)
 
 
 def _array(value: Any) -> np.ndarray:
@@ -96,97 +86,15 @@ def _calls(outputs: Any) -> list[np.ndarray]:
     return calls
 
 
-def _lstm(
-    spec: LSTMSpec,
-    weights: dict[str, np.ndarray],
-    inputs: np.ndarray,
-    calls: list[np.ndarray],
-    state: Any,
-    lengths: np.ndarray | None,
-    batch_first: bool,
-) -> tuple[SimulatedPort, list[np.ndarray], None]:
-    require_sequence(spec, inputs, state, batch_first=batch_first, lengths=lengths, known_lengths=lengths)
-
-    def time_major(array: np.ndarray) -> np.ndarray:
-        if inputs.ndim == 2:
-            return array[:, None]
-        return array.swapaxes(0, 1) if batch_first else array
-
-    leading, features = inputs.shape[:-1], spec.output_size
-    # the directions may be summed, and the axes exchanged
-    sizes = (features, spec.state_size) if spec.bidirectional else (features,)
-    shapes = [(*axes, size) for axes in (leading, leading[::-1]) for size in sizes]
-    if calls[0].shape not in shapes:
-        raise InputError(
-            f"outputs has shape {calls[0].shape}, expected {shapes[0]}: the inputs' leading axes, {features} features"
-        )
-    major = time_major(inputs)
-    valid = None
-    if lengths is not None:
-        valid = np.arange(major.shape[0])[:, None] < np.atleast_1d(lengths)[None]
-    rows = (len(spec.places), major.shape[1])
-    h_0, c_0 = state or (np.zeros((*rows, spec.state_size)), np.zeros((*rows, spec.hidden_size)))
-    port = _port(spec, weights, major, (h_0.reshape(*rows, -1), c_0.reshape(*rows, -1)), valid)
-    return port, [time_major(call).astype(np.float64) for call in calls], None
-
-
-def _cell(
-    spec: CellSpec, weights: dict[str, np.ndarray], inputs: np.ndarray, calls: list[np.ndarray], state: Any
-) -> tuple[SimulatedPort, list[np.ndarray], None]:
-    """One step of one layer."""
-    require_cell_inputs(spec, inputs, state)
-    expected = (*inputs.shape[:-1], spec.hidden_size)
-    if calls[0].shape != expected:
-        raise InputError(f"outputs has shape {calls[0].shape}, expected h after the step, {expected}")
-    layer = LSTMSpec(spec.input_size, spec.hidden_size, bias=spec.bias)
-    h_0, c_0 = state or (np.zeros(expected), np.zeros(expected))
-
-    def one_step(array: np.ndarray) -> np.ndarray:
-        return array.reshape(1, -1, array.shape[-1]).astype(np.float64)
-
-    port = _port(
-        layer, {f"{n}_l0": x for n, x in weights.items()}, one_step(inputs), (one_step(h_0), one_step(c_0)), None
-    )
-    return port, [one_step(call) for call in calls], None
-
-
-def _by_hand(
-    weights: dict[str, np.ndarray], prices: np.ndarray, calls: list[np.ndarray], state: Any
-) -> tuple[SimulatedPort, list[np.ndarray], np.ndarray | None]:
-    """The by-hand model as an LSTM(1, 1): a day is a step, a series a row."""
-    if state is not None and not (isinstance(state, tuple) and len(state) == 2):
-        raise InputError("state is not a pair (long_memory, short_memory), in that order")
-    long_memory, short_memory = (np.zeros(()), np.zeros(())) if state is None else state
-    require_prices(prices.shape, prices.dtype, long_memory.shape, short_memory.shape)
-    require_days(prices.shape)
-    series, days = prices.shape[:-1], prices.shape[-1]
-    if calls[0].shape not in (prices.shape, series):
-        raise InputError(
-            f"outputs has shape {calls[0].shape}, expected the short memory of every day, {prices.shape}, or of the "
-            f"last, {series}"
-        )
-    h_0, c_0 = (np.broadcast_to(memory, series).reshape(1, -1, 1) for memory in (short_memory, long_memory))
-    steps = prices.reshape(-1, days).T[..., None]
-    port = _port(LSTMSpec(1, 1), by_hand_to_lstm(weights), steps, (h_0, c_0), None)
-    if calls[0].shape == prices.shape:
-        return port, [call.reshape(-1, days).T[..., None].astype(np.float64) for call in calls], None
-    seen = [np.broadcast_to(call.reshape(1, -1, 1), port.inputs.shape).astype(np.float64) for call in calls]
-    known = np.broadcast_to((np.arange(days) == days - 1)[:, None, None], port.inputs.shape)
-    return port, seen, known
-
-
-def _port(
-    spec: LSTMSpec, weights: Mapping[str, np.ndarray], inputs: np.ndarray, state: Pair, valid: np.ndarray | None
-) -> SimulatedPort:
-    doubles = {name: array.astype(np.float64) for name, array in weights.items()}
+def _port(layers: Layers) -> SimulatedPort:
+    spec, places = layers.spec, len(layers.spec.places)
+    doubles = {name: array.astype(np.float64) for name, array in layers.weights.items()}
     for name, (rows, *_) in spec.shapes.items():
         if not spec.bias and name.startswith("weight_hh"):
             doubles |= {name.replace("weight_hh", bias): np.zeros(rows) for bias in ("bias_ih", "bias_hh")}
-    h_0, c_0 = (part.astype(np.float64) for part in state)
-    places = len(spec.places)
-    return SimulatedPort(
-        spec, doubles, inputs.astype(np.float64), h_0, c_0, valid, ("sigmoid",) * places, ("lstm",) * places
-    )
+    h_0, c_0 = (part.astype(np.float64) for part in layers.state)
+    inputs, sigmoids, equations = layers.inputs.astype(np.float64), ("sigmoid",) * places, ("lstm",) * places
+    return SimulatedPort(spec, doubles, inputs, h_0, c_0, layers.valid, sigmoids, equations)
 
 
 def _with_tolerance(

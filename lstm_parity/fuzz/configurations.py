@@ -11,7 +11,7 @@ import numpy as np
 
 from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case import Case, make_case
-from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec
+from lstm_parity.sides.kinds import Sizes, kind_named, kind_of
 
 # Right code parts chaotically where large weights meet many steps, or many hidden units. Up to hidden 7 and 9 steps,
 # weights of up to 2 leave room. Beyond, they are at most 1, over √hidden where a layer is wider than 7: as initialised.
@@ -68,13 +68,14 @@ class Configuration:
     def fitting(self) -> "Configuration":
         """The same without options that do not go together: every value can then be varied by itself."""
         fit: dict[str, Any] = {}
-        if self.kind == "forecaster":  # it predicts from the last step
+        kind = kind_named(self.kind)
+        if kind.batch_first:  # and it predicts from the last step
             fit |= {"layout": "batch first", "steps": max(self.steps, 1)}
-        if self.kind in ("cell", "by hand"):
+        if not kind.has_implementations:
             fit |= {"implementation": "auto", "layout": "unbatched" if self.layout == "unbatched" else "time first"}
         if fit.get("layout", self.layout) == "unbatched":
             fit |= {"batch": 1}
-        if self.kind != "LSTM":
+        if not kind.takes_sequence_options:
             fit |= {"lengths": "none", "resets": False}
         if self.bidirectional:
             fit |= {"resets": False}
@@ -91,21 +92,21 @@ class Configuration:
             InputError: options that do not go together; ``fitting`` has none.
         """
         rng = np.random.default_rng((1, self.seed))
-        spec = self._spec()
+        spec = kind_named(self.kind).spec_of(self._sizes())
+        kind = kind_of(spec)
         rows = () if self.layout == "unbatched" else (self.batch,)
         weights = {name: self._array(rng, self._weight_magnitude(), *shape) for name, shape in spec.shapes.items()}
-        leading = self._leading(rows)
-        shape = leading if isinstance(spec, ByHandSpec) else (*leading, self.inputs)
+        shape = kind.input_shape(rows, self.steps, batch_first=self.layout == "batch first")
         inputs = self._array(rng, self.input_magnitude, *shape)
         if self.special == "one huge input" and inputs.size:
             inputs.flat[rng.integers(inputs.size)] = 1e6
         options: dict[str, Any] = {}
         if self.state == "given":
-            options["state"] = tuple(self._array(rng, 1.0, *shape) for shape in self._state_shapes(spec, rows))
-        if isinstance(spec, LSTMSpec):
+            options["state"] = tuple(self._array(rng, 1.0, *shape) for shape in kind.state_shapes(rows))
+        if kind.takes_sequence_options:
             options["batch_first"] = self.layout == "batch first"
         if self.resets:
-            options["reset"] = rng.random(leading) < _RESET_SHARE
+            options["reset"] = rng.random(shape[:-1]) < _RESET_SHARE
         if self.lengths != "none":
             shortest = 0 if self.lengths == "some empty" else min(1, self.steps)
             options["lengths"] = rng.integers(shortest, self.steps + 1, rows)
@@ -116,38 +117,19 @@ class Configuration:
         case = make_case(weights, inputs, **options, steps=0, seed=self.seed).astype(self.dtype)
         return case.without_state() if self.state == "left out" else case
 
-    def _spec(self) -> Spec:
-        if self.kind == "by hand":
-            return ByHandSpec()
-        if self.kind == "cell":
-            return CellSpec(self.inputs, self.hidden, self.bias)
-        lstm = LSTMSpec(
-            input_size=self.inputs,
-            hidden_size=self.hidden,
-            num_layers=self.layers,
+    def _sizes(self) -> Sizes:
+        return Sizes(
+            inputs=self.inputs,
+            hidden=self.hidden,
+            outputs=self.outputs,
+            layers=self.layers,
             bias=self.bias,
             bidirectional=self.bidirectional,
-            proj_size=self.projection,
+            projection=self.projection,
         )
-        return ForecasterSpec(lstm, self.outputs) if self.kind == "forecaster" else lstm
-
-    def _leading(self, rows: tuple[int, ...]) -> tuple[int, ...]:
-        """The axes of the inputs before their features."""
-        if self.kind == "cell":
-            return rows
-        return (*rows, self.steps) if self.kind == "by hand" or self.layout == "batch first" else (self.steps, *rows)
-
-    def _state_shapes(self, spec: Spec, rows: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        if isinstance(spec, ByHandSpec):
-            return rows, rows
-        if isinstance(spec, CellSpec):
-            return (*rows, spec.hidden_size), (*rows, spec.hidden_size)
-        lstm = spec.lstm if isinstance(spec, ForecasterSpec) else spec
-        first = len(lstm.places)
-        return (first, *rows, lstm.state_size), (first, *rows, lstm.hidden_size)
 
     def _weight_magnitude(self) -> float:
-        wide = self.kind != "by hand" and self.hidden > _LARGEST_NARROW
+        wide = not kind_named(self.kind).single_unit and self.hidden > _LARGEST_NARROW
         if not wide and self.steps <= _LONGEST_OF_LARGE_WEIGHTS:
             return self.weight_magnitude
         return min(self.weight_magnitude, 1.0) / (self.hidden**0.5 if wide else 1.0)

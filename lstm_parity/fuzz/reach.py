@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lstm_parity.fuzz.size_classes import LARGEST, batch_classes, hidden_classes, path_of
 from lstm_parity.sides.case import Case
-from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
+from lstm_parity.sides.kinds import KINDS
 
 # Steps of a sequence beside the chunks that the fast backward pass cuts it into, from its end.
 STEPS = (
@@ -18,7 +18,6 @@ STEPS = (
     "several chunks",
     "several chunks and a rest",
 )
-_KINDS = {LSTMSpec: "LSTM", ForecasterSpec: "forecaster", CellSpec: "cell", ByHandSpec: "by hand"}
 
 
 class Reach:
@@ -64,7 +63,7 @@ class Reach:
 def _topics() -> dict[str, Sequence[str]]:
     """Everything there is to reach."""
     return {
-        "model": tuple(_KINDS.values()),
+        "model": tuple(kind.name for kind in KINDS),
         "dtype": ("float64", "float32", "bfloat16"),
         "implementation": ("scan", "chunked", "single-kernel"),
         "chunks": STEPS,
@@ -85,11 +84,11 @@ def _topics() -> dict[str, Sequence[str]]:
 
 def _of(case: Case, implementation: str) -> Iterator[tuple[str, str]]:
     """The (topic, value) of one case. What only ``jax_lstm.lstm`` has is not counted of a cell and by hand."""
-    yield "model", _KINDS[type(case.spec)]
+    yield "model", case.kind.name
     yield "dtype", case.inputs.dtype.name
     yield "state", "left out" if not case.state else "given" if any(x.any() for x in case.state.values()) else "zeros"
-    spec = case.spec.lstm if isinstance(case.spec, ForecasterSpec) else case.spec
-    if not isinstance(spec, LSTMSpec):
+    spec = case.kind.lstm
+    if spec is None:
         return
     batched = case.inputs.ndim == 3
     batch = case.inputs.shape[1 - case.time_axis] if batched else 1

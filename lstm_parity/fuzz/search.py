@@ -5,7 +5,6 @@ Hypothesis makes a failing case as small as it can, whichever of the two it came
 
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -18,19 +17,14 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
-from lstm_parity.compare.observations import judge
-from lstm_parity.compare.places import Pair
-from lstm_parity.compare.rows import Row
-from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.fuzz.configurations import Configuration
 from lstm_parity.fuzz.draw import configurations, simpler_than
 from lstm_parity.fuzz.reach import Reach
+from lstm_parity.fuzz.replay import compare as _compare
+from lstm_parity.fuzz.replay import replay
 from lstm_parity.fuzz.strata import strata
-from lstm_parity.location.first import with_location
 from lstm_parity.report.report import Report
-from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case
-from lstm_parity.sides.environment import environment
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
 from lstm_shared.progress import progress_bar
@@ -141,13 +135,6 @@ def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0
     )
 
 
-def replay(case: Case, *, compiled: bool = True, implementation: str = "auto") -> Report:
-    """Compare both backends on one case in its own dtype: outputs, loss, gradients, and its Adam steps if any."""
-    began = time.perf_counter()
-    rows = _compare(case, compiled, implementation)
-    return Report(tuple(rows), environment(), case.seed, {"both": time.perf_counter() - began})
-
-
 class _Search:
     """The state of one search, between one case and the next."""
 
@@ -223,33 +210,3 @@ class _Search:
             raise _Differs
         if not shrinking:
             self.show(self.cases_run)
-
-
-def _compare(case: Case, compiled: bool, implementation: str) -> list[Row]:
-    dtype = case.inputs.dtype.name
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower, no more
-        return _compare_in(dtype, case, compiled, implementation)
-
-
-def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> list[Row]:
-    try:
-        ours = jax_backend.observe(case, compiled=compiled, implementation=implementation)
-    except Exception as error:  # whatever it is: on a case that is in order it must not be raised
-        return [_raised("jax", dtype, error)]
-    try:
-        reference = torch_backend.observe(case)
-        truth = None if dtype == VERDICT_DTYPE else torch_backend.observe(case.astype(VERDICT_DTYPE))
-    except Exception as error:
-        return [_raised("torch", dtype, error)]
-    rows = judge(
-        case, ours, reference, sides=Pair("jax", "torch"), dtype=dtype, truth=truth, observe=torch_backend.observe
-    )
-    return with_location(case, rows, ours, reference)
-
-
-def _raised(side: str, dtype: str, error: Exception) -> Row:
-    said = (str(error).splitlines() or [""])[0]
-    problem = f"{side} raised {type(error).__name__}: {said}"
-    infinite = float("inf")
-    return Row("forward", "everything", dtype, Pair("jax", "torch"), infinite, 0.0, infinite, infinite, problem=problem)

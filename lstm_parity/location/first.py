@@ -10,7 +10,6 @@ from lstm_parity.location.traces import locate
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.gate_traces import trace_both
 from lstm_shared.kinds import is_floating
-from lstm_shared.specs import CellSpec, LSTMSpec
 
 _STAGES = ("forward", "gradient")  # a loss is one number, and what Adam does to a weight begins in its gradient
 
@@ -44,7 +43,7 @@ def with_location(
 
 
 def _in_traces(case: Case, dtype: str) -> Location | None:
-    if isinstance(case.spec, CellSpec):
+    if not case.kind.has_steps:
         return None
     ours, reference = trace_both(case)
     return locate(reference, ours, dtype=dtype, batch_first=case.batch_first)
@@ -58,12 +57,12 @@ def _in_arrays(
         return None
     if row.stage == "gradient":
         return locate_gradient(row.name, theirs, ours, tolerance=row.tolerance)
-    if not isinstance(case.spec, LSTMSpec) or row.name != "outputs":
+    if row.name != "outputs":
         return None
     return locate_outputs(
         theirs,
         ours,
         batch_first=case.batch_first,
-        bidirectional=case.spec.bidirectional,
+        bidirectional=case.kind.both_directions,
         tolerance=row.tolerance,
     )

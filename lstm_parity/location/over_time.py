@@ -10,7 +10,6 @@ from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.gate_traces import trace_both
 from lstm_parity.sides.port import Port, observe
-from lstm_shared.specs import ByHandSpec, ForecasterSpec
 
 _DTYPE = "float32"  # in which something is to be seen: float64 differences are mostly zero
 
@@ -33,24 +32,23 @@ def errors_over_time(
         ours, case = observe(case, port)
         fields = {"outputs": (ours["forward"], torch_backend.observe(case)["forward"])}
         fields = {name: (mine[key], theirs[key]) for name, (mine, theirs) in fields.items() for key in list(mine)[:1]}
-        leading = 0
+        leading, by_step = 0, case.kind.says_each_step
     else:
         pairs = zip(*(trace._asdict().items() for trace in trace_both(case)), strict=True)
         fields = {name: (ours, theirs) for (name, ours), (_, theirs) in pairs if ours is not None}
-        leading = 0 if isinstance(case.spec, ByHandSpec) else 2
+        leading, by_step = case.kind.trace_axes, True
     tolerance = (
         factor(case.spec, case.time) * eps(_DTYPE) * group_scale({n: theirs for n, (_, theirs) in fields.items()})
     )
-    errors = {name: _by_step(case, np.abs(a - b), leading) for name, (a, b) in fields.items()}
+    errors = {name: _by_step(case, np.abs(a - b), leading, by_step=by_step) for name, (a, b) in fields.items()}
     return errors, tolerance, f"{'jax' if port is None else 'candidate'} against torch, {_DTYPE}"
 
 
-def _by_step(case: Case, errors: np.ndarray, leading: int) -> np.ndarray:
-    """The largest error at each step; ``leading`` axes stand before those of the inputs."""
-    if isinstance(case.spec, ByHandSpec):
-        axis = errors.ndim - 1
-    else:
-        axis = leading + (1 if case.inputs.ndim == 3 and case.batch_first else 0)
-        if isinstance(case.spec, ForecasterSpec) and not leading:
-            axis = 0  # one prediction a sequence: there is no time axis to look along
+def _by_step(case: Case, errors: np.ndarray, leading: int, *, by_step: bool) -> np.ndarray:
+    """The largest error at each step; ``leading`` axes stand before those of the inputs.
+
+    Args:
+        by_step: False where there is no time axis to look along: one prediction a sequence.
+    """
+    axis = leading + case.time_axis if by_step else 0
     return errors.max(axis=tuple(other for other in range(errors.ndim) if other != axis), initial=0.0)

@@ -2,6 +2,7 @@
 
 A ``case`` is one model with its inputs. ``jax_backend`` and ``torch_backend`` compute it, ``extended`` exactly, and
 ``port`` runs a stranger's implementation. No room above may call a framework in another way.
+``kinds`` has an adapter for each kind of model: no room above asks which kind a model is, only its adapter for facts.
 """
 
 # The files that other rooms may import.
@@ -14,6 +15,7 @@ DOORS = [
     "extended",
     "gate_traces",
     "jax_backend",
+    "kinds",
     "load_port",
     "port",
     "torch_backend",

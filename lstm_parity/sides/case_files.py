@@ -10,10 +10,12 @@ import numpy as np
 
 from jax_lstm.recurrences.choose import IMPLEMENTATIONS
 from lstm_parity.sides.case import Case, make_case
+from lstm_parity.sides.kinds import kind_of
+from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.files import read_arrays, write_file
 from lstm_shared.finite import count_not_finite, largest_magnitude
-from lstm_shared.specs import ByHandSpec, ForecasterSpec, in_words
+from lstm_shared.specs import in_words
 
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 _GROUPS = ("weights", "state", "cotangents")
@@ -99,10 +101,8 @@ def require_case_name(path: str | os.PathLike[str]) -> None:
 
 def case_in_words(case: Case) -> str:
     """The configuration and the sizes of a case, for people."""
-    spec = case.spec
-    lstm = spec.lstm if isinstance(spec, ForecasterSpec) else spec
-    words = [in_words(spec)]
-    if not getattr(lstm, "bias", True):
+    words = [in_words(case.spec)]
+    if not case.kind.has_bias:
         words.append("without bias")
     words.append(f"inputs {case.inputs.shape}" + (" (batch first)" if case.batch_first else ""))
     if case.lengths is not None:
@@ -123,8 +123,7 @@ def case_in_words(case: Case) -> str:
 def _case(arrays: dict[str, np.ndarray], scalars: dict[str, np.ndarray]) -> Case:
     """The case of a file, in the dtypes of the file."""
     weights, state, cotangents = (_group(arrays, group) for group in _GROUPS)
-    by_hand = any(name in ByHandSpec().shapes for name in weights)
-    states = ("long_memory", "short_memory") if by_hand else ("h", "c")
+    states = kind_of(describe(weights)).states
     if state and set(state) != set(states):
         raise InputError(f"its states are {', '.join(state)}, expected {' and '.join(states)}")
     case = make_case(

@@ -8,14 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import jax_lstm
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_parity.sides.by_operation import by_operation
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.devices import full_precision, jax_devices
-from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
-
-Forward = Callable[[Any, Any, Any], dict[str, Any]]
+from lstm_parity.sides.kinds.records import JaxForward
 
 
 def observe(
@@ -36,36 +33,11 @@ def observe(
     """
     on_device = jax.default_device(jax_devices()[device])
     with jax.enable_x64(case.inputs.dtype == np.float64), full_precision(), on_device:
-        return _observe(_forward(case, implementation), case, jax.jit if compiled else by_operation, gradients)
+        forward = case.kind.jax_forward(case, implementation)
+        return _observe(forward, case, jax.jit if compiled else by_operation, gradients)
 
 
-def _forward(case: Case, implementation: str) -> Forward:
-    """The model as a function (weights, inputs, state) -> name -> array. Without a state it is called without one."""
-
-    def given(state: Any) -> Any:
-        return (state["h"], state["c"]) if state else None
-
-    def by_hand(weights: Any, prices: Any, state: Any) -> dict[str, Any]:
-        trace = jax_lstm.by_hand.trace(weights, prices, **state)
-        return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
-
-    def lstm(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
-        options: dict[str, Any] = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
-        outputs, (h_n, c_n) = jax_lstm.lstm(weights, inputs, given(state), implementation=implementation, **options)
-        return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
-
-    def cell(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
-        h, c = jax_lstm.lstm_cell(weights, inputs, given(state))
-        return {"h": h, "c": c}
-
-    def forecaster(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
-        options: dict[str, Any] = {"batch_first": True, "implementation": implementation}
-        return {"predictions": jax_lstm.forecast(weights, inputs, state=given(state), **options)}
-
-    return {ByHandSpec: by_hand, LSTMSpec: lstm, CellSpec: cell, ForecasterSpec: forecaster}[type(case.spec)]
-
-
-def _observe(forward: Forward, case: Case, program: Callable[[Any], Any], with_gradients: bool) -> Observation:
+def _observe(forward: JaxForward, case: Case, program: Callable[[Any], Any], with_gradients: bool) -> Observation:
     # jnp.asarray would compile a copy for each shape.
     weights, inputs, state, cotangents = jax.device_put((case.weights, case.inputs, case.state, case.cotangents))
 

@@ -11,7 +11,6 @@ import torch
 
 from lstm_parity.sides.case import Case
 from lstm_shared.errors import InputError
-from lstm_shared.specs import CellSpec, ForecasterSpec
 
 _ARRAYS = (np.ndarray, np.generic, jax.Array, torch.Tensor)
 
@@ -24,17 +23,10 @@ def named(case: Case, returned: Any) -> dict[str, Any]:
     """
     if inspect.iscoroutine(returned):
         returned.close()  # else Python warns that nobody waited for it
-    if isinstance(case.spec, CellSpec):
-        if not isinstance(returned, tuple | list) or len(returned) != 2:
-            raise InputError(f"the candidate returned {_in_words(returned)}, expected (h, c)")
-        return _arrays(dict(zip("hc", returned, strict=True)))
-    if isinstance(case.spec, ForecasterSpec):
-        return _arrays({"predictions": returned})
-    if not isinstance(returned, tuple | list):
-        return _arrays({"outputs": returned})
-    if len(returned) == 2 and isinstance(returned[1], tuple | list) and len(returned[1]) == 2:
-        return _arrays({"outputs": returned[0], "h_n": returned[1][0], "c_n": returned[1][1]})
-    raise InputError(f"the candidate returned {_in_words(returned)}, expected outputs or (outputs, (h_n, c_n))")
+    arrays = case.kind.named(returned)
+    if arrays is None:
+        raise InputError(f"the candidate returned {_in_words(returned)}, expected {case.kind.returns}")
+    return _arrays(arrays)
 
 
 def returning(case: Case, forward: Mapping[str, Any]) -> Case:

@@ -1,81 +1,30 @@
 """What the PyTorch backend computes for a case: forward, loss, gradients, Adam steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.devices import full_precision
+from lstm_parity.sides.kinds.records import TorchForward
 from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
-from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import to_torch
-from torch_lstm.explicit import run
 
 # The gradients that the Adam steps took, (steps, *shape) each: not compared, they tell how far a step may be off.
 STEP_GRADIENTS = "gradients of the adam steps"
-
-Forward = Callable[[Tensor, Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 def observe(case: Case, device: str = "cpu") -> Observation:
     """Run the case in its own dtype, at full precision, with the reference module of its kind."""
     with torch.random.fork_rng(devices=[]):  # a new module draws weights before it is given these
         module = to_torch(case.weights, batch_first=case.batch_first).to(device)
-    forward = {ByHandSpec: _by_hand, LSTMSpec: _lstm, CellSpec: _cell, ForecasterSpec: _forecaster}[type(case.spec)]
     with full_precision():
-        return _observe(module, forward(module, case), case, device)
-
-
-def _by_hand(module: Any, case: Case) -> Forward:
-    def forward(prices: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        trace = module.trace(prices, **state)
-        return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
-
-    return forward
-
-
-def _lstm(module: Any, case: Case) -> Forward:
-    lengths = None if case.lengths is None else torch.tensor(case.lengths)
-    # What pack_padded_sequence refuses: one length for an unbatched sequence, none at all, and length 0.
-    unpackable = lengths is not None and (not lengths.dim() or not lengths.numel() or 0 in lengths)
-    refused = case.reset is not None or not case.time or unpackable
-
-    def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        initial = _given(state)
-        if refused:  # by nn.LSTM: the explicit gates are the oracle
-            options = {"batch_first": case.batch_first, "lengths": case.lengths, "reset": case.reset}
-            outputs, (h_n, c_n), _ = run(dict(module.named_parameters()), inputs, initial, **options)
-        elif lengths is None:
-            outputs, (h_n, c_n) = module(inputs, initial)
-        else:
-            packed = pack_padded_sequence(inputs, lengths, batch_first=case.batch_first, enforce_sorted=False)
-            outputs, (h_n, c_n) = module(packed, initial)
-            outputs, _ = pad_packed_sequence(outputs, batch_first=case.batch_first, total_length=case.time)
-        return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
-
-    return forward
-
-
-def _cell(module: Any, case: Case) -> Forward:
-    def forward(inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        h, c = module(inputs, _given(state))
-        return {"h": h, "c": c}
-
-    return forward
-
-
-def _forecaster(module: Any, case: Case) -> Forward:
-    return lambda inputs, state: {"predictions": module(inputs, _given(state))}
-
-
-def _given(state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
-    return (state["h"], state["c"]) if state else None
+        return _observe(module, case.kind.torch_forward(module, case), case, device)
 
 
 def observe_nn_lstm(case: Case) -> Observation:
@@ -95,7 +44,7 @@ def observe_nn_lstm(case: Case) -> Observation:
     return _observe(module, forward, case)
 
 
-def _observe(module: nn.Module, forward: Forward, case: Case, device: str = "cpu") -> Observation:
+def _observe(module: nn.Module, forward: TorchForward, case: Case, device: str = "cpu") -> Observation:
     inputs = to_tensor(case.inputs).to(device).requires_grad_()
     state = {name: to_tensor(array).to(device).requires_grad_() for name, array in case.state.items()}
     cotangents = {name: to_tensor(array).to(device) for name, array in case.cotangents.items()}

@@ -13,9 +13,9 @@ import torch
 
 import jax_lstm
 import torch_lstm
+from lstm_parity.sides.kinds import kind_of
 from lstm_shared.describe import describe
-from lstm_shared.specs import ByHandSpec
-from lstm_shared.tensors import to_array, to_tensor
+from lstm_shared.tensors import to_array
 from lstm_shared.traces import ByHandTrace
 from lstm_shared.training import FitResult
 
@@ -41,7 +41,7 @@ def train(
         module = torch_lstm.to_torch(weights)
         assert isinstance(module, torch_lstm.LSTMByHand | torch_lstm.Forecaster)
         return torch_lstm.fit(module, data, optimizer=adam, log_dir=log_dir, **options)
-    loss = jax_lstm.by_hand.loss if isinstance(describe(weights), ByHandSpec) else jax_lstm.forecaster.loss
+    loss = kind_of(describe(weights)).jax_loss()
     with _x64_for(weights):
         return jax_lstm.fit(loss, dict(weights), data, optimizer=optax.adam(learning_rate), **options)
 
@@ -49,13 +49,12 @@ def train(
 def predict(backend: Backend, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
     """What comes after each series: (*series, days) -> (*series,) by hand, (batch, time, features) -> (batch, output)
     for a forecaster."""
-    if isinstance(describe(weights), ByHandSpec):
-        return trace(backend, weights, inputs).short_memory[..., -1]
+    kind = kind_of(describe(weights))
     if backend == "torch":
         with torch.no_grad():
-            return to_array(torch_lstm.Forecaster(weights)(to_tensor(inputs)))
+            return kind.torch_predict(weights, inputs)
     with _x64_for(weights):
-        return np.asarray(jax_lstm.forecast(weights, inputs, batch_first=True))
+        return kind.jax_predict(weights, inputs)
 
 
 def trace(

@@ -8,7 +8,7 @@ from lstm_parity.compare.places import Pair
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
-from lstm_parity.sides.case import Case, Observation, make_case, require_days
+from lstm_parity.sides.case import Case, Observation, make_case
 from lstm_parity.sides.devices import has_float64, require_devices
 from lstm_parity.sides.environment import environment
 from lstm_parity.sides.port import Port, find_out
@@ -17,7 +17,6 @@ from lstm_parity.verdict.judgement import Judgement, Sides, Truth
 from lstm_parity.verdict.variants import variants
 from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.errors import InputError
-from lstm_shared.specs import ByHandSpec
 
 __all__ = ["VERDICT_DTYPE", "check"]
 
@@ -92,8 +91,7 @@ def check(
         seed=seed,
         draw_state=True,
     )
-    if isinstance(case.spec, ByHandSpec):
-        require_days(case.inputs.shape)
+    case.kind.require_steps(case.inputs.shape)
     judgement = Judgement(truth)
     if candidate is not None:
         port = candidate if isinstance(candidate, Port) else Port(candidate)
@@ -107,10 +105,10 @@ def check(
         # Adam's epsilon, 1e-8, is 0 in float16: there a vanishing gradient is divided by zero, by both sides.
         rounded = replace(case.astype(dtype), steps=0 if dtype == "float16" else case.steps)
         judgement.judge(rounded, dtype, backends.sides())
-        if isinstance(case.spec, ByHandSpec):
+        if case.kind.is_nn_lstm:
             judgement.judge(_for_nn_lstm(rounded), dtype, _AGAINST_NN_LSTM)
     first = replace(case.astype(dtypes[0]), steps=0)
-    if state is None and case.state and not isinstance(case.spec, ByHandSpec):
+    if state is None and case.state and case.kind.draws_state:
         judgement.judge(first.without_state(), dtypes[0], backends.sides(gradients=False), setting="without a state")
     if inputs is None:
         for words, other in variants(first):
@@ -162,8 +160,8 @@ _AGAINST_NN_LSTM = Sides(
 
 
 def _judge_port(judgement: Judgement, case: Case, port: Port, dtypes: Sequence[str], *, state_given: bool) -> None:
-    if isinstance(case.spec, ByHandSpec):
-        raise InputError("a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary")
+    if case.kind.no_port:
+        raise InputError(case.kind.no_port)
     takes_state = port.takes("state")
     if state_given and not takes_state:
         raise InputError("a state was given, but the port takes no argument named state")

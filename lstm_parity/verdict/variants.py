@@ -2,13 +2,12 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from jax_lstm.recurrences.choose import Sizes, choose, chunk_steps, features_first, one_product
 from lstm_parity.sides.case import DRAWN_BATCH, Case, make_case
-from lstm_shared.specs import ForecasterSpec, LSTMSpec
+from lstm_shared.specs import LSTMSpec
 
 # Beyond this many rows no rule branches.
 _MOST_ROWS = 256
@@ -20,22 +19,22 @@ def variants(case: Case) -> Iterator[tuple[str, Case]]:
     Args:
         case: of an LSTM or a forecaster, with inputs that were drawn.
     """
-    spec = case.spec.lstm if isinstance(case.spec, ForecasterSpec) else case.spec
-    if not isinstance(spec, LSTMSpec):
+    spec = case.kind.lstm
+    if spec is None:
         return
     rng = np.random.default_rng(case.seed)
     for rows in sorted({*_batches(spec), 1} - {DRAWN_BATCH}):
         steps = 2 * chunk_steps(rows) + 1
-        yield f"{rows} row{'s' if rows > 1 else ''}", _drawn(case, spec, rows, steps, rng)
-    if isinstance(case.spec, ForecasterSpec) or case.lengths is not None or case.reset is not None:
+        yield f"{rows} row{'s' if rows > 1 else ''}", _drawn(case, rows, steps, rng)
+    if not case.kind.takes_sequence_options or case.lengths is not None or case.reset is not None:
         return
     steps = 2 * chunk_steps(DRAWN_BATCH) + 1
     lengths = rng.permutation([steps, *rng.integers(1, steps, DRAWN_BATCH - 1)])
     if spec.bidirectional:
-        yield "lengths", _drawn(case, spec, DRAWN_BATCH, steps, rng, lengths=lengths)
+        yield "lengths", _drawn(case, DRAWN_BATCH, steps, rng, lengths=lengths)
     else:
         reset = rng.random((steps, DRAWN_BATCH)) < 0.2
-        yield "lengths and resets", _drawn(case, spec, DRAWN_BATCH, steps, rng, lengths=lengths, reset=reset)
+        yield "lengths and resets", _drawn(case, DRAWN_BATCH, steps, rng, lengths=lengths, reset=reset)
 
 
 def _batches(spec: LSTMSpec) -> set[int]:
@@ -52,7 +51,6 @@ def _batches(spec: LSTMSpec) -> set[int]:
 
 def _drawn(
     case: Case,
-    spec: LSTMSpec,
     rows: int,
     steps: int,
     rng: np.random.Generator,
@@ -60,9 +58,7 @@ def _drawn(
     lengths: np.ndarray | None = None,
     reset: np.ndarray | None = None,
 ) -> Case:
-    forecaster = isinstance(case.spec, ForecasterSpec)
-    shape = (rows, steps, spec.input_size) if forecaster else (steps, rows, spec.input_size)
-    options: dict[str, Any] = {} if forecaster else {"lengths": lengths, "reset": reset}
+    shape = case.kind.input_shape((rows,), steps, batch_first=case.kind.batch_first)
     inputs = rng.standard_normal(shape).astype(case.inputs.dtype)
-    drawn = make_case(case.weights, inputs, steps=0, seed=case.seed, draw_state=True, **options)
+    drawn = make_case(case.weights, inputs, steps=0, seed=case.seed, draw_state=True, lengths=lengths, reset=reset)
     return replace(drawn.astype(case.inputs.dtype.name), seed=case.seed)

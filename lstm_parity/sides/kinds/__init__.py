@@ -1,0 +1,33 @@
+"""One adapter for each kind of model: all that the comparison must know of it stands in its one file.
+
+``kind`` says what every kind must say. A new kind of model is a new file here, beside its spec in ``lstm_shared``, and
+its place in ``KINDS``. Importing this loads no framework: the adapters load them where they compute.
+"""
+
+from typing import Any
+
+from lstm_parity.sides.kinds.by_hand import ByHand
+from lstm_parity.sides.kinds.cell import Cell
+from lstm_parity.sides.kinds.forecaster import Forecaster
+from lstm_parity.sides.kinds.kind import ModelKind
+from lstm_parity.sides.kinds.lstm import LSTM
+from lstm_parity.sides.kinds.records import Asked, Given, Layers, Sizes
+from lstm_shared.specs import Spec
+
+__all__ = ["KINDS", "Asked", "Given", "Layers", "ModelKind", "Sizes", "kind_named", "kind_of"]
+
+# In the order in which they are counted.
+KINDS: tuple[type[ModelKind[Any]], ...] = (LSTM, Forecaster, Cell, ByHand)
+
+_BY_SPEC: dict[type, type[ModelKind[Any]]] = {kind.spec_type: kind for kind in KINDS}
+_BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def kind_of(spec: Spec) -> ModelKind[Any]:
+    """The adapter of the model that a spec describes."""
+    return _BY_SPEC[type(spec)](spec)
+
+
+def kind_named(name: str) -> type[ModelKind[Any]]:
+    """The kind of model of this name: "LSTM", "forecaster", "cell" or "by hand"."""
+    return _BY_NAME[name]

@@ -1,0 +1,67 @@
+"""What an LSTM and a forecaster have in common: both run an LSTM over sequences, from states of its layers."""
+
+from abc import abstractmethod
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lstm_parity.sides.call import Call
+from lstm_parity.sides.kinds.kind import ModelKind, S
+from lstm_parity.sides.kinds.records import Sizes, given_pair
+from lstm_shared.specs import LSTMSpec
+
+
+class OverSequences(ModelKind[S]):
+    """A model with an LSTM inside, whose weights are named with ``prefix``."""
+
+    has_implementations = True
+
+    @property
+    @abstractmethod
+    def lstm(self) -> LSTMSpec: ...
+
+    @property
+    def has_bias(self) -> bool:
+        return self.lstm.bias
+
+    def input_shape(self, rows: tuple[int, ...], steps: int, *, batch_first: bool) -> tuple[int, ...]:
+        return (*((*rows, steps) if batch_first else (steps, *rows)), self.lstm.input_size)
+
+    def state_shapes(self, rows: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        first = len(self.lstm.places)
+        return (first, *rows, self.lstm.state_size), (first, *rows, self.lstm.hidden_size)
+
+    def jax_trace(self, call: Call) -> Any:
+        import jax
+
+        import jax_lstm
+
+        # As one program: each operation by itself is compiled too, and there are thirty.
+        return jax.jit(partial(jax_lstm.lstm_trace, **_options(call)))(*self._arguments(call))
+
+    def torch_trace(self, call: Call) -> Any:
+        import torch_lstm
+
+        return torch_lstm.trace(*self._arguments(call), **_options(call))
+
+    def _arguments(self, call: Call) -> tuple[dict[str, np.ndarray], np.ndarray, Any]:
+        """(weights of the LSTM, inputs, state)"""
+        named = ((name, array) for name, array in call.weights.items() if name.startswith(self.prefix))
+        return {name.removeprefix(self.prefix): array for name, array in named}, call.inputs, given_pair(call.state)
+
+
+def lstm_of(sizes: Sizes) -> LSTMSpec:
+    """The LSTM of these sizes."""
+    return LSTMSpec(
+        input_size=sizes.inputs,
+        hidden_size=sizes.hidden,
+        num_layers=sizes.layers,
+        bias=sizes.bias,
+        bidirectional=sizes.bidirectional,
+        proj_size=sizes.projection,
+    )
+
+
+def _options(call: Call) -> dict[str, Any]:
+    return {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
