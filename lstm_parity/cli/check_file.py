@@ -9,14 +9,16 @@ from lstm_parity.cli.inputs import load_model
 from lstm_parity.cli.options import command_line
 from lstm_parity.cli.outputs import save_each, write_json
 from lstm_parity.cli.screen import say, show
+from lstm_parity.sides.kinds import kind_of
 from lstm_shared.by_hand import PUBLISHED_INIT
 from lstm_shared.errors import InputError
 from lstm_shared.memory import require_memory
-from lstm_shared.specs import ByHandSpec, CellSpec, LSTMSpec, Spec, in_words
+from lstm_shared.specs import ByHandSpec, Spec, in_words
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from lstm_parity.sides.kinds import ModelKind
     from lstm_parity.sides.port import Port
 
 
@@ -42,7 +44,7 @@ class Subject:
             return cls(PUBLISHED_INIT, ByHandSpec())
         prefix, weights, spec = load_model(file, prefix)
         if drawn_lengths is not None:
-            _require_memory(spec, drawn_lengths)
+            _require_memory(kind_of(spec), drawn_lengths)
         return cls(weights, spec, (f"{file}: {prefix}{': ' if prefix else ''}{in_words(spec)}", ""))
 
 
@@ -64,7 +66,7 @@ def check_file(
     """
     from lstm_parity.verdict.check import check
 
-    has_steps = not isinstance(subject.spec, CellSpec)
+    has_steps = kind_of(subject.spec).has_steps
     if plot and not has_steps:
         raise InputError("--plot: an LSTM cell has one step, there is no error over time to draw")
     report = replace(check(subject.weights, candidate=port, **options), command=command_line())
@@ -91,14 +93,13 @@ def check_file(
     return report.exit_code
 
 
-def _require_memory(spec: Spec, lengths: "np.ndarray") -> None:
+def _require_memory(kind: "ModelKind[Any]", lengths: "np.ndarray") -> None:
     """Raise an InputError when inputs of these lengths, and what is computed of them, are more than this machine has.
 
     Of each step there are at least the inputs, both their gradients, and of each layer and direction four gates and two
     states, in float64 and for both sides.
     """
-    if isinstance(spec, LSTMSpec):
-        layers = len(spec.places)
-        numbers = 2 * spec.input_size + 6 * layers * spec.hidden_size
+    if kind.takes_sequence_options and kind.lstm is not None:
+        numbers = 2 * kind.lstm.input_size + 6 * len(kind.lstm.places) * kind.lstm.hidden_size
         steps = int(lengths.max(initial=0)) * lengths.size
-        require_memory(f"--lengths: {steps} steps of {in_words(spec)}", 2 * 8 * steps * numbers)
+        require_memory(f"--lengths: {steps} steps of {in_words(kind.spec)}", 2 * 8 * steps * numbers)

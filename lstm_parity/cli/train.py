@@ -19,17 +19,13 @@ from lstm_parity.cli.options import (
 )
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
 from lstm_parity.cli.screen import say, show
+from lstm_parity.cli.train_results import lines_of, record_of, score_table, what_failed
 from lstm_shared.errors import InputError
 from lstm_shared.memory import require_memory
-from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rich.table import Table
-
-    from lstm_shared.prices.windows import HeldOutScore
-    from lstm_shared.training import FitResult
 
 _PUBLISHED_EPOCHS = 5000
 _OTHER_EPOCHS = 300
@@ -126,10 +122,10 @@ def train(
         progress=True,
         log_dir=log_dir,
     )
-    wrong = _not_finite(result, out)
+    wrong = what_failed(result, out)
     unsaved = [] if wrong else save_each([(out, lambda path: save(path, result.weights))])
-    lines = _lines(backend, dtype, result, checkpoint_dir if resume else None)
-    record = {"model": model.value, "backend": backend.value, "dtype": dtype.value, **_record(result)}
+    lines = lines_of(backend, dtype, result, checkpoint_dir if resume else None)
+    record = {"model": model.value, "backend": backend.value, "dtype": dtype.value, **record_of(result)}
     held_out = None
     if series is None or prices is None:
         inputs = model_array(data[0], by_hand)
@@ -153,66 +149,13 @@ def train(
     unsaved += save_each([(json_file, write_json(record)), (None if wrong else plot, draw)])
     say(*lines)
     if series is not None and held_out is not None:
-        show(_score_table(held_out.score, series.column))
+        show(score_table(held_out.score, series.column))
         if held_out.bounded:
             days = f"{held_out.score.unreachable} of {held_out.score.days} held-out prices"
             say(f"{days} lie outside what the model can say, (-1, 1) scaled")
     if out is not None and not wrong and not any(line.startswith(f"{out}:") for line in unsaved):
         say(f"weights written to {out}")
     InputError.raise_any([*wrong, *unsaved])
-
-
-def _lines(backend: BackendName, dtype: DtypeName, result: "FitResult", resumed: Path | None) -> list[str]:
-    """What is printed of the run itself; ``resumed``: the directory that was to be gone on from."""
-    lines = list(result.notes)
-    if resumed is not None:
-        from_there = f"resumed from epoch {result.resumed_from}"
-        lines.append(f"{resumed}: {from_there if result.resumed_from else 'no checkpoint: a run from the start'}")
-    compiled = f", and {result.compile_seconds:.2f} s to compile" if result.compile_seconds else ""
-    run = f"{result.steps} steps in {result.epochs} epochs, {result.seconds:.3f} s{compiled}"
-    return [*lines, f"{backend.value}, {dtype.value}: {run}; last loss {result.losses[-1]:.3g}"]
-
-
-def _record(result: "FitResult") -> dict[str, Any]:
-    return {
-        "epochs": result.epochs,
-        "steps": result.steps,
-        "resumed_from": result.resumed_from,
-        "seconds": result.seconds,
-        "compile_seconds": result.compile_seconds,
-        "weights": {name: value.tolist() for name, value in result.weights.items()},
-        "losses": result.losses.tolist(),
-        "predictions": result.predictions.tolist(),
-        "examples": result.examples.tolist(),
-    }
-
-
-def _not_finite(result: "FitResult", out: Path | None) -> list[str]:
-    """A line when training ended in numbers that are none: it failed, and its weights replace no others."""
-    import numpy as np
-
-    bad = np.flatnonzero(~np.isfinite(result.losses))
-    broken = [name for name, weight in result.weights.items() if not np.isfinite(weight).all()]
-    if not bad.size and not broken:
-        return []
-    since = f"the loss is {result.losses.flat[bad[0]]} at step {bad[0] + 1} of {result.steps}" if bad.size else ""
-    what = since or f"{', '.join(broken)} hold NaN or infinity"
-    kept = "" if out is None else f"; {out} was not written"
-    return [f"training failed: {what}{kept}: try a smaller --learning-rate, or --dtype float64"]
-
-
-def _score_table(score: "HeldOutScore", unit: str) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"error over {score.days} held-out days, in the unit of {printable(unit)}")
-    table.add_column("root mean square", justify="right")
-    table.add_column("mean absolute", justify="right")
-    for name in ("model", "tomorrow_is_today", "training_mean"):
-        error = getattr(score, name)
-        title = {"tomorrow_is_today": "tomorrow = today", "training_mean": "the training mean"}.get(name, "the model")
-        table.add_row(title, f"{error.root_mean_square:.4g}", f"{error.mean_absolute:.4g}")
-    return table
 
 
 def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num_layers: int) -> "Mapping[str, Any]":

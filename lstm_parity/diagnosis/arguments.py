@@ -13,7 +13,6 @@ from lstm_parity.diagnosis.determined import tolerances
 from lstm_parity.diagnosis.differences import PortOutputs
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_parity.sides.kinds import Asked, Layers, kind_of
-from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.finite import not_finite

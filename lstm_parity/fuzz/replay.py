@@ -4,6 +4,7 @@ import time
 import warnings
 
 from lstm_parity.compare.observations import judge
+from lstm_parity.compare.places import Pair
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.location.first import with_location
@@ -11,6 +12,8 @@ from lstm_parity.report.report import Report
 from lstm_parity.sides import jax_backend, torch_backend
 from lstm_parity.sides.case import Case
 from lstm_parity.sides.environment import environment
+
+_SIDES = Pair("jax", "torch")
 
 
 def replay(case: Case, *, compiled: bool = True, implementation: str = "auto") -> Report:
@@ -38,7 +41,7 @@ def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> 
         truth = None if dtype == VERDICT_DTYPE else torch_backend.observe(case.astype(VERDICT_DTYPE))
     except Exception as error:
         return [_raised("torch", dtype, error)]
-    rows = judge(case, ours, reference, ("jax", "torch"), dtype, truth, torch_backend.observe)
+    rows = judge(case, ours, reference, sides=_SIDES, dtype=dtype, truth=truth, observe=torch_backend.observe)
     return with_location(case, rows, ours, reference)
 
 
@@ -46,4 +49,4 @@ def _raised(side: str, dtype: str, error: Exception) -> Row:
     said = (str(error).splitlines() or [""])[0]
     problem = f"{side} raised {type(error).__name__}: {said}"
     infinite = float("inf")
-    return Row("forward", "everything", dtype, ("jax", "torch"), infinite, 0.0, infinite, infinite, problem=problem)
+    return Row("forward", "everything", dtype, _SIDES, infinite, 0.0, infinite, infinite, problem=problem)

@@ -6,11 +6,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from lstm_parity.sides.kinds import kind_of
 from lstm_parity.training.backends import Backend, predict
 from lstm_shared.describe import describe
 from lstm_shared.prices.files import PriceSeries
 from lstm_shared.prices.windows import HeldOutScore, PriceData, score_held_out
-from lstm_shared.specs import ByHandSpec
 
 _REACH_BY_HAND = (-1.0, 1.0)  # what its short-term memory can be, scaled
 
@@ -35,7 +35,7 @@ class HeldOut:
     @classmethod
     def of(cls, backend: Backend, weights: Mapping[str, Any], series: PriceSeries, prices: PriceData) -> Self:
         """What trained weights say of them."""
-        by_hand = isinstance(describe(weights), ByHandSpec)
+        by_hand = kind_of(describe(weights)).single_unit
         inputs = model_array(prices.held_out[0], by_hand)
         predictions = predict(backend, weights, inputs).reshape(len(inputs))
         score = score_held_out(prices, predictions, reach=_REACH_BY_HAND if by_hand else None)

@@ -11,7 +11,7 @@ from lstm_parity.sides.extended_recurrence import backpropagate, unroll
 from lstm_parity.sides.kinds.kind import ModelKind
 from lstm_parity.sides.kinds.records import Asked, Backward, Given, JaxForward, Layers, Sizes, TorchForward, native
 from lstm_shared.by_hand import COMPANY_PRICES
-from lstm_shared.dictionaries import by_hand_to_lstm
+from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_prices
 from lstm_shared.names import BY_HAND_GATES

@@ -1,0 +1,68 @@
+"""What ``lstm-parity train`` says of a run: its lines, its record, what went wrong, and the held-out days."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_parity.cli.options import BackendName, DtypeName
+from lstm_shared.printable import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lstm_shared.prices.windows import HeldOutScore
+    from lstm_shared.training import FitResult
+
+
+def lines_of(backend: BackendName, dtype: DtypeName, result: "FitResult", resumed: Path | None) -> list[str]:
+    """What is printed of the run itself; ``resumed``: the directory that was to be gone on from."""
+    lines = list(result.notes)
+    if resumed is not None:
+        from_there = f"resumed from epoch {result.resumed_from}"
+        lines.append(f"{resumed}: {from_there if result.resumed_from else 'no checkpoint: a run from the start'}")
+    compiled = f", and {result.compile_seconds:.2f} s to compile" if result.compile_seconds else ""
+    run = f"{result.steps} steps in {result.epochs} epochs, {result.seconds:.3f} s{compiled}"
+    return [*lines, f"{backend.value}, {dtype.value}: {run}; last loss {result.losses[-1]:.3g}"]
+
+
+def record_of(result: "FitResult") -> dict[str, Any]:
+    """The run as JSON has it."""
+    return {
+        "epochs": result.epochs,
+        "steps": result.steps,
+        "resumed_from": result.resumed_from,
+        "seconds": result.seconds,
+        "compile_seconds": result.compile_seconds,
+        "weights": {name: value.tolist() for name, value in result.weights.items()},
+        "losses": result.losses.tolist(),
+        "predictions": result.predictions.tolist(),
+        "examples": result.examples.tolist(),
+    }
+
+
+def what_failed(result: "FitResult", out: Path | None) -> list[str]:
+    """A line when training ended in numbers that are none: it failed, and its weights replace no others."""
+    import numpy as np
+
+    bad = np.flatnonzero(~np.isfinite(result.losses))
+    broken = [name for name, weight in result.weights.items() if not np.isfinite(weight).all()]
+    if not bad.size and not broken:
+        return []
+    since = f"the loss is {result.losses.flat[bad[0]]} at step {bad[0] + 1} of {result.steps}" if bad.size else ""
+    what = since or f"{', '.join(broken)} hold NaN or infinity"
+    kept = "" if out is None else f"; {out} was not written"
+    return [f"training failed: {what}{kept}: try a smaller --learning-rate, or --dtype float64"]
+
+
+def score_table(score: "HeldOutScore", unit: str) -> "Table":
+    """The errors over the held-out days, a row for each prediction."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"error over {score.days} held-out days, in the unit of {printable(unit)}")
+    table.add_column("root mean square", justify="right")
+    table.add_column("mean absolute", justify="right")
+    for name in ("model", "tomorrow_is_today", "training_mean"):
+        error = getattr(score, name)
+        title = {"tomorrow_is_today": "tomorrow = today", "training_mean": "the training mean"}.get(name, "the model")
+        table.add_row(title, f"{error.root_mean_square:.4g}", f"{error.mean_absolute:.4g}")
+    return table
