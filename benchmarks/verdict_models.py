@@ -2,8 +2,8 @@
 
 - "random": U(±1/√hidden), as frameworks initialise them, and the by-hand model with N(0, 1). Every option of
   ``torch.nn.LSTM``, cells and forecasters.
-- "trained-like": what the trained models of ``parity_tests/real_models.py`` have in common. The singular values of each
-  recurrent block fall off as a power of their rank (there by 0.3 to 1), the candidate's block holds each unit back (its
+- "trained-like": what the trained models of ``parity_tests/helpers/real_models.py`` have in common. The singular values
+  of each recurrent block fall off as a power of their rank (there by 0.3 to 1), the candidate's block holds each unit back (its
   singular vectors are turned against each other by -0.1 to -0.35), the recurrent gain is 2 to 4 times the initial one,
   the forget gate's bias is near +1, inputs are as large as 4. One in five is a real one.
 - "ill-conditioned": random ones with ``weight_hh`` times 6, 12 or 20, over 60 to 160 steps: rounding errors grow until
@@ -21,7 +21,7 @@ import numpy as np
 from lstm_shared import describe, init_by_hand, init_forecaster, init_lstm
 from lstm_shared.specs import ByHandSpec, CellSpec
 
-sys.path.append(str(Path(__file__).parents[1] / "parity_tests"))  # real_models and look_alikes
+sys.path.append(str(Path(__file__).parents[1] / "parity_tests" / "helpers"))  # real_models and look_alikes
 
 Weights = dict[str, np.ndarray]
 GAINS = (6.0, 12.0, 20.0)
@@ -79,7 +79,7 @@ def _cell(*sizes: int) -> Callable[[np.random.Generator], Weights]:
 
 def _real(name: str) -> Callable[[np.random.Generator], Weights]:
     def weights(rng: np.random.Generator) -> Weights:
-        from real_models import real_weights  # pyright: ignore[reportMissingImports]  in parity_tests
+        from real_models import real_weights  # pyright: ignore[reportMissingImports]  in parity_tests/helpers
 
         return {weight: array.astype(np.float64) for weight, array in real_weights(name).items()}
 
@@ -160,7 +160,7 @@ def draw_model(kind: str, rng: np.random.Generator, *, by_hand: bool = True) -> 
 
 def sources() -> dict[str, str]:
     """Where each real model comes from on this machine: "wheel" or "look-alike"."""
-    from real_models import source  # pyright: ignore[reportMissingImports]  in parity_tests
+    from real_models import source  # pyright: ignore[reportMissingImports]  in parity_tests/helpers
 
     return {shape.name: source(shape.name) for shape in REAL}
 

@@ -31,7 +31,7 @@ def writers() -> dict[str, tuple[str, Callable[[Path, int], None]]]:
     weights = [init_lstm(3, 4, seed=seed) for seed in (0, 1)]
     cases = [make_case(one, np.ones((2, 1, 3), np.float32), seed=seed) for seed, one in enumerate(weights)]
     cases = [case.astype("float32") for case in cases]
-    record = json.loads((Path(__file__).parent.parent / "benchmarks" / "cpu-two-cores.json").read_text())
+    record = json.loads((Path(__file__).parents[2] / "benchmarks" / "cpu-two-cores.json").read_text())
     reports = ['{"verdict_word": "agree"}', json.dumps({"rows": ["differ"] * 5000})]
     records = [record | {"command": command} for command in ("lstm-parity bench", "lstm-parity bench --quick")]
     return {

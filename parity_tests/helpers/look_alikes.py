@@ -3,7 +3,7 @@
 The table holds of each gate's block of a matrix the singular values at the ranks 0, 1, 2, 4, 8, … and the last
 (between them a straight line on logarithmic scales), of a recurrent block also how far its two sets of singular
 vectors point the same way, and of each gate's part of a bias the mean and the standard deviation. The rest of the
-singular vectors is drawn. ``python parity_tests/look_alikes.py`` makes the table from the wheels.
+singular vectors is drawn. ``python parity_tests/helpers/look_alikes.py`` makes the table from the wheels.
 """
 
 import json

@@ -127,7 +127,7 @@ def test_a_report_on_a_narrow_terminal_has_every_figure_whole(cli, monkeypatch, 
 
 
 def test_a_benchmark_fits_a_terminal_of_80_columns_with_every_figure_whole(cli, monkeypatch):
-    record = Path(__file__).parents[1] / "benchmarks" / "cpu.json"
+    record = Path(__file__).parents[2] / "benchmarks" / "cpu.json"
     wide = cli("bench", "--show", record)
     for columns in ("0", "40", "80"):
         monkeypatch.setenv("COLUMNS", columns)

@@ -14,7 +14,7 @@ from jax_lstm.recurrences.choose import chunk_steps
 from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case_files import CaseFile, read_case
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CHUNKED = "jax_lstm/recurrences/chunked.py"
 
 # name -> (what stands in chunked.py, what is planted, how many cases are enough)

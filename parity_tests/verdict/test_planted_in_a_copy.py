@@ -11,7 +11,7 @@ import pytest
 
 from lstm_shared import init_lstm, save
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 STEP, STACK, CHUNKED = "jax_lstm/recurrences/step.py", "jax_lstm/stack.py", "jax_lstm/recurrences/chunked.py"
 DIRECTIONS = "jax_lstm/recurrences/directions.py"
 

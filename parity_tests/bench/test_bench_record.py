@@ -138,7 +138,7 @@ def test_another_file_is_refused(write, content, said):
         read_record(write(content, "record.json"))
 
 
-RECORDED = Path(__file__).parent.parent / "benchmarks"
+RECORDED = Path(__file__).parents[2] / "benchmarks"
 
 
 # Records of the benchmark; verdict.json and mutants.json are records of other scripts.

@@ -15,7 +15,7 @@ from lstm_parity.bench.record import plots, table
 from lstm_parity.bench.record.record import read_record
 from lstm_shared import InputError
 
-RECORD = Path(__file__).parent.parent / "benchmarks" / "cpu-two-cores.json"
+RECORD = Path(__file__).parents[2] / "benchmarks" / "cpu-two-cores.json"
 TEXT = RECORD.read_text(encoding="utf-8")
 
 # In the place of a value that a record holds.

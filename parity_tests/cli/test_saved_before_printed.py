@@ -47,7 +47,7 @@ def place(tmp_path_factory):
     (directory / "port.py").write_text(PORT)
     days = (f"2000-01-{day:02},{day % 7}.5" for day in range(1, 31))
     (directory / "p.csv").write_text("\n".join(["date,close", *days]))
-    shutil.copy(Path(__file__).parents[1] / "benchmarks" / "cpu.json", directory / "record.json")
+    shutil.copy(Path(__file__).parents[2] / "benchmarks" / "cpu.json", directory / "record.json")
     return directory
 
 

@@ -18,7 +18,7 @@ import jax_lstm
 from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
 from lstm_shared import PUBLISHED_INIT, init_lstm
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 stress, stress_tasks, stress_ways = map(importlib.import_module, ("stress", "stress_tasks", "stress_ways"))
 
 OTHERS = {

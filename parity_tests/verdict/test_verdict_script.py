@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import verdict
 from verdict_models import RANDOM, TRAINED, Shape
 from verdict_plants import GRADIENTS_ONLY, MISTAKES, SIZED, draw_plant
