@@ -3,8 +3,9 @@
 - "random": U(±1/√hidden), as frameworks initialise them, and the by-hand model with N(0, 1). Every option of
   ``torch.nn.LSTM``, cells and forecasters.
 - "trained-like": what the trained models of ``parity_tests/helpers/real_models.py`` have in common. The singular values
-  of each recurrent block fall off as a power of their rank (there by 0.3 to 1), the candidate's block holds each unit back (its
-  singular vectors are turned against each other by -0.1 to -0.35), the recurrent gain is 2 to 4 times the initial one,
+  of each recurrent block fall off as a power of their rank (there by 0.3 to 1), the candidate's block holds each unit
+  back (its singular vectors are turned against each other by -0.1 to -0.35), the recurrent gain is 2 to 4 times the
+  initial one,
   the forget gate's bias is near +1, inputs are as large as 4. One in five is a real one.
 - "ill-conditioned": random ones with ``weight_hh`` times 6, 12 or 20, over 60 to 160 steps: rounding errors grow until
   they are as large as the outputs.

@@ -80,7 +80,7 @@ def prepare(
     """
     spec = describe_as(params, LSTMSpec)
     problems = wrong_options(implementation, recompute) + wrong_precision(precision) + _wrong_key(key)
-    # Checked as they are: moving them to a device may already compile something.
+    # Checked before they become JAX's: moving an array to a device may already compile something.
     checked: Any = as_array("inputs", inputs, problems)
     ends: Any = None if lengths is None else as_array("lengths", lengths, problems)
     resets: Any = None if reset is None else as_array("reset", reset, problems)
@@ -169,10 +169,10 @@ def _wrong_key(key: Array | None) -> list[str]:
 
 
 def _without_padding(inputs: ArrayLike, lengths: Array, batched: bool, batch_first: bool) -> tuple[Array, Array]:
-    """(inputs that are zero in the padding, in the caller's layout; which steps are none, (time, batch)).
+    """The inputs with zeros in the padding, in the caller's layout; and which steps are no padding, (time, batch).
 
-    NaN in the padding ends here. Nothing else may touch the inputs before: under ``jax_debug_nans`` an operation that
-    hands NaN on is an error, be it a transposition or ``jnp.asarray``.
+    This removes NaN from the padding, and must be the first operation on the inputs: under ``jax_debug_nans`` every
+    operation that returns NaN is an error, even a transposition or ``jnp.asarray``.
     """
     array = jax.device_put(native(inputs)) if isinstance(inputs, np.ndarray) else inputs
     array = array if isinstance(array, jax.Array) else to_jax(array)

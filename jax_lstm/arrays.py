@@ -1,4 +1,4 @@
-"""Arrays of any framework as JAX's, the dtypes that a computation runs in, and whether anybody compiles it."""
+"""Arrays of any framework as JAX's, the dtypes of a computation, and whether it runs inside a caller's ``jit``."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from lstm_shared.kinds import native
 
 
 def to_jax(array: ArrayLike) -> Array:
-    """The array as JAX's: NumPy's in any byte order, torch's too where it requires a gradient, and numbers."""
+    """The array as JAX's: one of NumPy in any byte order, one of torch (it may require a gradient), or a number."""
     if type(array).__module__.partition(".")[0] == "torch":
         from lstm_shared.tensors import to_array  # torch is there: this is one of its tensors
 
@@ -21,7 +21,7 @@ def to_jax(array: ArrayLike) -> Array:
 
 
 def accumulation_dtype(dtype: DTypeLike) -> np.dtype:
-    """What cell states and sums have where inputs have ``dtype``: float32 at least.
+    """The dtype of cell states and sums for inputs of ``dtype``: at least float32.
 
     ``jnp.promote_types`` says the same, but refuses to under ``jax_numpy_dtype_promotion="strict"``.
     """
@@ -38,7 +38,7 @@ def outside_jit(*trees: PyTree) -> bool:
     """Whether the call with these arguments is made outside every ``jit``, ``vmap`` and loop, at most under ``grad``.
 
     There JAX compiles each loop by itself and, as no two traces of a function are equal, again at every call: 0.15 to
-    0.4 s for a small LSTM, and 0.7 to 1.8 s for its gradient. A ``jit`` of ours round the whole of it compiles once.
+    0.4 s for a small LSTM, and 0.7 to 1.8 s for its gradient. One ``jit`` around the whole call compiles once.
     Inside a caller's ``jit`` it would only be in the way.
     """
     tracers = [leaf for leaf in jax.tree.leaves(trees) if isinstance(leaf, Tracer)]

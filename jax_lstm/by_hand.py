@@ -159,7 +159,7 @@ def _prepare(
 
 
 def _no_days(days: Array) -> bool:
-    """A loop over none fails under ``disable_jit``; exported for any number, nothing is known."""
+    """A loop over no days fails under ``disable_jit``. Exported for any number of days, the number is not known."""
     return isinstance(days.shape[0], int) and days.shape[0] == 0
 
 

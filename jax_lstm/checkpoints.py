@@ -1,4 +1,4 @@
-"""Checkpoints of a JAX training run: its state as flat arrays, and what makes it the run it is."""
+"""Checkpoints of a JAX training run: its state as flat arrays, and what tells it from other runs."""
 
 from importlib.metadata import version
 from types import TracebackType

@@ -59,7 +59,7 @@ def to_host(plan: TrainingPlan, history: tuple[Array, Array]) -> History:
 
 
 def join(pieces: list[tuple[int, History]], epoch: int) -> History:
-    """The history up to this epoch: an interrupt may leave a piece more than that."""
+    """The history up to this epoch: an interrupt may leave one piece too many."""
     known = [history for stop, history in pieces if stop <= epoch]
     losses, predictions = (np.concatenate(parts) for parts in zip(*known, strict=True))
     return losses, predictions

@@ -70,7 +70,7 @@ class LSTM(nn.Module):
         """(outputs, (h_n, c_n)). Training with dropout: ``deterministic=False`` and ``rngs={"dropout": key}``.
 
         Raises:
-            WeightsError: ``params`` is not a dictionary of these sizes: everything that departs.
+            WeightsError: ``params`` is not a dictionary of these sizes. The message names everything that differs.
             InputError: as ``jax_lstm.lstm``.
         """
         InputError.raise_any(wrong_switches(deterministic=deterministic))

@@ -74,7 +74,7 @@ class LSTM(nnx.Module):
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, ArrayLike], **options: Any) -> Self:
-        """A module of the sizes and values of an LSTM dictionary; ``options`` are those that no weight can tell.
+        """A module of the sizes and values of an LSTM dictionary; ``options`` are the other arguments.
 
         Raises:
             WeightsError: the dictionary is not an LSTM's.

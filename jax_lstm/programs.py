@@ -1,4 +1,4 @@
-"""What a JAX program is, so that two can be compared in different processes; and which settings an optimizer has.
+"""A digest of a JAX program, to compare programs of different processes; and the settings of an optimizer.
 
 Functions cannot be compared, but what they compute can: their jaxpr, with every constant in it.
 """
@@ -32,7 +32,7 @@ def settings(optimizer: optax.GradientTransformation) -> dict[str, Setting]:
     """The numbers that an optax transformation was made with, by "function.name", as far as they can be found.
 
     Optax keeps them in what its inner functions close over: ``adam(0.1)`` has ``scale_by_adam.b1`` and
-    ``learning_rate``, which optax has as ``scale.step_size``, with the sign of a descent.
+    ``learning_rate``, which optax calls ``scale.step_size`` and negates.
     """
     found: dict[str, Setting] = {}
     _find_settings(optimizer, found, set())
@@ -96,7 +96,7 @@ def _value(value: object) -> Iterator[str | bytes]:
 
 
 def _text(value: object) -> str:
-    """What a value is called, without the addresses that another process would have otherwise."""
+    """The value's ``repr``, without addresses: they differ between processes."""
     return _ADDRESS.sub("", repr(value))
 
 
@@ -118,7 +118,7 @@ def _find_settings(value: object, found: dict[str, Setting], seen: set[int]) -> 
             continue
         if isinstance(inner, bool | int | float | str | np.generic) or (hasattr(inner, "dtype") and inner.shape == ()):
             key = f"{getattr(value, '__qualname__', '').split('.<locals>')[0]}.{name}"
-            # init and update close over the same number; another of that name is of a second transformation.
+            # init and update close over the same number; another of that name belongs to a second transformation.
             while key in found and found[key] != _plain(inner):
                 key += "'"
             found[key] = _plain(inner)

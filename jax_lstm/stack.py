@@ -44,17 +44,17 @@ def lstm(
             Zero steps and an empty batch are fine.
         state: (h_0, c_0), shapes (layers·directions, batch, proj_size or hidden_size) and
             (layers·directions, batch, hidden_size), without the batch axis for unbatched inputs; zeros when left out.
-        batch_first: whether the inputs and outputs have the batch axis first. The states never have.
+        batch_first: whether the inputs and outputs have the batch axis first. The states never do.
         lengths: (batch,) integers 0..time: the sequences' own lengths, with the meaning of
             ``pack_padded_sequence(enforce_sorted=False)``: outputs past a length are zero, the last states are those
-            at each sequence's own end, and the reverse direction starts there. What stands in the padding (NaN too)
-            reaches neither outputs nor gradients. Lengths that are traced by ``jit`` are clipped to 0..time.
+            at each sequence's own end, and the reverse direction starts there. Values in the padding, even NaN,
+            reach neither outputs nor gradients. Lengths that are traced by ``jit`` are clipped to 0..time.
         reset: booleans with the inputs' leading axes: where True, the state is zeroed before that step is computed
             (episode boundaries). Forward direction only.
         dropout: probability to zero a feature between two layers; 0 for inference.
         key: a JAX random key, needed when ``dropout > 0``.
         precision: of the matrix products, as in ``jax.numpy.matmul``.
-        implementation: "auto" chooses by device, dtype and sizes, and never loses a transform. "scan" is the plain
+        implementation: "auto" chooses by device, dtype and sizes, and works under every transform. "scan" is the plain
             loop; "chunked" has a backward pass written for CPU; "single-kernel" is for a batch of 1 and small sizes on
             CPU; "cudnn" calls NVIDIA's library within its limits (float32, reverse mode only, no projection or reset).
         recompute: for long sequences: keep only the state at every ``recompute``-th step for the backward pass, and
@@ -64,7 +64,7 @@ def lstm(
     Returns:
         outputs: the inputs' leading axes and directions·(proj_size or hidden_size), in the inputs' dtype.
         (h_n, c_n): the last states, shaped as ``state``. h_n has the inputs' dtype; for bfloat16 and float16 inputs
-        c_n is float32, so that a sequence fed in pieces equals the whole.
+        c_n is float32, so that a sequence gives the same result in pieces as in one call.
 
     Raises:
         WeightsError: the dictionary is not an LSTM's. The message names everything that is wrong.
@@ -153,7 +153,7 @@ _trace_compiled = jax.jit(_trace, static_argnames="precision")
 
 
 def _run_cudnn(call: Call, dropout: float, precision: PrecisionLike, recompute: int | None) -> tuple[Array, State]:
-    from jax_lstm.recurrences.cudnn import require_cudnn, run_cudnn  # only who asks for it pays for its import
+    from jax_lstm.recurrences.cudnn import require_cudnn, run_cudnn  # slow to import
 
     require_cudnn(
         call.spec,
@@ -170,7 +170,7 @@ def _run_cudnn(call: Call, dropout: float, precision: PrecisionLike, recompute: 
 
 
 def _run_layer(call: Call, layer: int, inputs: Array, run: LayerRunner) -> tuple[list[PyTree], list[State]]:
-    """What is kept of each direction, time-major, and its last state."""
+    """For each direction: what is kept of its steps, time-major, and its last state."""
     operands = []
     for direction, suffix in enumerate(call.spec.directions):
         row = layer * len(call.spec.directions) + direction

@@ -53,7 +53,7 @@ def fit(
 
     Works under ``vmap`` (train a thousand initialisations in one call), ``jit`` and the other transforms; there,
     checkpoints and the progress bar are not available. What stops a run with checkpoints (KeyboardInterrupt, an error)
-    is raised again after a last checkpoint of the run as far as it is known, which is about a second behind.
+    is raised again after one last checkpoint, of the run as it was about a second before.
 
     Args:
         loss: ``loss(params, batch) -> (loss, predictions)``, as ``jax_lstm.by_hand.loss``; predictions are an array
@@ -80,7 +80,7 @@ def fit(
         InputError: everything that is wrong with the arguments; what ``loss`` returns; a checkpoint of another run.
         OSError: a checkpoint cannot be written; those before it are still there.
     """
-    # Inside a caller's jit also what is concrete is part of the program: there the last of these is traced.
+    # Inside a caller's jit even concrete arrays become part of the program: there the last of these is traced.
     InputError.raise_any(require_kinds(loss, optimizer))
     traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data, jnp.asarray(np.float32(0)))))
     if traced and (checkpoint_dir is not None or progress):

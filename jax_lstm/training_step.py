@@ -1,4 +1,4 @@
-"""One training step in its two halves, as the run and the comparison of runs both need them."""
+"""One training step in two halves: ``fit`` runs them, and a checkpoint records what they compute."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

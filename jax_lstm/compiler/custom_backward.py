@@ -85,8 +85,8 @@ def with_backward(
 def _with_batch_axis_first(array: Array) -> Array:
     """The array itself; under ``vmap``, a reshape moves the new axis to the front.
 
-    Where a loop or ``checkpoint`` inside ``vmap`` is differentiated, JAX takes for granted that a ``custom_jvp``
-    function and its rule leave that axis in the same place, and ``forward`` may not, with and without ``save``.
+    Where a loop or ``checkpoint`` inside ``vmap`` is differentiated, JAX assumes that a ``custom_jvp`` function and its
+    rule leave that axis in the same place. ``forward`` with ``save`` may leave it elsewhere than without.
     """
     return lax.reshape(lax.reshape(array, (1, *array.shape)), array.shape)
 

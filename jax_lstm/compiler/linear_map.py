@@ -34,7 +34,7 @@ def linear_map(
         residuals: a pytree of arrays.
         arguments: a pytree of floating arrays.
         like: arrays of the outputs' structure, shapes and dtypes. Asking ``forward`` for them would trace it, several
-            times over, where only ``transpose`` will run.
+            times, even where only ``transpose`` runs.
     """
     flat_residuals, residuals_tree = jax.tree.flatten(residuals)
     flat_arguments, arguments_tree = jax.tree.flatten(arguments)
@@ -82,7 +82,7 @@ def _jvp(
     full = [ad.instantiate_zeros(tangent) for tangent in tangents[residuals:]]
     output_tangents = bind(*primals[:residuals], *full)
     if any(not isinstance(tangent, ad.Zero) for tangent in tangents[:residuals]):
-        # The residuals move as well: their share is the derivative of the ordinary code of ``forward``.
+        # The residuals have tangents too: their part is the ordinary derivative of ``forward``.
         moving = [ad.instantiate_zeros(tangent) for tangent in tangents[:residuals]]
         _, through_residuals = jax.jvp(
             lambda *residuals: forward(residuals, primals[len(residuals) :]), primals[:residuals], moving
@@ -102,7 +102,7 @@ def _transposed(
         for cotangent, output in zip(cotangents, types, strict=True)
     ]
     answers = transpose(operands[:residuals], full)
-    # An argument that is known (a tangent of zero, say) asks for no cotangent.
+    # An argument that is known (such as a tangent of zero) needs no cotangent.
     wanted = [ad.is_undefined_primal(operand) for operand in operands[residuals:]]
     return [None] * residuals + [answer if wants else None for answer, wants in zip(answers, wanted, strict=True)]
 
@@ -129,7 +129,7 @@ def _batched(
     def batched_transpose(residuals: Sequence[Array], cotangents: Sequence[Array]) -> list[Array]:
         mapped = jax.vmap(lambda r, c: transpose(r, c), (residual_axes, 0))
         answers = mapped(list(residuals), list(cotangents))
-        # An argument that all examples share gets the sum of what they each ask for.
+        # An argument that all examples share gets the sum of their cotangents.
         return [
             jnp.sum(answer, 0) if axis is None else jnp.moveaxis(answer, 0, axis)
             for answer, axis in zip(answers, argument_axes, strict=True)

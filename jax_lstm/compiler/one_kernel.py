@@ -4,19 +4,19 @@ XLA's CPU backend runs a loop as a sequence of small kernels, and for a model of
 more than the arithmetic. A call that carries the attribute ``xla_cpu_small_call`` is compiled into a single function
 instead. Measured on the by-hand training loop: 1.7 µs a step without, 0.5 with.
 
-The attribute is not documented, and what XLA cannot compile there it answers in two ways.
+The attribute is not documented. What XLA cannot compile there, it treats in two ways.
 
 - It **aborts the process** where nothing reads one of the call's parameters any more when XLA is done optimising ("All
   or none of the slices should have an explicit index"). That happens to an operand that is a constant of more than
   10,000 bytes, because XLA copies it into the call in the parameter's place; to one that is only multiplied by zero
   or selected away; to the weights of a loop without steps. So every operand passes a barrier on its way in, through
-  which XLA sees no constant, and one element of every operand is handed out again, which nothing can compute without
+  which XLA sees no constant, and one element of every operand is returned as well, which nothing can compute without
   reading the parameter (``_in_one_kernel``).
 - It **refuses to compile** matrix products that become library calls, collectives, and some operations. So a loop is
   sent there only if every operation in it is known to be safe and every array is small (``fits_one_kernel``), or
   where the products are known to be those of a matrix and a vector (``recurrences/single_kernel.py``); never in a
   program for several devices, where XLA may put collectives into it; and never in one that ``jax.export`` writes down,
-  which is to run with whatever XLA its reader has, inside any program.
+  which will run with another version of XLA, inside any program.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,8 +39,8 @@ except ImportError:  # a jax without the option runs the loop as it always did
 Flat = Callable[..., list[Array]]  # of arrays
 Tangent = Array | ad.Zero
 
-# Above this many elements in one array, the ordinary kernels' vector code and threads are worth more than the saved
-# starts. Measured with the by-hand gradient: 1,000 series at once still gain.
+# Above this many elements in one array, the ordinary kernels' vector code and threads gain more than fewer starts
+# do. Measured with the by-hand gradient: 1,000 series at once still gain.
 LARGEST_ARRAY = 1024
 
 _SAFE = {
@@ -53,7 +53,7 @@ _SAFE = {
     "squeeze", "stop_gradient", "sub", "tan", "tanh", "transpose",
 }  # fmt: skip
 # A scatter compiles only where XLA makes an update of a slice of it, a clamp not of booleans. Complex numbers and those
-# of less than a byte are left out, because few do and nobody trains with them.
+# of less than a byte are left out: few of them compile, and nobody trains with them.
 _SAFE_TYPES = {"bool", "float16", "bfloat16", "float32", "float64"} | {
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }

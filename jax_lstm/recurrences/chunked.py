@@ -6,7 +6,7 @@ It computes what ``scan.recur_plain`` computes, and differs in three ways, each 
   and repacks its right side on each call, so the large weight stands left and the small state right: 150 to 165 GFLOP/s
   on a core where ``state @ weight`` reaches 115 to 135. And the four gates are contiguous pieces.
 - **Gradients of weights and inputs outside the step.** The backward pass gathers the gates' gradients of a chunk of
-  steps and turns them into those of weights and inputs with one matrix product for each.
+  steps and turns them into those of weights and inputs with one matrix product each.
 - **Five saved arrays** of (time, hidden, batch): the four gates and the cell state. With outputs and their gradient
   that is seven such arrays at the peak, where the derivative that JAX makes of the plain loop keeps more, and fresh
   memory costs as much as arithmetic.
@@ -39,7 +39,7 @@ def recur_chunked(operands: Operands, masks: Masks, *, reverse: bool, product: P
     """``recur_plain``, faster."""
     plain = partial(recur_plain, reverse=reverse, product=product)
     if operands.inputs.shape[0] == 0:
-        return plain(operands, masks)  # without a step there is nothing to trace a loop with
+        return plain(operands, masks)  # a loop without steps cannot be traced
     options = _Options(reverse, product)
 
     def forward(save: bool, operands: Operands, masks: Masks) -> tuple[Outputs, _Saved | None]:
@@ -72,12 +72,12 @@ class _Saved(NamedTuple):
 
 
 class _Gathered(NamedTuple):
-    """What the steps of a chunk leave for the products that make the weights' gradients of them."""
+    """What the steps of a chunk collect for the matrix products that give the weights' gradients."""
 
     d_gates: Array  # (4·hidden, size, batch): before the nonlinearities
     h_before: Array  # (size, batch, state)
-    d_projected: Array | None  # (state, size, batch): of what a projection gives; None without one
-    unprojected: Array | None  # (size, batch, hidden): what it is given
+    d_projected: Array | None  # (state, size, batch): of the projection's outputs; None without one
+    unprojected: Array | None  # (size, batch, hidden): the projection's inputs
 
 
 class _StepGradients(NamedTuple):
@@ -255,7 +255,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
 
 
 def _room(operands: Operands, size: int) -> _Gathered:
-    """Room for what a chunk of so many steps gathers."""
+    """Empty arrays for what a chunk of ``size`` steps collects."""
     weights, inputs, h_0, c_0 = operands
     (batch, state), hidden = h_0.shape, c_0.shape[-1]
     projected = weights.projection is not None

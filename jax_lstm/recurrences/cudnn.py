@@ -23,7 +23,7 @@ def require_cudnn(
     """Refuse what the library cannot do.
 
     Raises:
-        InputError: one line for each limit that is passed.
+        InputError: one line for each thing that it cannot do.
     """
     problems = []
     if platform not in ("gpu", "cuda"):

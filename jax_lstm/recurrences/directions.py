@@ -25,7 +25,7 @@ def one_after_the_other(run: Recurrence) -> LayerRunner:
 
 
 def _in_one_loop(run: Recurrence) -> LayerRunner:
-    """The forward direction, and beside it in the same steps the reverse one over the inputs from their end."""
+    """Both directions in the same steps: the reverse one reads the inputs from their end."""
 
     def turned(sequences: PyTree) -> PyTree:
         return jax.tree.map(lambda array: jnp.flip(array, 0), sequences)

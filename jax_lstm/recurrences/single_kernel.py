@@ -26,7 +26,7 @@ def recur_single_kernel(operands: Operands, masks: Masks, *, reverse: bool, prod
     """
     plain = partial(recur_plain, reverse=reverse, product=product)
     if operands.inputs.shape[0] == 0:
-        return plain(operands, masks)  # without a step there is nothing to start kernels for
+        return plain(operands, masks)  # without steps there is nothing to gain
 
     def differentiated(operands: Operands, masks: Masks) -> tuple[Outputs, Callable[[Outputs], tuple[Operands]]]:
         return jax.vjp(lambda operands: plain(operands, masks), operands)
@@ -35,7 +35,7 @@ def recur_single_kernel(operands: Operands, masks: Masks, *, reverse: bool, prod
         if not save:
             return one_kernel(plain)(operands, masks), None
         outputs, pullback = one_kernel(differentiated)(operands, masks)
-        # The arrays alone: no two traces make equal functions, and a derivative of a derivative compares them.
+        # Only the arrays: two traces never make equal functions, and a second derivative compares what is saved.
         return outputs, jax.tree.leaves(pullback)
 
     def backward(operands: Operands, masks: Masks, saved: list[Array], cotangents: Outputs) -> Operands:

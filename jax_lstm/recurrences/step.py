@@ -32,7 +32,7 @@ class DirectionWeights(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """What a recurrence runs on, all that has a derivative."""
+    """What a recurrence runs on: everything that has a derivative."""
 
     weights: DirectionWeights
     inputs: Float[Array, "time batch inputs"]
@@ -41,11 +41,11 @@ class Operands(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """Where a step is not simply computed.
+    """What happens at a step beside the equations.
 
     Attributes:
         valid: where False, the step is padding: the state stays as it was, and what is kept is zero. The inputs must
-            be finite there. In the reverse direction each sequence thereby starts at its own end.
+            be finite there. So the reverse direction starts at each sequence's own end.
         reset: where True, the state is zeroed before the step.
     """
 
@@ -56,7 +56,7 @@ class Masks(NamedTuple):
 class Product(NamedTuple):
     """A matrix product that takes both sides in ``operands``' dtype and accumulates in ``accumulate``.
 
-    ``widened``, it hands both sides, rounded to ``operands``, to a product in ``accumulate``: the same numbers.
+    With ``widened``, both sides are rounded to ``operands`` and then multiplied in ``accumulate``: the same numbers.
     """
 
     operands: DTypeLike
