@@ -3,7 +3,7 @@
 The table holds of each gate's block of a matrix the singular values at the ranks 0, 1, 2, 4, 8, … and the last
 (between them a straight line on logarithmic scales), of a recurrent block also how far its two sets of singular
 vectors point the same way, and of each gate's part of a bias the mean and the standard deviation. The rest of the
-singular vectors is drawn. ``python parity_tests/helpers/look_alikes.py`` makes the table from the wheels.
+singular vectors is drawn. ``make_look_alikes.py`` makes the table from the wheels.
 """
 
 import json
@@ -69,21 +69,3 @@ def _orthogonal(vectors: np.ndarray) -> np.ndarray:
 
 def _ranks(size: int) -> list[int]:
     return sorted({0, size - 1} | {2**power for power in range(size.bit_length()) if 2**power < size})
-
-
-def _write_table() -> None:
-    from real_models import MODELS, real_weights, source
-
-    if absent := [name for name in MODELS if source(name) != "wheel"]:
-        raise SystemExit(f"no wheel for {', '.join(absent)}")
-    models = [
-        f'"{name}": {{\n'
-        + ",\n".join(f'  "{weight}": {json.dumps(entry)}' for weight, entry in summary(real_weights(name)).items())
-        + "\n}"
-        for name in MODELS
-    ]
-    TABLE.write_text("{\n" + ",\n".join(models) + "\n}\n")
-
-
-if __name__ == "__main__":
-    _write_table()
