@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lstm_shared import init_lstm, load, save
-from lstm_shared.checkpoint_files import DamagedError, read_checkpoint
+from lstm_shared.training.checkpoint_file import DamagedError, read_checkpoint
 
 HERE = Path(__file__).resolve().parent
 COMMANDS = {

@@ -238,7 +238,7 @@ def _resume(backend: str, directory: Path) -> dict[str, Any]:
     from lstm_parity.training import backends
     from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT
     from lstm_shared.errors import ReportedError
-    from lstm_shared.run_identity import digest
+    from lstm_shared.training.run_identity import digest
 
     weights = {name: np.asarray(weight, np.float64) for name, weight in PUBLISHED_INIT.items()}
     data = tuple(np.asarray(array, np.float64) for array in (COMPANY_PRICES, COMPANY_LABELS))

@@ -10,7 +10,7 @@ from jax_lstm.forecaster import forecast
 from jax_lstm.stack import lstm, lstm_trace
 from jax_lstm.training import fit
 from lstm_shared.traces import ByHandTrace, LSTMTrace
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
 
 if TYPE_CHECKING:
     from jax_lstm import linen, nnx

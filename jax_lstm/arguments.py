@@ -16,9 +16,9 @@ from jaxtyping import Array, ArrayLike
 from jax_lstm.arrays import accumulation_dtype, to_jax
 from jax_lstm.recurrences.choose import IMPLEMENTATIONS, Sizes
 from jax_lstm.recurrences.step import Masks, Product
+from lstm_shared.argument_kinds import as_array, as_arrays, in_words, native
 from lstm_shared.describe import describe_as
 from lstm_shared.inputs import is_whole, require_sequence
-from lstm_shared.kinds import as_array, as_arrays, in_words, native
 from lstm_shared.specs import LSTMSpec
 
 

@@ -8,7 +8,7 @@ from jax.extend.core import get_opaque_trace_state
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, PyTree
 
-from lstm_shared.kinds import native
+from lstm_shared.argument_kinds import native
 
 
 def to_jax(array: ArrayLike) -> Array:

@@ -9,9 +9,9 @@ from jaxtyping import Array, ArrayLike, Float
 from jax_lstm.arguments import wrong_precision
 from jax_lstm.arrays import accumulation_dtype, to_jax
 from jax_lstm.recurrences.step import DirectionWeights, Product, lstm_step
+from lstm_shared.argument_kinds import as_array, as_arrays
 from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_cell_inputs
-from lstm_shared.kinds import as_array, as_arrays
 from lstm_shared.specs import CellSpec
 
 

@@ -12,11 +12,11 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from jax_lstm.programs import program_digest, settings
 from jax_lstm.training_step import Loss, State, loss_and_gradient, update
-from lstm_shared.checkpoint_files import Checkpoint
-from lstm_shared.checkpoints import CheckpointDirectory
 from lstm_shared.errors import InputError
-from lstm_shared.run_identity import Run, digest_of_weights
-from lstm_shared.training import TrainingPlan
+from lstm_shared.training.checkpoint_directory import CheckpointDirectory
+from lstm_shared.training.checkpoint_file import Checkpoint
+from lstm_shared.training.plan import TrainingPlan
+from lstm_shared.training.run_identity import Run, digest_of_weights
 
 History = tuple[np.ndarray, np.ndarray]
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from jax_lstm.checkpoints import History
 from jax_lstm.compiler.one_kernel import fits_one_kernel, one_kernel
 from jax_lstm.training_step import Loss, State, loss_and_gradient, update
-from lstm_shared.training import TrainingPlan
+from lstm_shared.training.plan import TrainingPlan
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -11,9 +11,9 @@ from jaxtyping import Array, ArrayLike
 
 from jax_lstm.arguments import wrong_options, wrong_precision
 from jax_lstm.stack import lstm
+from lstm_shared.argument_kinds import wrong_probability, wrong_switches
 from lstm_shared.describe import require_spec
 from lstm_shared.errors import InputError
-from lstm_shared.kinds import wrong_probability, wrong_switches
 from lstm_shared.model_arguments import wrong_dtype, wrong_sizes
 from lstm_shared.specs import LSTMSpec
 

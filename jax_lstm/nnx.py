@@ -13,9 +13,9 @@ from jax_lstm.arguments import wrong_options, wrong_precision
 from jax_lstm.arrays import to_jax
 from jax_lstm.linen import uniform_initializer
 from jax_lstm.stack import lstm
+from lstm_shared.argument_kinds import in_words, wrong_probability, wrong_switches
 from lstm_shared.describe import describe_as
 from lstm_shared.errors import InputError
-from lstm_shared.kinds import in_words, wrong_probability, wrong_switches
 from lstm_shared.model_arguments import wrong_dtype, wrong_sizes
 from lstm_shared.specs import LSTMSpec
 

@@ -14,9 +14,9 @@ from jax_lstm.checkpoints import Checkpoints
 from jax_lstm.epochs import by_step, join, run_epochs, to_host
 from jax_lstm.training_step import Loss, State, require_kinds, usual_promotion
 from lstm_shared.errors import InputError
-from lstm_shared.plan_training import plan_training
 from lstm_shared.progress import progress_bar
-from lstm_shared.training import FitResult, TrainingPlan
+from lstm_shared.training.arguments import plan_training
+from lstm_shared.training.plan import FitResult, TrainingPlan
 
 # With a progress bar the run is cut into this many pieces between checkpoints: often enough to see it move, and each
 # piece long enough that its start costs nothing.

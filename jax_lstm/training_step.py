@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
+from lstm_shared.argument_kinds import in_words
 from lstm_shared.errors import InputError
-from lstm_shared.kinds import in_words
 
 # (weights, batch) -> (loss, predictions)
 Loss = Callable[[PyTree, PyTree], tuple[ArrayLike, ArrayLike]]

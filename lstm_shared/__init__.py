@@ -15,7 +15,6 @@ from lstm_shared.by_hand import (
 from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.files import load, save
 from lstm_shared.find_models import find_models
 from lstm_shared.initial_weights import init_by_hand, init_forecaster, init_lstm
 from lstm_shared.layout_table import LAYOUTS
@@ -24,8 +23,9 @@ from lstm_shared.prices.files import read_prices
 from lstm_shared.prices.windows import prepare_prices, score_held_out, windows
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec
 from lstm_shared.traces import ByHandTrace, LSTMTrace
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
 from lstm_shared.trees import flatten_tree, unflatten_tree
+from lstm_shared.weight_files.load_save import load, save
 
 __all__ = [
     "BY_HAND",

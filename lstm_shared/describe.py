@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lstm_shared.argument_kinds import FLOATING, as_array, dtype_name, require_mapping, wrong_kinds
 from lstm_shared.by_hand import BY_HAND
 from lstm_shared.errors import OtherCellError, WeightsError
-from lstm_shared.kinds import FLOATING, as_array, dtype_name, require_mapping, wrong_kinds
 from lstm_shared.names import CELL_PARTS, parse_weight_name, weight_name
 from lstm_shared.possible_models import HEAD_NAMES, possible_in_words, possible_models, some_names
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Shapes, Spec, in_words, known

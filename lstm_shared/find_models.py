@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lstm_shared.argument_kinds import in_words, is_text, require_mapping, wrong_kinds
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.kinds import in_words, is_text, require_mapping, wrong_kinds
 from lstm_shared.possible_models import possible_in_words, possible_models
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec, LSTMSpec, Spec
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_shared.kinds import is_mapping, is_sequence
+from lstm_shared.argument_kinds import is_mapping, is_sequence
 
 _AT_ONCE = 2**16  # numbers, gathered from an array that is not contiguous
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_shared.array_types import Array, Shape
-from lstm_shared.errors import InputError
-from lstm_shared.kinds import (
+from lstm_shared.argument_kinds import (
     as_array,
     dtype_name,
     in_words,
@@ -21,6 +19,8 @@ from lstm_shared.kinds import (
     wrong_probability,
     wrong_switches,
 )
+from lstm_shared.array_types import Array, Shape
+from lstm_shared.errors import InputError
 from lstm_shared.specs import CellSpec, LSTMSpec
 from lstm_shared.states_and_lengths import wrong_lengths, wrong_pair, wrong_state
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.argument_kinds import in_words, native, require_mapping, wrong_switches
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.inputs import is_whole
-from lstm_shared.kinds import in_words, native, require_mapping, wrong_switches
 from lstm_shared.layout_table import LAYOUT_TABLE, LAYOUTS, WIDTHS, Axis, Layout
 from lstm_shared.names import GATE_LETTERS, SUFFIXES, WITH_GATES, place_name
 from lstm_shared.trees import flatten_tree, unflatten_tree

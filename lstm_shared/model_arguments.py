@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.argument_kinds import FLOATING, dtype_name, in_words, wrong_switches
 from lstm_shared.inputs import is_whole
-from lstm_shared.kinds import FLOATING, dtype_name, in_words, wrong_switches
 
 MOST_LAYERS = 1_000_000  # the names of weights end in _l0 to _l999999
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lstm_shared.argument_kinds import is_text
 from lstm_shared.by_hand import BY_HAND
-from lstm_shared.kinds import is_text
 from lstm_shared.names import CELL_PARTS, parse_weight_name
 from lstm_shared.words import some_of
 

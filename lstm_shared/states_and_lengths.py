@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.argument_kinds import dtype_name, in_words, is_sequence, not_floating
 from lstm_shared.array_types import Array, Shape
-from lstm_shared.kinds import dtype_name, in_words, is_sequence, not_floating
 from lstm_shared.specs import LSTMSpec
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lstm_shared.argument_kinds import in_words, is_mapping, is_text, require_mapping
 from lstm_shared.errors import WeightsError
-from lstm_shared.kinds import in_words, is_mapping, is_text, require_mapping
 
 
 def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ PACKAGES = ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity")
 
 # The rooms of a package, the lowest floor first: imports only run down, and not between rooms of one floor.
 FLOORS = {
+    "lstm_shared": [["prices", "training"], ["weight_files"]],
     "jax_lstm": [["compiler"], ["recurrences"]],
     "lstm_parity": [
         ["process"],

@@ -1,7 +1,7 @@
 """The PyTorch backend: reference modules, and training with Lightning. Never imports jax."""
 
 from lstm_shared.traces import ByHandTrace, LSTMTrace
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
 from torch_lstm.by_hand import LSTMByHand
 from torch_lstm.explicit import trace
 from torch_lstm.forecaster import Forecaster

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from lstm_shared.errors import InputError
-from lstm_shared.run_identity import Run
+from lstm_shared.training.run_identity import Run
 
 # Methods that the loss cannot depend on.
 _NOT_OF_THE_LOSS = ("on_", "configure_", "validation_", "test_", "predict_", "val_")

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lstm_shared.argument_kinds import as_array, as_arrays
 from lstm_shared.describe import describe_as
 from lstm_shared.inputs import require_sequence
-from lstm_shared.kinds import as_array, as_arrays
 from lstm_shared.names import PARTS, weight_name
 from lstm_shared.specs import LSTMSpec
 from lstm_shared.traces import LSTMTrace

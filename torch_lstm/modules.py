@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from lstm_shared.argument_kinds import in_words, wrong_switches
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.find_models import under_prefix
-from lstm_shared.kinds import in_words, wrong_switches
 from lstm_shared.specs import ByHandSpec, CellSpec, ForecasterSpec
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm.by_hand import LSTMByHand

@@ -14,12 +14,12 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
+from lstm_shared.argument_kinds import in_words
 from lstm_shared.errors import InputError
-from lstm_shared.kinds import in_words
-from lstm_shared.plan_training import plan_training
 from lstm_shared.progress import progress_bar
 from lstm_shared.tensors import to_array, to_tensor
-from lstm_shared.training import FitResult, TrainingPlan
+from lstm_shared.training.arguments import plan_training
+from lstm_shared.training.plan import FitResult, TrainingPlan
 from torch_lstm.training_run import TrainingRun, weights_of
 
 # What Lightning says about set-ups that are chosen on purpose here; everything else is shown as usual.

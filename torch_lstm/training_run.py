@@ -8,13 +8,13 @@ import lightning as L
 import numpy as np
 import torch
 
-from lstm_shared.checkpoint_files import Checkpoint
-from lstm_shared.checkpoints import CheckpointDirectory
+from lstm_shared.argument_kinds import in_words
 from lstm_shared.errors import InputError
-from lstm_shared.kinds import in_words
-from lstm_shared.run_identity import digest_of_weights
 from lstm_shared.tensors import to_array
-from lstm_shared.training import TrainingPlan
+from lstm_shared.training.checkpoint_directory import CheckpointDirectory
+from lstm_shared.training.checkpoint_file import Checkpoint
+from lstm_shared.training.plan import TrainingPlan
+from lstm_shared.training.run_identity import digest_of_weights
 from torch_lstm import checkpoints
 
 # A run with checkpoints keeps its state in memory about this often, at the end of an epoch: a signal loses no more

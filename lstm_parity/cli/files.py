@@ -19,12 +19,12 @@ def inspect(
     require_outputs({"--json": json_file}, inputs={"FILE": file})
     from rich.table import Table
 
-    from lstm_shared.contents import at, plain_arrays
     from lstm_shared.describe import describe
     from lstm_shared.errors import OtherCellError, WeightsError
     from lstm_shared.possible_models import possible_models
     from lstm_shared.printable import printable
-    from lstm_shared.read_files import read_contents
+    from lstm_shared.weight_files.contents import at, plain_arrays
+    from lstm_shared.weight_files.formats import read_contents
 
     values = read_contents(file).named
     candidates = possible_models(values)
@@ -74,9 +74,9 @@ def inspect(
 
 def _not_finite(values: Mapping[str, Any]) -> Iterator[str]:
     """A line for each array of the file with NaN or infinity in it; one at a time, as checkpoints are large."""
-    from lstm_shared.contents import plain_arrays
     from lstm_shared.errors import WeightsError
-    from lstm_shared.files import not_finite
+    from lstm_shared.weight_files.contents import plain_arrays
+    from lstm_shared.weight_files.load_save import not_finite
 
     for name, value in values.items():
         try:
@@ -107,8 +107,8 @@ def convert(
     on the way back, with bias_hh zero: the outputs are equal, but training then differs.
     """
     from lstm_shared import layouts
-    from lstm_shared.files import load, save
     from lstm_shared.trees import flatten_tree, unflatten_tree
+    from lstm_shared.weight_files.load_save import load, save
 
     if from_layout is None and to_layout is None:
         refuse_options(context, "needs --from or --to", "layer", "reverse")

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_shared.contents import at, plain_arrays
 from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.files import load, not_finite, read_arrays
 from lstm_shared.possible_models import possible_models
-from lstm_shared.read_files import read_contents
 from lstm_shared.specs import Spec
+from lstm_shared.weight_files.contents import at, plain_arrays
+from lstm_shared.weight_files.formats import read_contents
+from lstm_shared.weight_files.load_save import load, not_finite, read_arrays
 
 # What an .npz of inputs may hold.
 INPUT_ARRAYS = ("inputs", "h", "c", "lengths", "reset")

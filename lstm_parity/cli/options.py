@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from lstm_shared.errors import InputError
-from lstm_shared.files import not_finite
 from lstm_shared.printable import printable
+from lstm_shared.weight_files.load_save import not_finite
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file as JSON.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture into this .png, .svg or .pdf.")]

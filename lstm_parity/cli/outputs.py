@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lstm_shared.errors import InputError, ReportedError
-from lstm_shared.files import require_weights_name, require_writable, write_file
 from lstm_shared.finite import json_ready
+from lstm_shared.weight_files.load_save import require_weights_name, require_writable, write_file
 
 Paths = Mapping[str, Path | None]
 

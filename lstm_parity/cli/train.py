@@ -96,9 +96,9 @@ def train(
     from lstm_parity.training import backends
     from lstm_parity.training.price_run import HeldOut, model_array
     from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES
-    from lstm_shared.files import save
     from lstm_shared.prices.files import read_prices
     from lstm_shared.prices.windows import prepare_prices
+    from lstm_shared.weight_files.load_save import save
 
     by_hand = model is ModelName.by_hand
     series = None if csv is None else read_prices(csv, column, where=where)

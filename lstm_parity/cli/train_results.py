@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lstm_shared.prices.windows import HeldOutScore
-    from lstm_shared.training import FitResult
+    from lstm_shared.training.plan import FitResult
 
 
 def lines_of(backend: BackendName, dtype: DtypeName, result: "FitResult", resumed: Path | None) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lstm_parity.compare.places import GradientLocation, Location, OutputLocation, Pair
 from lstm_parity.compare.tolerance import Arrays, eps, group_scale
-from lstm_shared.kinds import is_floating
+from lstm_shared.argument_kinds import is_floating
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lstm_parity.location.outputs import locate_gradient, locate_outputs
 from lstm_parity.location.traces import locate
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.gate_traces import trace_both
-from lstm_shared.kinds import is_floating
+from lstm_shared.argument_kinds import is_floating
 
 _STAGES = ("forward", "gradient")  # a loss is one number, and what Adam does to a weight begins in its gradient
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lstm_shared.errors import InputError
-from lstm_shared.files import write_file
 from lstm_shared.printable import printable
 from lstm_shared.traces import ByHandTrace
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
+from lstm_shared.weight_files.load_save import write_file
 
 KINDS = (".png", ".svg", ".pdf")
 

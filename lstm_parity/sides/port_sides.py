@@ -12,7 +12,7 @@ from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.isolation import in_a_line
 from lstm_parity.sides.port_call import Port, call_port
 from lstm_parity.sides.port_returns import returning
-from lstm_shared.kinds import is_floating
+from lstm_shared.argument_kinds import is_floating
 from lstm_shared.tensors import to_array, to_tensor
 
 

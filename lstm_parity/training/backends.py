@@ -17,7 +17,7 @@ from lstm_parity.sides.kinds import kind_of
 from lstm_shared.describe import describe
 from lstm_shared.tensors import to_array
 from lstm_shared.traces import ByHandTrace
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
 
 Backend = Literal["jax", "torch"]
 BACKENDS: tuple[Backend, ...] = ("jax", "torch")

@@ -18,7 +18,7 @@ from lstm_shared.by_hand import (
     PUBLISHED_PREDICTIONS,
     PUBLISHED_TRAINED,
 )
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
 
 # The figures are printed to seven decimals, computed in float64. Float32 reaches four: over 10,000 steps its rounding
 # moves the prediction by about 1e-6.

@@ -17,7 +17,7 @@ from lstm_parity.location.first import with_location
 from lstm_parity.report.report import Report
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation
-from lstm_shared.kinds import is_floating
+from lstm_shared.argument_kinds import is_floating
 from lstm_shared.words import listed
 
 # The precisions that both frameworks compute in. What a port returns in another is held against what it was given.

@@ -29,7 +29,7 @@ def sound_files() -> dict[str, bytes]:
     """File name -> a good file, of each kind that is read."""
     import torch
 
-    from lstm_shared.files import npz_bytes
+    from lstm_shared.weight_files.load_save import npz_bytes
 
     arrays = weights()
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -111,8 +111,8 @@ def damaged_files(draws: int) -> Iterator[tuple[str, bytes]]:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """As the command line reads a file of this name."""
-    from lstm_shared.files import load, read_npy
     from lstm_shared.prices.files import read_prices
+    from lstm_shared.weight_files.load_save import load, read_npy
 
     if path.suffix == ".npy":
         return {"w0": read_npy(path)}

@@ -27,9 +27,9 @@ import torch_lstm
 from jax_lstm import by_hand
 from lstm_parity.training import backends
 from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT, InputError
-from lstm_shared.checkpoint_files import Checkpoint, DamagedError, read_checkpoint, write_checkpoint
-from lstm_shared.checkpoints import KEPT, CheckpointDirectory
-from lstm_shared.training import FitResult
+from lstm_shared.training.checkpoint_directory import KEPT, CheckpointDirectory
+from lstm_shared.training.checkpoint_file import Checkpoint, DamagedError, read_checkpoint, write_checkpoint
+from lstm_shared.training.plan import FitResult
 
 COMPANIES = (COMPANY_PRICES, COMPANY_LABELS)
 WEIGHTS = {name: np.float64(value) for name, value in PUBLISHED_INIT.items()}

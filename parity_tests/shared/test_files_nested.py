@@ -11,7 +11,7 @@ from torch import nn
 
 from lstm_parity.cli.inputs import load_model
 from lstm_shared import InputError, LSTMSpec, WeightsError, find_models, init_by_hand, init_lstm, load
-from lstm_shared.read_files import read_contents
+from lstm_shared.weight_files.formats import read_contents
 
 LSTM = nn.LSTM(5, 4, num_layers=2)
 STATE = LSTM.state_dict()

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lstm_shared import InputError, WeightsError, init_by_hand, init_lstm, load, save
-from lstm_shared.files import read_arrays
-from lstm_shared.read_files import READABLE
+from lstm_shared.weight_files.formats import READABLE
+from lstm_shared.weight_files.load_save import read_arrays
 
 NO_STATE_DICT = "no state dict in it: save the weights alone, with torch.save(model.state_dict(), …)"
 RANDOM = np.random.default_rng(0).bytes(2000)

@@ -13,7 +13,7 @@ import writes_under_faults
 from writes_under_faults import CALLS, REPLACED, fault
 
 from lstm_shared import InputError, init_by_hand, load, save
-from lstm_shared.files import write_file
+from lstm_shared.weight_files.load_save import write_file
 
 WRITERS = writes_under_faults.writers()
 FAILURES = {

@@ -22,9 +22,9 @@ import torch_lstm
 from jax_lstm import by_hand
 from lstm_parity.training import backends
 from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT, InputError, init_by_hand, init_forecaster
-from lstm_shared.checkpoints import CheckpointDirectory
 from lstm_shared.errors import Terminated
-from lstm_shared.training import FitResult
+from lstm_shared.training.checkpoint_directory import CheckpointDirectory
+from lstm_shared.training.plan import FitResult
 
 COMPANIES = (COMPANY_PRICES, COMPANY_LABELS)
 PUBLISHED = {name: np.float64(value) for name, value in PUBLISHED_INIT.items()}

@@ -25,7 +25,7 @@ from lstm_shared import (
     InputError,
     init_by_hand,
 )
-from lstm_shared.plan_training import plan_training
+from lstm_shared.training.arguments import plan_training
 
 COMPANIES = (COMPANY_PRICES, COMPANY_LABELS)
 

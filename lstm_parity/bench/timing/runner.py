@@ -20,9 +20,9 @@ from lstm_parity.bench.timing.machine import processor, speed_variables, version
 from lstm_parity.bench.timing.processes import Process, WorkerError
 from lstm_parity.bench.timing.same_numbers import Shown, in_words, judge
 from lstm_shared.errors import InputError
-from lstm_shared.files import read_arrays
 from lstm_shared.progress import progress_bar
 from lstm_shared.trees import unflatten_tree
+from lstm_shared.weight_files.load_save import read_arrays
 
 # A contender's process by its name, and the measurements of one case in one mode likewise.
 Processes = Mapping[str, Process]

@@ -58,7 +58,7 @@ class Worker:
     def prepare(self, case: dict[str, Any], mode: str, dtype: str, file: str) -> dict[str, Any]:
         """Make the program, time its first call, and write what it computed to a .safetensors file."""
         from lstm_parity.bench.cases import BenchCase
-        from lstm_shared.files import save
+        from lstm_shared.weight_files.load_save import save
 
         self.forget()
         self._program = program = self._make(BenchCase(**case), mode, dtype)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lstm_shared.errors import InputError
-from lstm_shared.run_identity import Run, differences, other_software
+from lstm_shared.training.run_identity import Run, differences, other_software
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FitResult:
 
 
 class _Saved(Protocol):
-    """The part of ``lstm_shared.checkpoint_files.Checkpoint`` that is needed here."""
+    """The part of ``lstm_shared.training.checkpoint_file.Checkpoint`` that is needed here."""
 
     @property
     def epoch(self) -> int: ...

@@ -12,11 +12,11 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from lstm_shared.checkpoint_files import MAGIC, DamagedError, parse_checkpoint
-from lstm_shared.contents import Contents, Unreadable
 from lstm_shared.errors import InputError, WeightsError
-from lstm_shared.numpy_files import first_line, read_npz
-from lstm_shared.torch_files import read_torch
+from lstm_shared.training.checkpoint_file import MAGIC, DamagedError, parse_checkpoint
+from lstm_shared.weight_files.contents import Contents, Unreadable
+from lstm_shared.weight_files.numpy_files import first_line, read_npz
+from lstm_shared.weight_files.torch_files import read_torch
 
 Reader = Callable[[str, bytes], Contents]
 
@@ -129,7 +129,7 @@ def _few(shape: Sequence[int]) -> str:
 
 
 def _read_torchscript(path: str, data: bytes) -> Contents:
-    from lstm_shared.torchscript import read_torchscript
+    from lstm_shared.weight_files.torchscript import read_torchscript
 
     return read_torchscript(path, data)
 

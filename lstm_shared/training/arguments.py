@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.argument_kinds import in_words, wrong_switches
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
-from lstm_shared.kinds import in_words, wrong_switches
 from lstm_shared.memory import require_memory
-from lstm_shared.run_identity import describe_run
-from lstm_shared.training import TrainingPlan
+from lstm_shared.training.plan import TrainingPlan
+from lstm_shared.training.run_identity import describe_run
 
 
 def plan_training(

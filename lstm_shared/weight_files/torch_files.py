@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_shared.archives import open_archive, written_anew
-from lstm_shared.contents import Contents, flattened
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.sizes import in_words, require_size
+from lstm_shared.weight_files.archives import open_archive, written_anew
+from lstm_shared.weight_files.contents import Contents, flattened
 
 # Often saved beside the weights: options of the training script, its best score, its folders and dates. These names
 # are read as empty objects, so that a file need not be refused because of them.

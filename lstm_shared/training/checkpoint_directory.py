@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lstm_shared.checkpoint_files import Checkpoint, DamagedError, read_checkpoint, write_checkpoint
 from lstm_shared.errors import InputError
+from lstm_shared.training.checkpoint_file import Checkpoint, DamagedError, read_checkpoint, write_checkpoint
 
 try:
     import fcntl

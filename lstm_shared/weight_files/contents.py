@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lstm_shared.argument_kinds import is_mapping, is_numpy, is_sequence
 from lstm_shared.errors import WeightsError
 from lstm_shared.find_models import under_prefix
-from lstm_shared.kinds import is_mapping, is_numpy, is_sequence
 from lstm_shared.tensors import to_array
 
 # Where training scripts commonly put the weights inside a checkpoint. These keys are left out of the names below.

@@ -15,11 +15,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lstm_shared.archives import open_archive
-from lstm_shared.contents import Contents, Unreadable, flattened
+from lstm_shared.argument_kinds import is_mapping
 from lstm_shared.errors import WeightsError
-from lstm_shared.kinds import is_mapping
 from lstm_shared.sizes import require_size
+from lstm_shared.weight_files.archives import open_archive
+from lstm_shared.weight_files.contents import Contents, Unreadable, flattened
 
 _MOST_AXES = 64  # of a NumPy array
 _DTYPES = {

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_shared.archives import open_archive
-from lstm_shared.contents import Contents, Unreadable
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.weight_files.archives import open_archive
+from lstm_shared.weight_files.contents import Contents, Unreadable
 
 NPY_MAGIC = b"\x93NUMPY"
 

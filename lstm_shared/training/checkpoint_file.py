@@ -40,7 +40,7 @@ class Checkpoint:
 
     Attributes:
         epoch: the number of epochs that were done.
-        run: which run it belongs to, as ``lstm_shared.run_identity`` describes one.
+        run: which run it belongs to, as ``lstm_shared.training.run_identity`` describes one.
         arrays: name -> array: the losses and predictions so far, and what the backend needs to go on.
     """
 
