@@ -7,6 +7,7 @@ from typing import Any
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
 
+from lstm_parity.annotations import JsonObject
 from lstm_shared.by_hand import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT
 from lstm_shared.initial_weights import init_lstm
 from lstm_shared.specs import ByHandSpec, LSTMSpec, Spec
@@ -115,7 +116,7 @@ class BenchCase:
         ]
         return ", ".join([sizes, *filter(None, special)])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """For JSON; ``BenchCase(**content)`` is the way back."""
         return asdict(self)
 

@@ -13,6 +13,9 @@ from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.kinds import Sizes, kind_named, kind_of
 
+# What an option may be.
+Value = str | float
+
 # Right code parts chaotically where large weights meet many steps, or many hidden units. Up to hidden 7 and 9 steps,
 # weights of up to 2 leave room. Beyond, they are at most 1, over √hidden where a layer is wider than 7: as initialised.
 _LONGEST_OF_LARGE_WEIGHTS = 9
@@ -67,7 +70,7 @@ class Configuration:
 
     def fitting(self) -> "Configuration":
         """The same without options that do not go together: every value can then be varied by itself."""
-        fit: dict[str, Any] = {}
+        fit: dict[str, Value] = {}
         kind = kind_named(self.kind)
         if kind.batch_first:  # and it predicts from the last step
             fit |= {"layout": "batch first", "steps": max(self.steps, 1)}

@@ -1,13 +1,15 @@
 """Configurations as hypothesis draws them: any, to search at random, or simpler ones than a given one, to shrink it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies
 
-from lstm_parity.fuzz.configurations import Configuration
+from lstm_parity.fuzz.configurations import Configuration, Value
 from lstm_parity.fuzz.size_classes import batch_classes, hidden_classes
+
+T = TypeVar("T")
 
 # Hypothesis mixes constants that it finds in loaded modules into what it draws. It leaves those below 100 alone, so
 # within 0..99 a seed gives the same cases whatever else is loaded.
@@ -35,7 +37,7 @@ _KEPT = 200
 
 
 # Every option from its simplest value on; one that is not here goes from False to True.
-_ORDERS: dict[str, Sequence[Any]] = {
+_ORDERS: dict[str, Sequence[Value]] = {
     "kind": ("LSTM", "forecaster", "cell", "by hand"),
     "implementation": ("auto", "scan", "chunked", "single-kernel"),
     "dtype": ("float64", "float32", "bfloat16"),
@@ -57,10 +59,10 @@ def _sizes(small: Sequence[int], classes: Sequence[range]) -> tuple[int, ...]:
 
 
 @strategies.composite
-def configurations(draw: Callable[..., Any]) -> Configuration:
+def configurations(draw: strategies.DrawFn) -> Configuration:
     """Any configuration whose options go together. Each value shrinks to the first in its list."""
 
-    def one_of(values: Sequence[Any]) -> Any:
+    def one_of(values: Sequence[T]) -> T:
         return draw(strategies.sampled_from(values))
 
     narrow = range(1, _LARGEST_SIZE + 1)
@@ -91,7 +93,7 @@ def configurations(draw: Callable[..., Any]) -> Configuration:
 
 
 @strategies.composite
-def simpler_than(draw: Callable[..., Any], failing: Configuration) -> Configuration:
+def simpler_than(draw: strategies.DrawFn, failing: Configuration) -> Configuration:
     """This configuration, or one in which some values are simpler: what hypothesis shrinks it by."""
     values = {
         field.name: draw(strategies.sampled_from((*_simpler(field.name, value), *(value,) * _KEPT)))
@@ -101,10 +103,10 @@ def simpler_than(draw: Callable[..., Any], failing: Configuration) -> Configurat
     return replace(failing, **values).fitting()
 
 
-def _simpler(name: str, value: Any) -> tuple[Any, ...]:
+def _simpler(name: str, value: Any) -> tuple[Value, ...]:
     """The values of a field that are simpler than this one, the simplest first."""
     if name in ("steps", "batch"):
-        order: Sequence[Any] = (*range(1, max(value, 2)), 0)
+        order: Sequence[Value] = (*range(1, max(value, 2)), 0)
         return tuple(order[: order.index(value)]) if value in order else tuple(order)
     if name in ("inputs", "hidden", "outputs", "layers"):
         return tuple(range(1, value))

@@ -5,7 +5,7 @@ The rules are asked, not copied: a threshold that moves there moves here. This i
 
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Path(NamedTuple):
     one_product: tuple[bool, bool]
 
 
-def path_of(implementation: str, steps: int, batch: int, inputs: int, hidden: int, dtype: Any) -> Path:
+def path_of(implementation: str, steps: int, batch: int, inputs: int, hidden: int, dtype: np.dtype) -> Path:
     """The path of one layer, by the rules of ``jax_lstm``; ``steps`` and ``batch`` are those of the whole call."""
     if implementation == "auto":
         implementation = choose(Sizes(steps, batch, inputs, hidden, dtype))
@@ -84,7 +84,7 @@ def shares_a_loop(hidden: int) -> bool:
     return path_of("chunked", 8, 2, _INPUTS, hidden, np.dtype("float64")).shared_loop
 
 
-def _rules(batch: int, hidden: int, dtype: Any) -> tuple[Hashable, ...]:
+def _rules(batch: int, hidden: int, dtype: np.dtype) -> tuple[Hashable, ...]:
     chosen = choose(Sizes(8, batch, _INPUTS, hidden, dtype))
     products = [one_product(batch, _INPUTS, hidden, dtype, saving=saving) for saving in (False, True)]
     return (chosen, features_first(batch, hidden, dtype), *products)

@@ -106,7 +106,7 @@ def array_of(kind: str) -> CoveringArray:
 def _excluded(factors: Mapping[str, Sequence[str]]) -> set[Pair]:
     """Pairs of levels that contradict each other, or cost more than they show."""
 
-    def never(**levels: Any) -> set[Pair]:
+    def never(**levels: str | list[str]) -> set[Pair]:
         (one, other), values = levels, [v if isinstance(v, list) else [v] for v in levels.values()]
         return {frozenset(((one, a), (other, b))) for a, b in product(*values)}
 

@@ -10,19 +10,20 @@ programs that this needs serve arrays of every shape. The others are compiled on
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, SupportsInt
 
 import jax
 import jax.extend.core as jex_core
 import numpy as np
+from jaxtyping import ArrayLike, PyTree
 
 # Operations that call another program, and the parameter that holds it; derivatives are taken already.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 
 
-def _pad(x: np.ndarray, value: np.ndarray, padding_config: Any) -> np.ndarray:
+def _pad(x: np.ndarray, value: np.ndarray, padding_config: Sequence[tuple[int, int, int]]) -> np.ndarray:
     """``lax.pad``: room before, after and between the elements of each axis; negative room cuts them off."""
     sizes, inside, kept = [], [], []
     for n, (low, high, between) in zip(x.shape, padding_config, strict=True):
@@ -35,13 +36,13 @@ def _pad(x: np.ndarray, value: np.ndarray, padding_config: Any) -> np.ndarray:
     return padded[tuple(kept)]
 
 
-def _window(x: np.ndarray, starts: tuple[Any, ...], sizes: tuple[int, ...]) -> tuple[slice, ...]:
+def _window(x: np.ndarray, starts: Sequence[SupportsInt], sizes: tuple[int, ...]) -> tuple[slice, ...]:
     """Where so large a window lies in x; as JAX has it, one that would stick out is moved inside."""
     places = [min(max(int(start), 0), n - size) for start, n, size in zip(starts, x.shape, sizes, strict=True)]
     return tuple(slice(place, place + size) for place, size in zip(places, sizes, strict=True))
 
 
-def _dynamic_update_slice(x: np.ndarray, update: np.ndarray, *starts: Any) -> np.ndarray:
+def _dynamic_update_slice(x: np.ndarray, update: np.ndarray, *starts: SupportsInt) -> np.ndarray:
     updated = x.copy()
     updated[_window(x, starts, update.shape)] = update
     return updated
@@ -86,10 +87,10 @@ _ELEMENTWISE = {
 _SMALLEST_ROOM = 16
 
 
-def by_operation(function: Callable[..., Any]) -> Callable[..., Any]:
+def by_operation(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     """In the place of ``jax.jit(function)``: the same program, its loops rolled by Python."""
 
-    def call(*args: Any) -> Any:
+    def call(*args: PyTree) -> PyTree:
         program, result = jax.make_jaxpr(function, return_shape=True)(*args)
         values = _run(program, jax.tree.leaves(args))
         return jax.tree.unflatten(jax.tree.structure(result), values)
@@ -97,11 +98,11 @@ def by_operation(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _run(program: jex_core.ClosedJaxpr, args: list[Any]) -> list[Any]:
+def _run(program: jex_core.ClosedJaxpr, args: Sequence[ArrayLike]) -> list[ArrayLike]:
     jaxpr = program.jaxpr
     known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*program.consts, *args), strict=True))
 
-    def value(variable: Any) -> Any:
+    def value(variable: jex_core.Literal | jex_core.Var) -> ArrayLike:
         return variable.val if isinstance(variable, jex_core.Literal) else known[variable]
 
     for equation in jaxpr.eqns:
@@ -126,7 +127,7 @@ def _run(program: jex_core.ClosedJaxpr, args: list[Any]) -> list[Any]:
     return [value(variable) for variable in jaxpr.outvars]
 
 
-def _elementwise(equation: Any, inputs: list[Any]) -> np.ndarray:
+def _elementwise(equation: Any, inputs: list[ArrayLike]) -> np.ndarray:
     """An operation on arrays of one shape; axes of size 1, and single numbers, stand for as many as the others have."""
     shape = equation.outvars[0].aval.shape
     size = math.prod(shape)
@@ -142,12 +143,12 @@ def _elementwise(equation: Any, inputs: list[Any]) -> np.ndarray:
 
 
 @cache
-def _program(primitive: Any, params: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+def _program(primitive: jex_core.Primitive, params: tuple[tuple[str, Hashable], ...]) -> Callable[..., jax.Array]:
     """One operation as a program. Calling it takes a fifth of the time of ``primitive.bind``."""
     return jax.jit(partial(primitive.bind, **dict(params)))
 
 
-def _scan(equation: Any, inputs: list[Any]) -> list[Any]:
+def _scan(equation: Any, inputs: list[ArrayLike]) -> list[ArrayLike]:
     """``lax.scan``: its inputs are constants, the carried state, and arrays with the steps as their first axis."""
     params = equation.params
     constants, states = params["num_consts"], params["num_carry"]

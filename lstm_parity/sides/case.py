@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
+from numpy.typing import ArrayLike
 
+from lstm_parity.annotations import States, Weights
 from lstm_parity.sides.call import Call, Observation
 from lstm_parity.sides.kinds import Given, ModelKind, kind_of
 from lstm_parity.sides.kinds.records import DRAWN_BATCH, drawn_time, native
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.finite import not_finite
-from lstm_shared.specs import in_words
+from lstm_shared.specs import Spec, in_words
 
 __all__ = ["DRAWN_BATCH", "DRAWN_TIME", "Case", "Observation", "make_case"]
 
@@ -33,7 +34,7 @@ class Case(Call):
     seed: int = 0
 
     @property
-    def kind(self) -> ModelKind[Any]:
+    def kind(self) -> ModelKind[Spec]:
         """The adapter of its model."""
         return kind_of(self.spec)
 
@@ -93,13 +94,13 @@ class Case(Call):
 
 
 def make_case(
-    weights: Mapping[str, Any],
-    inputs: Any = None,
+    weights: Weights,
+    inputs: ArrayLike | None = None,
     *,
-    state: Any = None,
+    state: States | None = None,
     batch_first: bool = False,
-    lengths: Any = None,
-    reset: Any = None,
+    lengths: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
     steps: int = 10,
     seed: int = 0,
     draw_state: bool = False,

@@ -3,10 +3,11 @@
 import io
 import os
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jax_lstm.recurrences.choose import IMPLEMENTATIONS
 from lstm_parity.sides.case import Case, make_case
@@ -51,7 +52,7 @@ def write_case(
     dtypes = sorted({array.dtype.name for array in floats.values()})
     if len(dtypes) > 1:
         raise InputError(f"{path}: the case mixes {', '.join(dtypes)}; give it one with case.astype")
-    arrays: dict[str, Any] = {name: _plain(array) for name, array in floats.items()}
+    arrays: dict[str, ArrayLike] = {name: _plain(array) for name, array in floats.items()}
     arrays |= {name: value for name in _OPTIONAL if (value := getattr(case, name)) is not None}
     arrays |= {"batch_first": case.batch_first, "steps": case.steps, "seed": case.seed, "compiled": compiled}
     arrays |= {name: _letters(word) for name, word in (("dtype", dtypes[0]), ("implementation", implementation))}

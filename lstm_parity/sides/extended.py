@@ -11,14 +11,13 @@ The loop goes over the steps only; the inputs' products and the weights' gradien
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from lstm_parity.sides.case import Case, Observation
 from lstm_shared.errors import InputError
 
-EXTENDED: Any = np.longdouble
+EXTENDED = np.longdouble
 
 
 def observe(case: Case) -> Observation:

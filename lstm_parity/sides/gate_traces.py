@@ -1,7 +1,7 @@
 """Both backends' traces of a case: every gate and state of every layer, direction and step."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -10,6 +10,8 @@ from lstm_parity.sides.case import Case
 from lstm_parity.sides.devices import full_precision
 from lstm_shared.tensors import to_array
 from lstm_shared.traces import ByHandTrace, LSTMTrace
+
+Trace = TypeVar("Trace", bound=ByHandTrace | LSTMTrace)
 
 
 def trace_both(case: Case) -> tuple[LSTMTrace | ByHandTrace, LSTMTrace | ByHandTrace]:
@@ -21,5 +23,5 @@ def trace_both(case: Case) -> tuple[LSTMTrace | ByHandTrace, LSTMTrace | ByHandT
     return ours, _arrays(reference, to_array)
 
 
-def _arrays(trace: Any, convert: Callable[[Any], np.ndarray]) -> Any:
+def _arrays(trace: Trace, convert: Callable[[Any], np.ndarray]) -> Trace:
     return type(trace)(*(None if field is None else convert(field) for field in trace))

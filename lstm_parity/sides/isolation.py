@@ -6,10 +6,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,20 @@ import torch
 
 from lstm_parity.sides.devices import full_precision
 from lstm_shared.errors import InputError, Terminated
+
+T = TypeVar("T")
+Handler = Callable[[int, FrameType | None], object] | int
+
+
+class _TorchSettings(TypedDict):
+    """What a port may set in torch."""
+
+    dtype: torch.dtype
+    device: torch.device
+    grad: bool
+    threads: int
+    deterministic: bool
+    mkldnn: Any
 
 
 @contextmanager
@@ -70,7 +84,7 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(message.splitlines() or ['no message'])[0]}"
 
 
-def _watch_interrupts() -> tuple[dict[signal.Signals, Any], Callable[[], bool]]:
+def _watch_interrupts() -> tuple[dict[signal.Signals, Handler], Callable[[], bool]]:
     """The handlers of SIGINT and SIGTERM, to be put back, and what tells whether SIGINT came: a port may raise
     KeyboardInterrupt by itself. Outside the main thread no handler can be set, and each such exception counts as one.
     """
@@ -91,7 +105,7 @@ def _watch_interrupts() -> tuple[dict[signal.Signals, Any], Callable[[], bool]]:
     return handlers, lambda: bool(came)
 
 
-def _put_back(now: Any, before: dict[str, Any], *, keep_new: bool = False) -> None:
+def _put_back(now: MutableMapping[str, T], before: Mapping[str, T], *, keep_new: bool = False) -> None:
     if not keep_new:
         for name in [name for name in now if name not in before]:
             del now[name]
@@ -100,7 +114,7 @@ def _put_back(now: Any, before: dict[str, Any], *, keep_new: bool = False) -> No
             now[name] = value
 
 
-def _torch_settings() -> dict[str, Any]:
+def _torch_settings() -> _TorchSettings:
     return {
         "dtype": torch.get_default_dtype(),
         "device": torch.get_default_device(),
@@ -111,7 +125,7 @@ def _torch_settings() -> dict[str, Any]:
     }
 
 
-def _restore_torch(before: dict[str, Any]) -> None:
+def _restore_torch(before: _TorchSettings) -> None:
     now = _torch_settings()
     if now["dtype"] != before["dtype"]:
         torch.set_default_dtype(before["dtype"])

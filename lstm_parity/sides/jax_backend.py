@@ -1,18 +1,18 @@
 """What the JAX backend computes for a case: forward, loss, gradients, Adam steps."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import ArrayLike, PyTree
 
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_parity.sides.by_operation import by_operation
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.devices import full_precision, jax_devices
-from lstm_parity.sides.kinds.records import JaxForward
+from lstm_parity.sides.kinds.records import JaxArrays, JaxForward
 
 
 def observe(
@@ -37,16 +37,18 @@ def observe(
         return _observe(forward, case, jax.jit if compiled else by_operation, gradients)
 
 
-def _observe(forward: JaxForward, case: Case, program: Callable[[Any], Any], with_gradients: bool) -> Observation:
+def _observe(
+    forward: JaxForward, case: Case, program: Callable[..., Callable[..., PyTree]], with_gradients: bool
+) -> Observation:
     # jnp.asarray would compile a copy for each shape.
     weights, inputs, state, cotangents = jax.device_put((case.weights, case.inputs, case.state, case.cotangents))
 
-    def loss(weights: Any, inputs: Any, state: Any) -> Any:
+    def loss(weights: JaxArrays, inputs: jax.Array, state: JaxArrays) -> ArrayLike:
         outputs = forward(weights, inputs, state)
         return sum(jnp.sum(outputs[name].astype(inputs.dtype) * cotangents[name]) for name in cotangents)
 
     @program
-    def gradients(weights: Any, inputs: Any, state: Any) -> Any:
+    def gradients(weights: JaxArrays, inputs: jax.Array, state: JaxArrays) -> PyTree:
         return jax.value_and_grad(loss, argnums=(0, 1, 2))(weights, inputs, state)
 
     # By itself, as where nothing is differentiated: a fast implementation may run another loop there. What the loss
@@ -55,7 +57,7 @@ def _observe(forward: JaxForward, case: Case, program: Callable[[Any], Any], wit
     if not with_gradients:
         return {"forward": jax.tree.map(np.asarray, outputs)}
     value, (by_weight, by_inputs, by_state) = gradients(weights, inputs, state)
-    observation: dict[str, dict[str, Any]] = {
+    observation: dict[str, JaxArrays] = {
         "forward": outputs,
         "loss": {"loss": value},
         "gradient": {**by_weight, "inputs": by_inputs, **{f"{name}_0": by_state[name] for name in by_state}},

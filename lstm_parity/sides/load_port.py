@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def load_port(source: str, *, layout: str = "torch", framework: str | None = Non
     return Port(function, layout, framework)  # pyright: ignore[reportArgumentType]
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(path: Path) -> ModuleType:
     # Under a name of its own: a port in a file named torch.py must not become torch.
     name = f"_port_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -58,12 +58,12 @@ def _load_file(path: Path) -> Any:
     return module
 
 
-def _load_module(name: str) -> Any:
+def _load_module(name: str) -> ModuleType:
     sys.path.insert(0, "")  # as `python -m` does: modules beside the reader are found
     return importlib.import_module(name)
 
 
-def _onnx(path: Path) -> Callable[..., Any]:
+def _onnx(path: Path) -> Callable[[object, np.ndarray], np.ndarray]:
     """An ONNX model as a port; it has its weights inside, so params are not looked at."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
@@ -77,7 +77,7 @@ def _onnx(path: Path) -> Callable[..., Any]:
         raise InputError(f"{path}: not an ONNX model that onnxruntime runs: {in_a_line(error)}") from error
     names = [value.name for value in session.get_inputs()]
 
-    def run(params: Any, inputs: np.ndarray) -> Any:
+    def run(params: object, inputs: np.ndarray) -> np.ndarray:
         outputs = np.asarray(session.run(None, {names[0]: inputs})[0])
         if outputs.ndim != 4:
             return outputs

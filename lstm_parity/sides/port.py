@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +51,7 @@ def find_out(case: Case, port: Port) -> tuple[Port, list[str]]:
     raise first_failure
 
 
-def _framework_of(returned: Mapping[str, Any], given: Framework) -> Framework:
+def _framework_of(returned: Mapping[str, object], given: Framework) -> Framework:
     """Whose arrays came back."""
     first = next(iter(returned.values()))
     return "jax" if isinstance(first, jax.Array) else "torch" if isinstance(first, torch.Tensor) else given
@@ -89,7 +88,7 @@ def outputs_of(case: Case, port: Port) -> np.ndarray:
         return to_numpy(outputs)
 
 
-def _forward_once(case: Case, port: Port) -> dict[str, Any]:
+def _forward_once(case: Case, port: Port) -> Mapping[str, object]:
     with strangers_code(), jax.enable_x64(case.inputs.dtype == np.float64):
         convert = {"numpy": np.array, "jax": jnp.asarray, "torch": _leaf}[port.framework or "numpy"]
         weights, state = ({name: convert(a) for name, a in group.items()} for group in (case.weights, case.state))

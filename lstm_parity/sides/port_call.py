@@ -10,6 +10,7 @@ import torch
 
 from lstm_parity.sides.case import Case
 from lstm_parity.sides.port_returns import named
+from lstm_shared.array_types import Array
 from lstm_shared.errors import InputError
 from lstm_shared.layout_table import LAYOUTS
 from lstm_shared.layouts import to_layout
@@ -65,8 +66,10 @@ class Port:
         return one.kind is not one.POSITIONAL_ONLY and not (optional and one.default is one.empty)
 
 
-def call_port(case: Case, port: Port, weights: Mapping[str, Any], inputs: Any, state: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {}
+def call_port(
+    case: Case, port: Port, weights: Mapping[str, Array], inputs: Array, state: Mapping[str, Array]
+) -> dict[str, Any]:
+    given: dict[str, object] = {}
     if case.state and port.takes("state"):
         given["state"] = (state["h"], state["c"])
     copy = torch.tensor if port.framework == "torch" else np.array
@@ -79,7 +82,7 @@ def call_port(case: Case, port: Port, weights: Mapping[str, Any], inputs: Any, s
     return named(case, port.function(_in_layout(case, port.layout, weights), inputs, **given))
 
 
-def _in_layout(case: Case, layout: str, weights: Mapping[str, Any]) -> Any:
+def _in_layout(case: Case, layout: str, weights: Mapping[str, Array]) -> Mapping[str, object]:
     if layout == "torch":
         return dict(weights)
     lstm = case.kind.lstm

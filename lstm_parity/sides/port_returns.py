@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from lstm_parity.sides.case import Case
 from lstm_shared.errors import InputError
@@ -15,7 +16,7 @@ from lstm_shared.errors import InputError
 _ARRAYS = (np.ndarray, np.generic, jax.Array, torch.Tensor)
 
 
-def named(case: Case, returned: Any) -> dict[str, Any]:
+def named(case: Case, returned: object) -> dict[str, Any]:
     """What the candidate returned, as arrays by the names of the case's forward arrays.
 
     Raises:
@@ -29,7 +30,7 @@ def named(case: Case, returned: Any) -> dict[str, Any]:
     return _arrays(arrays)
 
 
-def returning(case: Case, forward: Mapping[str, Any]) -> Case:
+def returning(case: Case, forward: Mapping[str, ArrayLike]) -> Case:
     """The case with the loss over just the arrays that came back, and without Adam's steps.
 
     Raises:
@@ -44,7 +45,7 @@ def returning(case: Case, forward: Mapping[str, Any]) -> Case:
     return replace(case, cotangents={name: case.cotangents[name] for name in forward}, steps=0)
 
 
-def _arrays(values: dict[str, Any]) -> dict[str, Any]:
+def _arrays(values: Mapping[str, object]) -> dict[str, Any]:
     """Nested lists of numbers become NumPy arrays, arrays stay as they are."""
     problems, arrays = [], {}
     for name, value in values.items():
@@ -60,7 +61,7 @@ def _arrays(values: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
-def _in_words(value: Any) -> str:
+def _in_words(value: object) -> str:
     """The type of a value, with the number of things in it."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)} thing{'' if len(value) == 1 else 's'}"

@@ -1,15 +1,16 @@
 """What a port computes, in the arrays of each framework: outputs, and gradients where it has them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from jaxtyping import ArrayLike
 
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.isolation import in_a_line
+from lstm_parity.sides.kinds.records import JaxArrays
 from lstm_parity.sides.port_call import Port, call_port
 from lstm_parity.sides.port_returns import returning
 from lstm_shared.argument_kinds import is_floating
@@ -33,7 +34,7 @@ def observe_jax(case: Case, port: Port, notes: list[str]) -> tuple[Observation, 
         if not _differentiable(observation["forward"]):
             return observation, case
 
-        def loss(weights: Any, inputs: Any) -> Any:
+        def loss(weights: JaxArrays, inputs: jax.Array) -> ArrayLike:
             outputs = call_port(case, port, weights, inputs, state)
             return sum(jnp.sum(outputs[name] * case.cotangents[name]) for name in case.cotangents)
 
@@ -88,5 +89,5 @@ def _differentiable(forward: Mapping[str, np.ndarray]) -> bool:
     return all(is_floating(array.dtype) for array in forward.values())
 
 
-def to_numpy(array: Any) -> np.ndarray:
+def to_numpy(array: object) -> np.ndarray:
     return to_array(array) if isinstance(array, torch.Tensor) else np.array(array)

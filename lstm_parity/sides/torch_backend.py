@@ -1,7 +1,6 @@
 """What the PyTorch backend computes for a case: forward, loss, gradients, Adam steps."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.devices import full_precision
-from lstm_parity.sides.kinds.records import TorchForward
+from lstm_parity.sides.kinds.records import TorchArrays, TorchForward
 from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import to_torch
@@ -36,7 +35,7 @@ def observe_nn_lstm(case: Case) -> Observation:
     module = nn.LSTM(1, 1, batch_first=True).to(to_tensor(case.inputs).dtype)
     module.load_state_dict({name: to_tensor(array) for name, array in by_hand_to_lstm(case.weights).items()})
 
-    def forward(prices: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def forward(prices: Tensor, state: TorchArrays) -> dict[str, Tensor]:
         initial = [state[name].reshape(1, -1, 1) for name in ("short_memory", "long_memory") if name in state]
         outputs, _ = module(prices.reshape(-1, prices.shape[-1], 1), tuple(initial) or None)
         return {"short_memory": outputs[..., 0].reshape(prices.shape)}
@@ -58,7 +57,7 @@ def _observe(module: nn.Module, forward: TorchForward, case: Case, device: str =
     loss, outputs = loss_and_outputs()
     if loss.requires_grad:  # it does not without a step and a state: nothing is computed then
         loss.backward()
-    observation: dict[str, dict[str, Any]] = {
+    observation = {
         "forward": outputs,
         "loss": {"loss": loss},
         "gradient": {

@@ -4,15 +4,19 @@ All start from the published weights and alternate between the two companies. A 
 and predictions of its first steps are compared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
 from lstm_parity.bench.cases import BenchCase
-from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 from lstm_parity.sides.adam import LEARNING_RATE
+from lstm_shared.training import FitResult
+
+# The losses and predictions of the steps.
+History = Sequence[tuple[SupportsFloat, SupportsFloat]]
 
 # Adam steps in a call, so that a call takes long enough to be measured and not much longer.
 _PUBLISHED_EPOCHS = 5000  # of two steps, in one compiled loop
@@ -25,7 +29,7 @@ def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
     import torch_lstm
     from lstm_parity.bench.contenders.torch_device import DEVICE
 
-    def call() -> Any:
+    def call() -> FitResult:
         module = torch_lstm.LSTMByHand(case.weights(dtype)).to(DEVICE)
         return torch_lstm.fit(module, case.companies(dtype), epochs=_LOOP_STEPS // 2)
 
@@ -39,7 +43,7 @@ def jax_fit(case: BenchCase, mode: str, dtype: str) -> Program:
 
     weights, data = case.weights(dtype), case.companies(dtype)
 
-    def call() -> Any:
+    def call() -> FitResult:
         return jax_lstm.fit(jax_lstm.by_hand.loss, weights, data, epochs=_PUBLISHED_EPOCHS)
 
     return _of_fit(call, dtype, 2 * _PUBLISHED_EPOCHS, within=partial(settings, dtype))
@@ -56,7 +60,7 @@ def torch_loop(case: BenchCase, mode: str, dtype: str) -> Program:
     weights = case.weights(dtype)
     prices, labels = (to_tensor(array).to(DEVICE) for array in case.companies(dtype))
 
-    def call() -> Any:
+    def call() -> History:
         module = torch_lstm.LSTMByHand(weights).to(DEVICE)
         optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
         history = []
@@ -78,6 +82,7 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
     import jax
     import jax.numpy as jnp
     import optax
+    from jaxtyping import PyTree
 
     import jax_lstm
     from lstm_parity.bench.contenders.jax_programs import settings
@@ -89,7 +94,7 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
         batches = [(prices[company : company + 1], labels[company : company + 1]) for company in range(len(labels))]
 
     @partial(jax.jit, donate_argnums=0)
-    def train(state: Any, batch: Any) -> Any:
+    def train(state: PyTree, batch: tuple[jax.Array, jax.Array]) -> PyTree:
         params, optimizer = state
         (loss, predictions), gradient = jax.value_and_grad(jax_lstm.by_hand.loss, has_aux=True)(params, batch)
         updates, optimizer = adam.update(gradient, optimizer, params)
@@ -97,7 +102,7 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
 
     steps = _LOOP_STEPS if jit else _EAGER_STEPS
 
-    def call() -> Any:
+    def call() -> History:
         state = jax.tree.map(jnp.copy, (weights, adam.init(weights)))
         history = []
         for step in range(steps):
@@ -113,16 +118,16 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
 jax_eager: Callable[..., Program] = partial(jax_step, jit=False)
 
 
-def _of_fit(call: Callable[[], Any], dtype: str, steps: int, **options: Any) -> Program:
+def _of_fit(call: Callable[[], FitResult], dtype: str, steps: int, **options: Any) -> Program:
     """A call of either backend's ``fit``, which tells its own steps' time, set-up and compilation apart."""
 
-    def show(result: Any) -> Any:
+    def show(result: FitResult) -> Shown:
         return _show(dtype, list(zip(result.losses, result.predictions[:, 0], strict=True)))
 
     return Program(call, show, steps=steps, seconds=lambda result: result.seconds, **options)
 
 
-def _show(dtype: str, history: list[tuple[Any, Any]]) -> dict[str, dict[str, np.ndarray]]:
+def _show(dtype: str, history: History) -> Shown:
     compared = np.array([[float(loss), float(prediction)] for loss, prediction in history[: _shown(dtype)]])
     return {"losses": {"losses": compared[:, 0], "predictions": compared[:, 1]}}
 

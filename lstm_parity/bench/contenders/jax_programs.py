@@ -3,22 +3,22 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jaxtyping import Array, PyTree
 
 from lstm_parity.bench.cases import ADAM, FORWARD, GRADIENT, TRAINING, BenchCase
-from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 from lstm_parity.sides.adam import LEARNING_RATE
 
 # forward(params, inputs, lengths or None) -> outputs (time, batch, features)
-Forward = Callable[[Any, Any, Any], Any]
+Forward = Callable[[PyTree, Array, Array | None], Array]
 # params or their gradients -> by our names, as NumPy arrays
-Named = Callable[[Any], Mapping[str, np.ndarray]]
+Named = Callable[[PyTree], Mapping[str, np.ndarray]]
 
 _ADAM = optax.adam(LEARNING_RATE)
 
@@ -28,7 +28,7 @@ def programs(
     mode: str,
     dtype: str,
     forward: Forward,
-    params: Any,
+    params: PyTree,
     *,
     gradients: Named,
     weights_back: Named,
@@ -46,22 +46,22 @@ def programs(
     with within():
         params, inputs, lengths = jax.tree.map(jnp.asarray, (params, case.inputs(dtype), case.lengths()))
 
-    def loss(params: Any, inputs: Any, lengths: Any) -> Any:
+    def loss(params: PyTree, inputs: Array, lengths: Array | None) -> Array:
         return jnp.sum(forward(params, inputs, lengths) ** 2)
 
-    def step(state: Any, inputs: Any, lengths: Any) -> Any:
+    def step(state: PyTree, inputs: Array, lengths: Array | None) -> tuple[PyTree, Array]:
         weights, optimizer = state
         value, gradient = jax.value_and_grad(loss)(weights, inputs, lengths)
         updates, optimizer = _ADAM.update(gradient, optimizer, weights)
         return (optax.apply_updates(weights, updates), optimizer), value
 
-    def train(state: Any, inputs: Any, lengths: Any) -> Any:
+    def train(state: PyTree, inputs: Array, lengths: Array | None) -> tuple[PyTree, Array]:
         return lax.scan(lambda state, _: step(state, inputs, lengths), state, length=case.train_steps)
 
     if mode in (FORWARD, GRADIENT):
         run = jax.jit(forward if mode == FORWARD else jax.grad(loss))
 
-        def show(result: Any) -> dict[str, Any]:
+        def show(result: PyTree) -> Shown:
             shown = {"outputs": np.asarray(result)} if mode == FORWARD else gradients(result)
             return {"forward" if mode == FORWARD else "gradient": shown}
 
@@ -71,16 +71,16 @@ def programs(
 
     # As in a training loop: the old weights are given away, so that the new ones can take their place in memory.
     run = jax.jit({ADAM: step, TRAINING: train}[mode], donate_argnums=0)
-    state: list[Any] = [None]
+    state: list[PyTree] = [None]
 
     def reset() -> None:
         state[0] = jax.block_until_ready(jax.tree.map(jnp.copy, (params, _ADAM.init(params))))
 
-    def call() -> Any:
+    def call() -> Array:
         state[0], losses = jax.block_until_ready(run(state[0], inputs, lengths))
         return losses
 
-    def show_step(losses: Any) -> dict[str, Any]:
+    def show_step(losses: Array) -> Shown:
         if mode == TRAINING:
             return {"losses": {"losses": np.asarray(losses[:COMPARED_STEPS])}}
         weights, (moments, *_) = state[0]

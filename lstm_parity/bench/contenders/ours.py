@@ -1,17 +1,17 @@
 """Our own ``jax_lstm.lstm``."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, PyTree
 
 import jax_lstm
 from lstm_parity.bench.cases import BenchCase
 from lstm_parity.bench.contenders import by_hand
 from lstm_parity.bench.contenders.jax_programs import programs, settings
-from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 
 
 def ours(case: BenchCase, mode: str, dtype: str, *, implementation: str = "auto", jit: bool = True) -> Program:
@@ -19,7 +19,7 @@ def ours(case: BenchCase, mode: str, dtype: str, *, implementation: str = "auto"
     if case.kind == "by hand":
         return (by_hand.jax_fit if jit else by_hand.jax_eager)(case, mode, dtype)
 
-    def forward(params: Any, inputs: Any, lengths: Any) -> Any:
+    def forward(params: PyTree, inputs: Array, lengths: Array | None) -> Array:
         return jax_lstm.lstm(params, inputs, lengths=lengths, implementation=implementation)[0]
 
     weights = case.weights(dtype)
@@ -34,22 +34,22 @@ ours_scan = partial(ours, implementation="scan")
 ours_eager = partial(ours, implementation="scan", jit=False)
 
 
-def _streaming(case: BenchCase, weights: Any, dtype: str, implementation: str, jit: bool) -> Program:
+def _streaming(case: BenchCase, weights: dict[str, np.ndarray], dtype: str, implementation: str, jit: bool) -> Program:
     within = partial(settings, dtype, jit)
     with within():
         params, inputs = jax.tree.map(jnp.asarray, (weights, case.inputs(dtype)))
         zeros = tuple(jnp.zeros((1, case.batch, case.hidden_size), inputs.dtype) for _ in range(2))
     run = jax.jit(partial(jax_lstm.lstm, implementation=implementation))
-    state: list[Any] = [zeros]
+    state: list[tuple[Array, ...]] = [zeros]
 
     def reset() -> None:
         state[0] = zeros
 
-    def call() -> Any:
+    def call() -> Array:
         outputs, state[0] = jax.block_until_ready(run(params, inputs, state[0]))
         return outputs
 
-    def show(first: Any) -> dict[str, Any]:
+    def show(first: Array) -> Shown:
         later = [call() for _ in range(COMPARED_STEPS)]  # that the state is carried shows in the later outputs
         return {"forward": {"outputs": np.concatenate([np.asarray(part) for part in (first, *later)])}}
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, PyTree
 
 from lstm_parity.bench.cases import BenchCase
 from lstm_parity.bench.contenders.jax_programs import programs
@@ -21,13 +22,13 @@ from lstm_shared.layouts import from_layout, to_layout
 from lstm_shared.specs import LSTMSpec
 
 # layer(tree of one cell, inputs (time, batch, features)) -> outputs (time, batch, hidden_size)
-Layer = Callable[[Any, Any], Any]
+Layer = Callable[[PyTree, Array], PyTree]
 
 
 def linen(case: BenchCase, mode: str, dtype: str) -> Program:
     from flax import linen as nn
 
-    def layer(tree: Any, inputs: Any) -> Any:
+    def layer(tree: PyTree, inputs: Array) -> PyTree:
         cell = nn.OptimizedLSTMCell(case.hidden_size, dtype=inputs.dtype, param_dtype=inputs.dtype)
         return nn.RNN(cell, time_major=True).apply({"params": {"cell": tree}}, inputs)
 
@@ -37,7 +38,7 @@ def linen(case: BenchCase, mode: str, dtype: str) -> Program:
 def nnx(case: BenchCase, mode: str, dtype: str) -> Program:
     from flax import nnx as nn
 
-    def layer(tree: Any, inputs: Any) -> Any:
+    def layer(tree: PyTree, inputs: Any) -> PyTree:
         sizes, dtypes = (inputs.shape[-1], case.hidden_size), {"dtype": inputs.dtype, "param_dtype": inputs.dtype}
         cell = nn.eval_shape(lambda: nn.OptimizedLSTMCell(*sizes, **dtypes, rngs=nn.Rngs(0)))
         nn.update(cell, tree)
@@ -49,7 +50,7 @@ def nnx(case: BenchCase, mode: str, dtype: str) -> Program:
 def haiku(case: BenchCase, mode: str, dtype: str) -> Program:
     import haiku as hk
 
-    def run(inputs: Any) -> Any:
+    def run(inputs: Array) -> PyTree:
         core = hk.LSTM(case.hidden_size, name="lstm")
         state = jax.tree.map(lambda part: part.astype(inputs.dtype), core.initial_state(inputs.shape[1]))
         return hk.dynamic_unroll(core, inputs, state)[0]
@@ -61,12 +62,12 @@ def haiku(case: BenchCase, mode: str, dtype: str) -> Program:
 def equinox(case: BenchCase, mode: str, dtype: str) -> Program:
     import equinox as eqx
 
-    def layer(tree: Any, inputs: Any) -> Any:
+    def layer(tree: PyTree, inputs: Array) -> Array:
         key = jax.random.key(0)
         empty = eqx.filter_eval_shape(eqx.nn.LSTMCell, inputs.shape[-1], case.hidden_size, key=key)
         cell = eqx.tree_at(lambda fields: [getattr(fields, name) for name in tree], empty, list(tree.values()))
 
-        def step(state: Any, features: Any) -> Any:
+        def step(state: tuple[Array, Array], features: Array) -> tuple[tuple[Array, Array], Array]:
             state = jax.vmap(cell)(features, state)
             return state, state[0]
 
@@ -79,7 +80,7 @@ def equinox(case: BenchCase, mode: str, dtype: str) -> Program:
 def keras(case: BenchCase, mode: str, dtype: str) -> Program:
     from keras import layers
 
-    def layer(tree: Any, inputs: Any) -> Any:
+    def layer(tree: PyTree, inputs: Array) -> Array:
         lstm = layers.LSTM(case.hidden_size, return_sequences=True, dtype=dtype)
         lstm.build((case.batch, case.time, inputs.shape[-1]))
         weights = [tree[variable.name] for variable in lstm.trainable_variables]
@@ -96,7 +97,7 @@ def _program(case: BenchCase, mode: str, dtype: str, layer: Layer, layout: str) 
     places = [(layer, bool(suffix)) for layer, suffix in spec.places]
     params = [to_layout(weights, layout, layer=k, reverse=reverse) for k, reverse in places]
 
-    def forward(params: Any, inputs: Any, lengths: Any) -> Any:
+    def forward(params: PyTree, inputs: Array, lengths: Array | None) -> Array:
         outputs, trees = inputs, iter(params)
         for _ in range(spec.num_layers):
             directions = [layer(next(trees), jnp.flip(outputs, 0) if suffix else outputs) for suffix in spec.directions]
@@ -119,7 +120,9 @@ def _program(case: BenchCase, mode: str, dtype: str, layer: Layer, layout: str) 
     )
 
 
-def _by_our_names(places: list[tuple[int, bool]], layout: str, gradient: bool, trees: Any) -> Mapping[str, np.ndarray]:
+def _by_our_names(
+    places: list[tuple[int, bool]], layout: str, gradient: bool, trees: PyTree
+) -> Mapping[str, np.ndarray]:
     """Trees in a layout with one bias, by torch's names.
 
     As gradients: the one bias has the gradient of each of torch's two. As weights: without the biases, because an Adam

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+# Stage -> name -> array, for the comparison of numbers.
+Shown = Mapping[str, Mapping[str, np.ndarray]]
+
 # Losses that the mode "training" shows for the comparison of numbers: as many Adam steps as the check compares.
 COMPARED_STEPS = 10
 
@@ -26,8 +29,8 @@ class Program:
     """
 
     call: Callable[[], Any]
-    show: Callable[[Any], Mapping[str, Mapping[str, np.ndarray]]]
+    show: Callable[[Any], Shown]
     reset: Callable[[], None] = lambda: None
-    within: Callable[[], AbstractContextManager[Any]] = nullcontext
+    within: Callable[[], AbstractContextManager[object]] = nullcontext
     steps: int = 1
     seconds: Callable[[Any], float] | None = None

@@ -1,15 +1,15 @@
 """torch.nn.LSTM eager and compiled, and the loop over torch.nn.LSTMCell; on a GPU if this process sees one."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from lstm_parity.bench.cases import ADAM, FORWARD, TRAINING, BenchCase
 from lstm_parity.bench.contenders import by_hand
-from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program
+from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 from lstm_parity.bench.contenders.torch_device import DEVICE, finished
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_shared.tensors import to_array, to_tensor
@@ -91,7 +91,7 @@ def _program(case: BenchCase, mode: str, module: nn.Module, forward: Forward, su
     def train() -> list[Tensor]:
         return finished([step() for _ in range(case.train_steps)])
 
-    def show(_: Any) -> dict[str, Any]:
+    def show(_: object) -> Shown:
         parameters = {f"{name}{suffix}": parameter for name, parameter in module.named_parameters()}
         gradient = {name: to_array(p.grad) for name, p in parameters.items() if p.grad is not None}
         if mode == ADAM:
@@ -105,7 +105,7 @@ def _program(case: BenchCase, mode: str, module: nn.Module, forward: Forward, su
 
 
 def _streaming(module: nn.Module, inputs: Tensor) -> Program:
-    state: list[Any] = [None]
+    state: list[tuple[Tensor, Tensor] | None] = [None]
 
     def reset() -> None:
         state[0] = None
@@ -114,24 +114,24 @@ def _streaming(module: nn.Module, inputs: Tensor) -> Program:
         outputs, state[0] = module(inputs, state[0])
         return finished(outputs)
 
-    def show(first: Tensor) -> dict[str, Any]:
+    def show(first: Tensor) -> Shown:
         later = [call() for _ in range(COMPARED_STEPS)]  # that the state is carried shows in the later outputs
         return {"forward": {"outputs": to_array(torch.cat([first, *later]))}}
 
     return Program(call, show, reset, within=torch.no_grad)
 
 
-def _show_losses(losses: list[Tensor]) -> dict[str, Any]:
+def _show_losses(losses: list[Tensor]) -> Shown:
     return {"losses": {"losses": to_array(torch.stack(losses[:COMPARED_STEPS]))}}
 
 
-def _padded(case: BenchCase, outputs: Outputs) -> Any:
+def _padded(case: BenchCase, outputs: Outputs) -> np.ndarray:
     if isinstance(outputs, PackedSequence):
         outputs, _ = pad_packed_sequence(outputs, total_length=case.time)
     return to_array(outputs)
 
 
-def _load(module: nn.Module, weights: Mapping[str, Any]) -> nn.Module:
+def _load(module: nn.Module, weights: Mapping[str, np.ndarray]) -> nn.Module:
     """As ``torch_lstm.to_torch``, whose import brings Lightning along and takes four times as long as torch's."""
     tensors = {name: to_tensor(array) for name, array in weights.items()}
     module = module.to(DEVICE, next(iter(tensors.values())).dtype)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from lstm_parity.annotations import JsonObject
 from lstm_parity.bench.cases import BenchCase
 from lstm_parity.bench.contenders.registry import OURS, REFERENCE
 from lstm_parity.bench.record.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
@@ -14,6 +15,8 @@ from lstm_parity.bench.record.validate import problems_of
 from lstm_shared.errors import InputError
 
 FORMAT = 1
+
+Fact = str | float | None
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ class Record:
 
     date: str
     command: str
-    device: Mapping[str, Any]
+    device: Mapping[str, Fact]
     versions: Mapping[str, str]
     environment: Mapping[str, str]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Fact]
     missing: Mapping[str, str]
     cases: Mapping[str, BenchCase]
     measurements: tuple[Measurement, ...]
@@ -58,7 +61,7 @@ class Record:
                 groups.setdefault((one.case, one.mode), {})[one.contender] = one
         return groups
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Everything as JSON has it: each measurement with the figures that follow from it as "summary"."""
         groups = self.groups()
         content = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -92,6 +95,6 @@ def read_record(path: Path) -> Record:
 
 
 def _read_measurement(content: dict[str, Any]) -> Measurement:
-    own: dict[str, Any] = {name: value for name, value in content.items() if name != "summary"}
+    own = {name: value for name, value in content.items() if name != "summary"}
     own["rounds"] = tuple(Round(**one) for one in content.get("rounds", ()))
     return Measurement(**own)

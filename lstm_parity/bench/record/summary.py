@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
+from lstm_parity.annotations import JsonObject
 from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, REFERENCE
 from lstm_parity.bench.record.measurements import Measurement
 
@@ -71,7 +71,7 @@ def pays_off(one: Measurement, group: Mapping[str, Measurement]) -> int | str | 
     return "never" if calls is None else calls
 
 
-def summarize(one: Measurement, group: Mapping[str, Measurement]) -> dict[str, Any] | None:
+def summarize(one: Measurement, group: Mapping[str, Measurement]) -> JsonObject | None:
     """All the figures of a measurement that was timed; None if it was not."""
     if one.steady is None:
         return None

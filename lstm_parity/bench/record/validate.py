@@ -1,9 +1,9 @@
 """Whether what a JSON file holds is a whole record of a benchmark: names, types and ranges, before anything uses it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from lstm_parity.bench.cases import MODES, BenchCase
 from lstm_parity.bench.record.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
@@ -16,7 +16,7 @@ _KINDS = ("sequence", "streaming", "by hand")
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 _OUTCOMES = (TIMED, DIFFERS, FAILED, LEFT_OUT)
 
-Test = Callable[[Any], bool]
+Test = Callable[[object], bool]
 
 
 def problems_of(content: Mapping[str, Any]) -> Iterator[str]:
@@ -47,7 +47,7 @@ def problems_of(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _unequal_rounds(content["measurements"])
 
 
-def _wrong_measurement(one: Any, where: str, cases: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_measurement(one: Any, where: str, cases: Mapping[str, object]) -> Iterator[str]:
     wrong = list(_wrong_fields(one, where, Measurement, _MEASUREMENT, extra=("summary",)))
     yield from wrong
     if wrong:
@@ -60,9 +60,9 @@ def _wrong_measurement(one: Any, where: str, cases: Mapping[str, Any]) -> Iterat
         yield f"{where} is {one['outcome']!r} and has {len(one.get('rounds', []))} rounds"
 
 
-def _unequal_rounds(measurements: list[Any]) -> Iterator[str]:
+def _unequal_rounds(measurements: Sequence[object]) -> Iterator[str]:
     """Ratios are taken round by round, so all that was timed on a case in a mode has as many."""
-    seen: dict[tuple[Any, Any], int] = {}
+    seen: dict[tuple[str, str], int] = {}
     for place, one in enumerate(measurements):
         if not isinstance(one, dict) or not isinstance(one.get("rounds"), list) or not one["rounds"]:
             continue
@@ -72,7 +72,7 @@ def _unequal_rounds(measurements: list[Any]) -> Iterator[str]:
 
 
 def _wrong_fields(
-    content: Any, where: str, kind: type, expected: Mapping[str, tuple[str, Test]], *, extra: tuple[str, ...] = ()
+    content: object, where: str, kind: type, expected: Mapping[str, tuple[str, Test]], *, extra: tuple[str, ...] = ()
 ) -> Iterator[str]:
     if not isinstance(content, dict):
         yield f"{where} is {_shown(content)}, expected an object"
@@ -81,12 +81,12 @@ def _wrong_fields(
     yield from _wrong(content, f"{where}.", expected, dict.fromkeys((*optional, *extra)))
 
 
-def _has_default(field: Field[Any]) -> bool:
+def _has_default(field: Field[object]) -> bool:
     return field.default is not MISSING or field.default_factory is not MISSING
 
 
 def _wrong(
-    content: Mapping[str, Any], where: str, expected: Mapping[str, tuple[str, Test]], optional: Mapping[str, None]
+    content: Mapping[str, object], where: str, expected: Mapping[str, tuple[str, Test]], optional: Mapping[str, None]
 ) -> Iterator[str]:
     for name, (words, holds) in expected.items():
         if name in content:
@@ -99,24 +99,24 @@ def _wrong(
             yield f"{where}{name} is not known"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else text[:40] + "…"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     return _is_number(value) and _SHORTEST <= value <= _LONGEST
 
 
-def _is_whole(value: Any, at_least: int = 1) -> bool:
+def _is_whole(value: object, at_least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= _LARGEST
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     if not isinstance(value, str):
         return False
     try:

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any
 
+from lstm_parity.annotations import Json
 from lstm_parity.bench.contenders.registry import Contender
 
 # Longer than any call or compilation of a benchmark that should go on.
@@ -34,7 +35,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
         self._said: Any = None
 
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+    def ask(self, do: str, **request: Json) -> dict[str, Any]:
         """Send one request and wait for its answer.
 
         Raises:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_parity.annotations import Json
 from lstm_parity.bench.cases import BenchCase
 from lstm_parity.bench.contenders.registry import CONTENDERS, REFERENCE
 from lstm_parity.bench.plan import Plan
@@ -181,7 +182,7 @@ class _Turn:
         file.unlink()
         return answer, shown
 
-    def _ask(self, name: str, do: str, **request: Any) -> dict[str, Any]:
+    def _ask(self, name: str, do: str, **request: Json) -> dict[str, Any]:
         self._done += 1
         self._show(self._done)
         return self._processes[name].ask(do, **request)

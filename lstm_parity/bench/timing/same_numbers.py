@@ -1,14 +1,11 @@
 """Same numbers first: a contender is timed only when it computes what the reference computes."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from lstm_parity.bench.cases import BenchCase
+from lstm_parity.bench.contenders.program import Shown
 from lstm_parity.compare.rows import Row, compare
 from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR, adam_tolerance, eps, factor, group_scale
-
-Shown = Mapping[str, Mapping[str, np.ndarray]]
 
 
 def judge(case: BenchCase, dtype: str, contender: str, shown: Shown, reference: Shown) -> list[Row]:

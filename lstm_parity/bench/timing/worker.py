@@ -51,11 +51,11 @@ class Worker:
         self._program: Any = None
         self._last = 0.0
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, str | None]:
         """The name of the device that it computes on; None if the one that was asked for is not here."""
         return {"device": self._device}
 
-    def prepare(self, case: dict[str, Any], mode: str, dtype: str, file: str) -> dict[str, Any]:
+    def prepare(self, case: dict[str, Any], mode: str, dtype: str, file: str) -> dict[str, float]:
         """Make the program, time its first call, and write what it computed to a .safetensors file."""
         from lstm_parity.bench.cases import BenchCase
         from lstm_shared.weight_files.load_save import save
@@ -71,7 +71,7 @@ class Worker:
         save(file, {f"{stage}/{name}": array for stage, arrays in shown.items() for name, array in arrays.items()})
         return {"first_call": self._last, "steps": program.steps}
 
-    def sample(self, seconds: float) -> dict[str, Any]:
+    def sample(self, seconds: float) -> dict[str, list[float]]:
         """Call the program again and again for about this long; the time of each call in seconds."""
         program = self._program
         samples: list[float] = []
@@ -94,7 +94,7 @@ class Worker:
             gc.enable()
         return {"samples": samples}
 
-    def forget(self) -> dict[str, Any]:
+    def forget(self) -> dict[str, object]:
         """Drop the program and what it holds in memory."""
         self._program = None
         gc.collect()

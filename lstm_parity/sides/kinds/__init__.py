@@ -4,8 +4,6 @@
 its place in ``KINDS``. Importing this loads no framework: the adapters load them where they compute.
 """
 
-from typing import Any
-
 from lstm_parity.sides.kinds.by_hand import ByHand
 from lstm_parity.sides.kinds.cell import Cell
 from lstm_parity.sides.kinds.forecaster import Forecaster
@@ -17,17 +15,17 @@ from lstm_shared.specs import Spec
 __all__ = ["KINDS", "Asked", "Given", "Layers", "ModelKind", "Sizes", "kind_named", "kind_of"]
 
 # In the order in which they are counted.
-KINDS: tuple[type[ModelKind[Any]], ...] = (LSTM, Forecaster, Cell, ByHand)
+KINDS: tuple[type[ModelKind[Spec]], ...] = (LSTM, Forecaster, Cell, ByHand)
 
-_BY_SPEC: dict[type, type[ModelKind[Any]]] = {kind.spec_type: kind for kind in KINDS}
+_BY_SPEC: dict[type, type[ModelKind[Spec]]] = {kind.spec_type: kind for kind in KINDS}
 _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-def kind_of(spec: Spec) -> ModelKind[Any]:
+def kind_of(spec: Spec) -> ModelKind[Spec]:
     """The adapter of the model that a spec describes."""
     return _BY_SPEC[type(spec)](spec)
 
 
-def kind_named(name: str) -> type[ModelKind[Any]]:
+def kind_named(name: str) -> type[ModelKind[Spec]]:
     """The kind of model of this name: "LSTM", "forecaster", "cell" or "by hand"."""
     return _BY_NAME[name]

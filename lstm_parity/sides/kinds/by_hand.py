@@ -1,21 +1,42 @@
 """The LSTM by hand: one unit, twelve scalars, one price a day. Its arrays are (*series, days), its states memories."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from lstm_parity.annotations import NumPyWeights
 from lstm_parity.sides.call import Arrays, Call
 from lstm_parity.sides.extended_recurrence import backpropagate, unroll
 from lstm_parity.sides.kinds.kind import ModelKind
-from lstm_parity.sides.kinds.records import Asked, Backward, Given, JaxForward, Layers, Sizes, TorchForward, native
+from lstm_parity.sides.kinds.records import (
+    Asked,
+    Backward,
+    Given,
+    JaxArrays,
+    JaxForward,
+    Layers,
+    Sizes,
+    TorchArrays,
+    TorchForward,
+    native,
+)
 from lstm_shared.by_hand import COMPANY_PRICES
 from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_prices
 from lstm_shared.names import BY_HAND_GATES
 from lstm_shared.specs import ByHandSpec, LSTMSpec
+from lstm_shared.traces import ByHandTrace
+
+if TYPE_CHECKING:
+    import jax
+    from torch import Tensor
+
+    from jax_lstm.training import Loss
+
+T = TypeVar("T")
 
 # torch's weights of the by-hand model as an LSTM of one unit: i, f, g, o are the articles' pr, lr, p, o.
 _PARTS = {
@@ -66,27 +87,27 @@ class ByHand(ModelKind[ByHandSpec]):
     def jax_forward(self, call: Call, implementation: str) -> JaxForward:
         import jax_lstm
 
-        def forward(weights: Any, prices: Any, state: Any) -> dict[str, Any]:
+        def forward(weights: JaxArrays, prices: "jax.Array", state: JaxArrays) -> JaxArrays:
             trace = jax_lstm.by_hand.trace(weights, prices, **state)
             return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
 
         return forward
 
     def torch_forward(self, module: Any, call: Call) -> TorchForward:
-        def forward(prices: Any, state: Any) -> dict[str, Any]:
+        def forward(prices: "Tensor", state: TorchArrays) -> TorchArrays:
             trace = module.trace(prices, **state)
             return {"long_memory": trace.long_memory, "short_memory": trace.short_memory}
 
         return forward
 
-    def jax_trace(self, call: Call) -> Any:
+    def jax_trace(self, call: Call) -> ByHandTrace:
         import jax
 
         import jax_lstm
 
         return jax.jit(jax_lstm.by_hand.trace)(call.weights, call.inputs, **call.state)
 
-    def torch_trace(self, call: Call) -> Any:
+    def torch_trace(self, call: Call) -> ByHandTrace:
         import torch_lstm
 
         return torch_lstm.LSTMByHand(call.weights).trace(call.inputs, **call.state)
@@ -148,24 +169,24 @@ class ByHand(ModelKind[ByHandSpec]):
             known = np.broadcast_to((np.arange(days) == days - 1)[:, None, None], steps.shape)
         return Layers(LSTMSpec(1, 1), by_hand_to_lstm(weights), steps, (h_0, c_0), None, seen, known)
 
-    def jax_loss(self) -> Any:
+    def jax_loss(self) -> "Loss":
         import jax_lstm
 
         return jax_lstm.by_hand.loss
 
-    def jax_predict(self, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
+    def jax_predict(self, weights: NumPyWeights, inputs: np.ndarray) -> np.ndarray:
         import jax_lstm
 
         return np.asarray(jax_lstm.by_hand.trace(weights, inputs).short_memory)[..., -1]
 
-    def torch_predict(self, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
+    def torch_predict(self, weights: NumPyWeights, inputs: np.ndarray) -> np.ndarray:
         import torch_lstm
         from lstm_shared.tensors import to_array
 
         return to_array(torch_lstm.LSTMByHand(weights).trace(inputs).short_memory)[..., -1]
 
 
-def _memories(state: Any, zeros: tuple[Any, Any]) -> tuple[Any, Any]:
+def _memories(state: Sequence[T] | None, zeros: tuple[T, T]) -> tuple[T, T]:
     """(long_memory, short_memory) as they were given, or zeros."""
     if state is None:
         return zeros

@@ -1,6 +1,6 @@
 """``torch.nn.LSTMCell``: one step of one layer. Its weights are named as an LSTM's of one layer, without the layer."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from lstm_parity.sides.kinds.records import (
     Asked,
     Backward,
     Given,
+    JaxArrays,
     JaxForward,
     Layers,
     Orders,
     Sizes,
+    TorchArrays,
     TorchForward,
     given_pair,
     native,
@@ -25,6 +27,10 @@ from lstm_parity.sides.kinds.records import (
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_cell_inputs
 from lstm_shared.specs import CellSpec, LSTMSpec
+
+if TYPE_CHECKING:
+    import jax
+    from torch import Tensor, nn
 
 
 class Cell(ModelKind[CellSpec]):
@@ -69,14 +75,14 @@ class Cell(ModelKind[CellSpec]):
     def jax_forward(self, call: Call, implementation: str) -> JaxForward:
         import jax_lstm
 
-        def forward(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
+        def forward(weights: JaxArrays, inputs: "jax.Array", state: JaxArrays) -> JaxArrays:
             h, c = jax_lstm.lstm_cell(weights, inputs, given_pair(state))
             return {"h": h, "c": c}
 
         return forward
 
-    def torch_forward(self, module: Any, call: Call) -> TorchForward:
-        def forward(inputs: Any, state: Any) -> dict[str, Any]:
+    def torch_forward(self, module: "nn.Module", call: Call) -> TorchForward:
+        def forward(inputs: "Tensor", state: TorchArrays) -> TorchArrays:
             h, c = module(inputs, given_pair(state))
             return {"h": h, "c": c}
 
@@ -105,7 +111,7 @@ class Cell(ModelKind[CellSpec]):
         shape = (*call.inputs.shape[:-1], self.spec.hidden_size)
         return found.orders | dict.fromkeys("hc", flat(shape, {len(shape) - 1: found.of_c[0]}))
 
-    def named(self, returned: Any) -> dict[str, Any] | None:
+    def named(self, returned: object) -> dict[str, object] | None:
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             return None
         return dict(zip("hc", returned, strict=True))

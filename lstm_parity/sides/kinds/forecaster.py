@@ -1,6 +1,6 @@
 """A forecaster: an LSTM over (batch, time, features), and a linear head on its last output."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from lstm_parity.sides.kinds.records import (
     Asked,
     Backward,
     Given,
+    JaxArrays,
     JaxForward,
     Layers,
     Orders,
@@ -26,6 +27,10 @@ from lstm_parity.sides.kinds.sequences import OverSequences, lstm_of
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_sequence
 from lstm_shared.specs import ForecasterSpec, LSTMSpec
+
+if TYPE_CHECKING:
+    import jax
+    from torch import nn
 
 
 class Forecaster(OverSequences[ForecasterSpec]):
@@ -68,12 +73,12 @@ class Forecaster(OverSequences[ForecasterSpec]):
 
         options: dict[str, Any] = {"batch_first": True, "implementation": implementation}
 
-        def forward(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
+        def forward(weights: JaxArrays, inputs: "jax.Array", state: JaxArrays) -> JaxArrays:
             return {"predictions": jax_lstm.forecast(weights, inputs, state=given_pair(state), **options)}
 
         return forward
 
-    def torch_forward(self, module: Any, call: Call) -> TorchForward:
+    def torch_forward(self, module: "nn.Module", call: Call) -> TorchForward:
         return lambda inputs, state: {"predictions": module(inputs, given_pair(state))}
 
     def exact(self, call: Call) -> tuple[Arrays, Backward]:
@@ -105,7 +110,7 @@ class Forecaster(OverSequences[ForecasterSpec]):
         }
         return found.orders | head | orders_of_states(self.lstm, call, found)
 
-    def named(self, returned: Any) -> dict[str, Any]:
+    def named(self, returned: object) -> dict[str, object]:
         return {"predictions": returned}
 
     def layers(self, weights: Arrays, asked: Asked) -> Layers:

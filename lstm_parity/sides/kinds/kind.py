@@ -1,16 +1,22 @@
 """What every kind of model must say of itself: facts that others ask for, and how a call of it is made and computed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from lstm_parity.annotations import NumPyWeights
 from lstm_parity.sides.call import Arrays, Call
 from lstm_parity.sides.kinds.records import Asked, Backward, Given, JaxForward, Layers, Orders, Sizes, TorchForward
 from lstm_shared.specs import LSTMSpec, Spec
+from lstm_shared.traces import ByHandTrace, LSTMTrace
 
-S = TypeVar("S", bound=Spec)
+if TYPE_CHECKING:
+    from torch import nn
+
+    from jax_lstm.training import Loss
+
+S = TypeVar("S", bound=Spec, covariant=True)
 
 
 class ModelKind(ABC, Generic[S]):
@@ -116,18 +122,18 @@ class ModelKind(ABC, Generic[S]):
         """The model in JAX. Without a state it is called without one."""
 
     @abstractmethod
-    def torch_forward(self, module: Any, call: Call) -> TorchForward:
+    def torch_forward(self, module: "nn.Module", call: Call) -> TorchForward:
         """The reference module of its kind in torch, called likewise."""
 
     @abstractmethod
     def exact(self, call: Call) -> tuple[Arrays, Backward]:
         """The forward arrays in NumPy, and what computes the gradients; the call's arrays are long double."""
 
-    def jax_trace(self, call: Call) -> Any:
+    def jax_trace(self, call: Call) -> ByHandTrace | LSTMTrace:
         """Every gate and state in JAX."""
         raise NotImplementedError(f"a {self.name} has no trace")
 
-    def torch_trace(self, call: Call) -> Any:
+    def torch_trace(self, call: Call) -> ByHandTrace | LSTMTrace:
         """Every gate and state in torch."""
         raise NotImplementedError(f"a {self.name} has no trace")
 
@@ -137,7 +143,7 @@ class ModelKind(ABC, Generic[S]):
 
     # How ports of it are judged and explained
 
-    def named(self, returned: Any) -> dict[str, Any] | None:
+    def named(self, returned: object) -> dict[str, object] | None:
         """What a port returned by the names of the forward arrays; None if it is not what ``returns`` says."""
         if not isinstance(returned, tuple | list):
             return {"outputs": returned}
@@ -155,19 +161,19 @@ class ModelKind(ABC, Generic[S]):
 
     # How it is trained. What is below is a forecaster's, whose functions refuse the weights of others by name.
 
-    def jax_loss(self) -> Callable[..., Any]:
+    def jax_loss(self) -> "Loss":
         """The loss that ``jax_lstm.fit`` takes."""
         import jax_lstm
 
         return jax_lstm.forecaster.loss
 
-    def jax_predict(self, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
+    def jax_predict(self, weights: NumPyWeights, inputs: np.ndarray) -> np.ndarray:
         """What comes after each sequence, by JAX."""
         import jax_lstm
 
         return np.asarray(jax_lstm.forecast(weights, inputs, batch_first=True))
 
-    def torch_predict(self, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
+    def torch_predict(self, weights: NumPyWeights, inputs: np.ndarray) -> np.ndarray:
         """What comes after each sequence, by torch."""
         import torch_lstm
         from lstm_shared.tensors import to_array, to_tensor

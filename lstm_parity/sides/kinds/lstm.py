@@ -1,6 +1,6 @@
 """``torch.nn.LSTM``: layers, directions, projection; sequences of their own lengths, and resets."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from lstm_parity.sides.kinds.records import (
     Asked,
     Backward,
     Given,
+    JaxArrays,
     JaxForward,
     Layers,
     Orders,
+    SequenceOptions,
     Sizes,
+    TorchArrays,
     TorchForward,
     drawn_time,
     given_pair,
@@ -26,6 +29,10 @@ from lstm_parity.sides.kinds.sequences import OverSequences, lstm_of
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_sequence
 from lstm_shared.specs import LSTMSpec
+
+if TYPE_CHECKING:
+    import jax
+    from torch import Tensor, nn
 
 
 class LSTM(OverSequences[LSTMSpec]):
@@ -72,16 +79,16 @@ class LSTM(OverSequences[LSTMSpec]):
     def jax_forward(self, call: Call, implementation: str) -> JaxForward:
         import jax_lstm
 
-        options: dict[str, Any] = {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
+        options: SequenceOptions = {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
 
-        def forward(weights: Any, inputs: Any, state: Any) -> dict[str, Any]:
+        def forward(weights: JaxArrays, inputs: "jax.Array", state: JaxArrays) -> JaxArrays:
             initial = given_pair(state)
             outputs, (h_n, c_n) = jax_lstm.lstm(weights, inputs, initial, implementation=implementation, **options)
             return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
 
         return forward
 
-    def torch_forward(self, module: Any, call: Call) -> TorchForward:
+    def torch_forward(self, module: "nn.Module", call: Call) -> TorchForward:
         import torch
         from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -93,10 +100,14 @@ class LSTM(OverSequences[LSTMSpec]):
         unpackable = lengths is not None and (not lengths.dim() or not lengths.numel() or 0 in lengths)
         refused = call.reset is not None or not steps or unpackable
 
-        def forward(inputs: Any, state: Any) -> dict[str, Any]:
+        def forward(inputs: "Tensor", state: TorchArrays) -> TorchArrays:
             initial = given_pair(state)
             if refused:  # by nn.LSTM: the explicit gates are the oracle
-                options = {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
+                options: SequenceOptions = {
+                    "batch_first": call.batch_first,
+                    "lengths": call.lengths,
+                    "reset": call.reset,
+                }
                 outputs, (h_n, c_n), _ = run(dict(module.named_parameters()), inputs, initial, **options)
             elif lengths is None:
                 outputs, (h_n, c_n) = module(inputs, initial)

@@ -1,16 +1,26 @@
 """What is handed to the kinds of models and comes back from them, and what they share to read it."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from lstm_parity.annotations import States
 from lstm_parity.sides.call import Arrays
 from lstm_shared.specs import LSTMSpec
 
+if TYPE_CHECKING:
+    import jax
+    from torch import Tensor
+
+T = TypeVar("T")
+
 # Of JAX: (weights, inputs, state) -> name -> array. Of torch: (inputs, state) -> name -> tensor.
-JaxForward = Callable[[Any, Any, Any], dict[str, Any]]
-TorchForward = Callable[[Any, Any], dict[str, Any]]
+JaxArrays: TypeAlias = "dict[str, jax.Array]"
+TorchArrays: TypeAlias = "dict[str, Tensor]"
+JaxForward: TypeAlias = "Callable[[JaxArrays, jax.Array, JaxArrays], JaxArrays]"
+TorchForward: TypeAlias = "Callable[[Tensor, TorchArrays], TorchArrays]"
 # By the derivatives of the loss by the forward arrays, those by the weights and by "inputs", "h" and "c".
 Backward = Callable[[Arrays], Arrays]
 # Name of an array -> for each of its places, which one its number comes from, as a flat index.
@@ -30,11 +40,19 @@ def drawn_time() -> int:
 class Given(NamedTuple):
     """What a caller gave for a case, unchecked; None for what is to be filled in."""
 
-    inputs: Any
-    state: Any = None
+    inputs: ArrayLike | None
+    state: States | None = None
     batch_first: bool = False
-    lengths: Any = None
-    reset: Any = None
+    lengths: ArrayLike | None = None
+    reset: ArrayLike | None = None
+
+
+class SequenceOptions(TypedDict):
+    """The options that every function over sequences takes, in both backends."""
+
+    batch_first: bool
+    lengths: np.ndarray | None
+    reset: np.ndarray | None
 
 
 class Asked(NamedTuple):
@@ -42,7 +60,7 @@ class Asked(NamedTuple):
 
     inputs: np.ndarray
     calls: list[np.ndarray]
-    state: Any
+    state: Sequence[np.ndarray] | None
     lengths: np.ndarray | None
     batch_first: bool
 
@@ -80,17 +98,17 @@ class Sizes(NamedTuple):
     projection: int
 
 
-def native(value: Any) -> np.ndarray:
+def native(value: ArrayLike) -> np.ndarray:
     """As an array in this machine's byte order, which both frameworks need."""
     array = np.asarray(value)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def native_pair(state: Any) -> Any:
+def native_pair(state: States | None) -> Any:
     """A pair of states as arrays; anything else as it is, to be refused by name."""
     return tuple(map(native, state)) if isinstance(state, tuple | list) else state
 
 
-def given_pair(state: Any) -> tuple[Any, Any] | None:
+def given_pair(state: Mapping[str, T]) -> tuple[T, T] | None:
     """The initial states as the functions of both backends take them."""
     return (state["h"], state["c"]) if state else None

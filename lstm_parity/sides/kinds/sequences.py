@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from lstm_parity.sides.call import Call
 from lstm_parity.sides.kinds.kind import ModelKind, S
-from lstm_parity.sides.kinds.records import Sizes, given_pair
+from lstm_parity.sides.kinds.records import SequenceOptions, Sizes, given_pair
 from lstm_shared.specs import LSTMSpec
+from lstm_shared.traces import LSTMTrace
 
 
 class OverSequences(ModelKind[S]):
@@ -32,7 +32,7 @@ class OverSequences(ModelKind[S]):
         first = len(self.lstm.places)
         return (first, *rows, self.lstm.state_size), (first, *rows, self.lstm.hidden_size)
 
-    def jax_trace(self, call: Call) -> Any:
+    def jax_trace(self, call: Call) -> LSTMTrace:
         import jax
 
         import jax_lstm
@@ -40,12 +40,12 @@ class OverSequences(ModelKind[S]):
         # As one program: each operation by itself is compiled too, and there are thirty.
         return jax.jit(partial(jax_lstm.lstm_trace, **_options(call)))(*self._arguments(call))
 
-    def torch_trace(self, call: Call) -> Any:
+    def torch_trace(self, call: Call) -> LSTMTrace:
         import torch_lstm
 
         return torch_lstm.trace(*self._arguments(call), **_options(call))
 
-    def _arguments(self, call: Call) -> tuple[dict[str, np.ndarray], np.ndarray, Any]:
+    def _arguments(self, call: Call) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
         """(weights of the LSTM, inputs, state)"""
         named = ((name, array) for name, array in call.weights.items() if name.startswith(self.prefix))
         return {name.removeprefix(self.prefix): array for name, array in named}, call.inputs, given_pair(call.state)
@@ -63,5 +63,5 @@ def lstm_of(sizes: Sizes) -> LSTMSpec:
     )
 
 
-def _options(call: Call) -> dict[str, Any]:
+def _options(call: Call) -> SequenceOptions:
     return {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
