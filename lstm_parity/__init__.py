@@ -1,6 +1,6 @@
 """The tool on top of both backends: compare, check, and the command line."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lstm_parity.compare.rows import Row
@@ -25,7 +25,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load both frameworks only when they are needed, so that ``lstm-parity --help`` and ``inspect`` answer at once."""
     import importlib
 

@@ -1,16 +1,15 @@
 """For other people's test suites: ``from lstm_parity.pytest_plugin import assert_parity``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from lstm_parity.annotations import Weights
 from lstm_parity.report.report import Report
 from lstm_parity.sides.port import Port
 from lstm_parity.verdict.check import check
 
 
-def assert_parity(
-    weights: Mapping[str, Any], candidate: Callable[..., Any] | Port | None = None, **options: Any
-) -> Report:
+def assert_parity(weights: Weights, candidate: Callable[..., Any] | Port | None = None, **options: Any) -> Report:
     """Fail, with the report as the message and its verdict as the first line, unless a port agrees with PyTorch.
 
     Args:

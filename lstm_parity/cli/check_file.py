@@ -1,6 +1,5 @@
 """``lstm-parity check FILE``: our JAX backend, or a port, against torch on the model in a weight file."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +17,7 @@ from lstm_shared.specs import ByHandSpec, Spec, in_words
 if TYPE_CHECKING:
     import numpy as np
 
+    from lstm_parity.annotations import NumPyWeights
     from lstm_parity.sides.kinds import ModelKind
     from lstm_parity.sides.port import Port
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Subject:
     """The model that is checked: that of a file, or the embedded one."""
 
-    weights: Mapping[str, Any]
+    weights: "NumPyWeights"
     spec: Spec
     lines: tuple[str, ...] = ()  # what is printed above the verdict
 
@@ -93,7 +93,7 @@ def check_file(
     return report.exit_code
 
 
-def _require_memory(kind: "ModelKind[Any]", lengths: "np.ndarray") -> None:
+def _require_memory(kind: "ModelKind[Spec]", lengths: "np.ndarray") -> None:
     """Raise an InputError when inputs of these lengths, and what is computed of them, are more than this machine has.
 
     Of each step there are at least the inputs, both their gradients, and of each layer and direction four gates and two

@@ -13,6 +13,9 @@ from lstm_parity.cli.screen import show
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+
+    from lstm_parity.annotations import Weights
     from lstm_parity.sides.port import Port
 
 _READABLE = tuple(name for name in INPUT_ARRAYS if name != "reset")
@@ -94,8 +97,8 @@ def diagnose(
 
 
 def _run_twice(
-    candidate: "Port", weights: "Mapping[str, Any]", inputs: Any, given: "Mapping[str, Any]"
-) -> tuple[Any, Any, list[Any]]:
+    candidate: "Port", weights: "Weights", inputs: "np.ndarray | None", given: "Mapping[str, Any]"
+) -> "tuple[np.ndarray, tuple[np.ndarray, ...] | None, list[np.ndarray]]":
     """Inputs and state, drawn where they were not given, and the outputs of two calls: do they change, as with dropout?
 
     A port that takes no state is run without one.
@@ -112,7 +115,7 @@ def _run_twice(
     return case.inputs, state, [outputs_of(case, candidate) for _ in range(2)]
 
 
-def _read_outputs(path: Path) -> Any:
+def _read_outputs(path: Path) -> "np.ndarray":
     from lstm_shared.errors import InputError
 
     arrays = read_named(path, "outputs")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -72,7 +72,7 @@ def inspect(
     WeightsError.raise_any(problems + unsaved)
 
 
-def _not_finite(values: Mapping[str, Any]) -> Iterator[str]:
+def _not_finite(values: Mapping[str, object]) -> Iterator[str]:
     """A line for each array of the file with NaN or infinity in it; one at a time, as checkpoints are large."""
     from lstm_shared.errors import WeightsError
     from lstm_shared.weight_files.contents import plain_arrays

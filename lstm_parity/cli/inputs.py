@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError, WeightsError
@@ -13,11 +13,14 @@ from lstm_shared.weight_files.contents import at, plain_arrays
 from lstm_shared.weight_files.formats import read_contents
 from lstm_shared.weight_files.load_save import load, not_finite, read_arrays
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # What an .npz of inputs may hold.
 INPUT_ARRAYS = ("inputs", "h", "c", "lengths", "reset")
 
 
-def load_by_hand(path: Path) -> Mapping[str, Any]:
+def load_by_hand(path: Path) -> "Mapping[str, np.ndarray]":
     """The by-hand weights in a file; what is wrong with them is said with the file's name."""
     weights = load(path)
     try:
@@ -27,7 +30,7 @@ def load_by_hand(path: Path) -> Mapping[str, Any]:
     return weights
 
 
-def load_model(path: Path, prefix: str | None) -> tuple[str, dict[str, Any], Spec]:
+def load_model(path: Path, prefix: str | None) -> "tuple[str, dict[str, np.ndarray], Spec]":
     """(prefix, weights, spec) of the model under a prefix, or of the only one that there is.
 
     Raises:
@@ -55,7 +58,7 @@ def load_model(path: Path, prefix: str | None) -> tuple[str, dict[str, Any], Spe
     return outer + inner, weights, spec
 
 
-def read_inputs(path: Path) -> dict[str, Any]:
+def read_inputs(path: Path) -> "dict[str, np.ndarray]":
     """The arrays of an .npy or .npz file by name, checked for what no model accepts."""
     import numpy as np
 
@@ -70,7 +73,7 @@ def read_inputs(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def read_named(path: Path, name: str) -> dict[str, Any]:
+def read_named(path: Path, name: str) -> "dict[str, np.ndarray]":
     """An .npy array under this name, or the arrays of an .npz."""
     import numpy as np
 

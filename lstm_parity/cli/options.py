@@ -4,15 +4,19 @@ import enum
 import re
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lstm_shared.errors import InputError
 from lstm_shared.printable import printable
 from lstm_shared.weight_files.load_save import not_finite
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lstm_parity.annotations import Weights
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file as JSON.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture into this .png, .svg or .pdf.")]
@@ -53,7 +57,7 @@ def require_whole(option: str, number: int, *, at_least: int = 0) -> list[str]:
     return [f"{option} is {number}, expected less than 2**63"] if number >= _TOO_LARGE else []
 
 
-def require_finite_in(dtype: str, arrays: Mapping[str, Any], where: str = "") -> None:
+def require_finite_in(dtype: str, arrays: "Weights", where: str = "") -> None:
     """Raise an InputError for each array that holds infinity once it is rounded to this dtype."""
     import numpy as np
 
@@ -62,7 +66,7 @@ def require_finite_in(dtype: str, arrays: Mapping[str, Any], where: str = "") ->
     InputError.raise_any([f"{where}{problem} in {dtype}" for problem in not_finite(rounded)])
 
 
-def whole_numbers(text: str) -> Any:
+def whole_numbers(text: str) -> "np.ndarray":
     """The lengths in the option of that name."""
     import numpy as np
 

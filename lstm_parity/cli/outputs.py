@@ -4,11 +4,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.finite import json_ready
 from lstm_shared.weight_files.load_save import require_weights_name, require_writable, write_file
+
+if TYPE_CHECKING:
+    from lstm_parity.annotations import Json
 
 Paths = Mapping[str, Path | None]
 
@@ -65,7 +68,7 @@ def save_each(writers: Iterable[tuple[Path | None, Callable[[Path], None]]]) -> 
     return problems
 
 
-def write_json(content: Any) -> Callable[[Path], None]:
+def write_json(content: "Json") -> Callable[[Path], None]:
     """A writer of JSON text, or of anything that JSON can say, in which NaN and infinity become null."""
 
     def write(path: Path) -> None:

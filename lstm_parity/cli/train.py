@@ -3,7 +3,7 @@
 import enum
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from lstm_shared.errors import InputError
 from lstm_shared.memory import require_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from lstm_parity.annotations import NumPyWeights
 
 
 _PUBLISHED_EPOCHS = 5000
@@ -158,7 +158,7 @@ def train(
     InputError.raise_any([*wrong, *unsaved])
 
 
-def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num_layers: int) -> "Mapping[str, Any]":
+def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num_layers: int) -> "NumPyWeights":
     from lstm_shared.by_hand import PUBLISHED_INIT
     from lstm_shared.initial_weights import init_by_hand, init_forecaster
 
@@ -172,7 +172,7 @@ def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num
     return init_forecaster(1, hidden_size, num_layers=num_layers, seed=seed)
 
 
-def _load_forecaster(path: Path) -> "Mapping[str, Any]":
+def _load_forecaster(path: Path) -> "NumPyWeights":
     from lstm_shared.errors import WeightsError
     from lstm_shared.specs import ForecasterSpec, in_words
 

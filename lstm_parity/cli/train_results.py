@@ -1,7 +1,7 @@
 """What ``lstm-parity train`` says of a run: its lines, its record, what went wrong, and the held-out days."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lstm_parity.cli.options import BackendName, DtypeName
 from lstm_shared.printable import printable
@@ -9,6 +9,7 @@ from lstm_shared.printable import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lstm_parity.annotations import JsonObject
     from lstm_shared.prices.windows import HeldOutScore
     from lstm_shared.training.plan import FitResult
 
@@ -24,7 +25,7 @@ def lines_of(backend: BackendName, dtype: DtypeName, result: "FitResult", resume
     return [*lines, f"{backend.value}, {dtype.value}: {run}; last loss {result.losses[-1]:.3g}"]
 
 
-def record_of(result: "FitResult") -> dict[str, Any]:
+def record_of(result: "FitResult") -> "JsonObject":
     """The run as JSON has it."""
     return {
         "epochs": result.epochs,

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -122,7 +121,7 @@ def compare_observations(
             forward = reference["forward"]
             scale = max(1.0, sum(float(np.sum(np.abs(forward[name] * c))) for name, c in case.cotangents.items()))
         unit = eps(dtype) * scale
-        allowed: dict[str, Any] = {}
+        allowed: dict[str, np.ndarray | float] = {}
         judged: dict[str, np.ndarray] = {}
         taken = None
         if stage == "adam":

@@ -6,7 +6,9 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  teaches NumPy the name bfloat16
 import numpy as np
+from numpy.typing import ArrayLike
 
+from lstm_parity.annotations import Weights
 from lstm_parity.compare.tolerance import eps, factor, group_scale, scale_of
 from lstm_parity.diagnosis.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.diagnosis.determined import tolerances
@@ -31,7 +33,13 @@ class Question:
 
 
 def ask(
-    weights: Mapping[str, Any], inputs: Any, outputs: Any, *, state: Any, lengths: Any, batch_first: bool
+    weights: Weights,
+    inputs: ArrayLike,
+    outputs: ArrayLike | tuple[ArrayLike, ArrayLike],
+    *,
+    state: Any,
+    lengths: ArrayLike | None,
+    batch_first: bool,
 ) -> Question:
     """Check the arguments of ``diagnose``; they are described there.
 
@@ -61,7 +69,7 @@ def _array(value: Any) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _calls(outputs: Any) -> list[np.ndarray]:
+def _calls(outputs: ArrayLike | tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
     """The outputs of one call, or of two."""
     if not isinstance(outputs, tuple):
         calls = [_array(outputs)]

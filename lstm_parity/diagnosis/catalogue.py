@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 
@@ -127,7 +126,7 @@ def _direction_mistakes(port: SimulatedPort) -> Iterator[Mistake]:
         yield _changing("reverse-from-padding", words, repair, "mask", from_padding=True)
 
 
-def _changing(identifier: str, words: str, repair: str, touches: str, **changed: Any) -> Mistake:
+def _changing(identifier: str, words: str, repair: str, touches: str, **changed: str | bool) -> Mistake:
     return Mistake(identifier, words, repair, lambda p: replace(p, **changed), frozenset({touches, *changed}))
 
 

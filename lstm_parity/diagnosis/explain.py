@@ -1,11 +1,12 @@
 """``diagnose``: from the right weights, the inputs and what a port made of them, the mistake in the port."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from lstm_parity.annotations import States, Weights
 from lstm_parity.compare.places import OutputLocation
 from lstm_parity.compare.tolerance import eps
 from lstm_parity.diagnosis.arguments import Question, ask
@@ -32,12 +33,12 @@ _PRECISION_WORDS = {"float32": "float32", "tf32": "TF32", "float16": "float16", 
 
 
 def diagnose(
-    weights: Mapping[str, Any],
-    inputs: Any,
-    outputs: Any,
+    weights: Weights,
+    inputs: ArrayLike,
+    outputs: ArrayLike | tuple[ArrayLike, ArrayLike],
     *,
-    state: Any = None,
-    lengths: Any = None,
+    state: States | None = None,
+    lengths: ArrayLike | None = None,
     batch_first: bool = False,
     progress: bool = False,
 ) -> Diagnosis:

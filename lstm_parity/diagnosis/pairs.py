@@ -1,10 +1,10 @@
 """The search among pairs of mistakes."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -76,7 +76,14 @@ def try_pairs(
         return _fits(left, mistakes, observed, exact), count
 
 
-def _first_look(right: SimulatedPort, observed: PortOutputs) -> dict[str, Any]:
+class _Look(TypedDict):
+    """What of a port is simulated at the first look."""
+
+    steps: int | None
+    rows: slice
+
+
+def _first_look(right: SimulatedPort, observed: PortOutputs) -> _Look:
     """The steps and rows of the first look: where not all outputs are known, all steps."""
     lengths = None if right.valid is None else right.valid.sum(axis=0)
     row = 0 if lengths is None or not lengths.size else int(np.argmax(lengths))
@@ -98,7 +105,7 @@ def _pairs_in_two_layers(
     mistakes: Sequence[Mistake],
     ports: Sequence[SimulatedPort],
     observed: PortOutputs,
-    look_at: Mapping[str, Any],
+    look_at: _Look,
 ) -> Found:
     """The pairs of mistakes in different layers whose first outputs are those observed.
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lstm_shared.names import WITH_GATES
 
@@ -30,7 +30,7 @@ def _to_tf32(x: np.ndarray) -> np.ndarray:
     return bits.view(np.float32).astype(np.float64)
 
 
-def _through(dtype: Any) -> Rounding:
+def _through(dtype: DTypeLike) -> Rounding:
     return lambda x: x.astype(dtype).astype(np.float64)
 
 

@@ -6,9 +6,8 @@ compares these with what was observed. NumPy, because a search over thousands of
 compiling; candidates that share a layer's weights share its computation.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class SimulatedPort:
         return tuple(place_name(*place) for place in self.spec.places)
 
     @property
-    def program(self) -> tuple[Any, ...]:
+    def program(self) -> tuple[Hashable, ...]:
         """What candidates must share to be computed together: everything but the numbers."""
         options = (self.joined_wrongly, self.unturned, self.merge, self.from_padding, self.masked, self.views)
         return (self.inputs.shape, self.sigmoids, self.equations, self.returned, *options)

@@ -1,8 +1,7 @@
 """Where outputs, or a gradient, part first: for ports of which no trace is known."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lstm_parity.compare.places import GradientLocation, OutputLocation, Values
 from lstm_parity.compare.tolerance import LSTM_FACTOR, eps, scale_of
@@ -13,8 +12,8 @@ from lstm_shared.names import BY_HAND_GATES, GATES, WITH_GATES
 
 
 def locate_outputs(
-    reference: Any,
-    candidate: Any,
+    reference: ArrayLike,
+    candidate: ArrayLike,
     *,
     dtype: str = "float32",
     batch_first: bool = False,
@@ -71,8 +70,8 @@ def locate_outputs(
 
 def locate_gradient(
     name: str,
-    reference: Any,
-    candidate: Any,
+    reference: ArrayLike,
+    candidate: ArrayLike,
     *,
     dtype: str = "float32",
     factor: float = LSTM_FACTOR,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_parity.annotations import Weights
 from lstm_parity.compare.tolerance import eps, factor, group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, make_case
@@ -15,7 +16,7 @@ _DTYPE = "float32"  # in which something is to be seen: float64 differences are 
 
 
 def errors_over_time(
-    weights: Mapping[str, Any], port: Port | None, options: Mapping[str, Any]
+    weights: Weights, port: Port | None, options: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], float, str]:
     """(name -> (time,) largest difference at that step, the tolerance, which sides and precision) in float32.
 

@@ -3,9 +3,9 @@
 import json
 from dataclasses import asdict, dataclass, field
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from lstm_parity.compare.coverage import Compared, adam_steps, in_words
@@ -148,7 +148,7 @@ class Report:
     def evidence(self, *, every_row: bool = False) -> Group:
         """What the answer stands on: the worst rows (or all), and how it was made."""
         rows = self.worst_first if every_row else self.worst_first[:SHOWN_ROWS]
-        parts: list[Any] = [table_of_rows(rows)] if rows else []
+        parts: list[RenderableType] = [table_of_rows(rows)] if rows else []
         if left := len(self.rows) - len(rows):
             parts.append(Text(f"and {left} more (--all shows them)", style="dim"))
         return Group(*parts, Text(), self.settings())

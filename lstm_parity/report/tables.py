@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.cells import cell_len
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,16 +15,16 @@ from lstm_shared.printable import printable
 class _WholeCells(Table):
     """A table that says how wide it must be for the cells of its ``no_wrap`` columns; rich would cut them."""
 
-    def add_column(self, header: Any = "", *args: Any, **options: Any) -> None:
+    def add_column(self, header: RenderableType = "", *args: Any, **options: Any) -> None:
         super().add_column(header, *args, **options)
         for line in str(header).splitlines():
             self._widen([*[""] * (len(self.columns) - 1), line])
 
-    def add_row(self, *cells: Any, **options: Any) -> None:
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         super().add_row(*cells, **options)
         self._widen(cells)
 
-    def _widen(self, cells: Iterable[Any]) -> None:
+    def _widen(self, cells: Iterable[object]) -> None:
         for column, cell in zip(self.columns, cells, strict=False):
             if column.no_wrap:
                 column.min_width = max(column.min_width or 0, cell_len(str(cell)))

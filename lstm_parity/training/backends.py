@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ import torch
 
 import jax_lstm
 import torch_lstm
+from lstm_parity.annotations import NumPyWeights
 from lstm_parity.sides.kinds import kind_of
 from lstm_shared.describe import describe
 from lstm_shared.tensors import to_array
@@ -25,7 +25,7 @@ BACKENDS: tuple[Backend, ...] = ("jax", "torch")
 
 def train(
     backend: Backend,
-    weights: Mapping[str, Any],
+    weights: NumPyWeights,
     data: tuple[np.ndarray, ...],
     *,
     learning_rate: float = 1e-3,
@@ -46,7 +46,7 @@ def train(
         return jax_lstm.fit(loss, dict(weights), data, optimizer=optax.adam(learning_rate), **options)
 
 
-def predict(backend: Backend, weights: Mapping[str, Any], inputs: np.ndarray) -> np.ndarray:
+def predict(backend: Backend, weights: NumPyWeights, inputs: np.ndarray) -> np.ndarray:
     """What comes after each series: (*series, days) -> (*series,) by hand, (batch, time, features) -> (batch, output)
     for a forecaster."""
     kind = kind_of(describe(weights))
@@ -59,7 +59,7 @@ def predict(backend: Backend, weights: Mapping[str, Any], inputs: np.ndarray) ->
 
 def trace(
     backend: Backend,
-    weights: Mapping[str, Any],
+    weights: NumPyWeights,
     prices: np.ndarray,
     long_memory: float = 0.0,
     short_memory: float = 0.0,
@@ -73,5 +73,5 @@ def trace(
         return ByHandTrace(*map(np.asarray, jax_lstm.by_hand.trace(weights, prices, long_memory, short_memory)))
 
 
-def _x64_for(weights: Mapping[str, Any]) -> contextlib.AbstractContextManager[Any]:
+def _x64_for(weights: NumPyWeights) -> contextlib.AbstractContextManager[object]:
     return jax.enable_x64(any(np.asarray(weight).dtype == np.float64 for weight in weights.values()))

@@ -1,11 +1,11 @@
 """A model trained on real prices: what it says of the days that were held out, and how far off that is."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from lstm_parity.annotations import JsonObject, NumPyWeights
 from lstm_parity.sides.kinds import kind_of
 from lstm_parity.training.backends import Backend, predict
 from lstm_shared.describe import describe
@@ -33,7 +33,7 @@ class HeldOut:
     bounded: bool
 
     @classmethod
-    def of(cls, backend: Backend, weights: Mapping[str, Any], series: PriceSeries, prices: PriceData) -> Self:
+    def of(cls, backend: Backend, weights: NumPyWeights, series: PriceSeries, prices: PriceData) -> Self:
         """What trained weights say of them."""
         by_hand = kind_of(describe(weights)).single_unit
         inputs = model_array(prices.held_out[0], by_hand)
@@ -42,7 +42,7 @@ class HeldOut:
         actual = prices.held_out_prices
         return cls(series.dates[-len(actual) :], actual, prices.unscale(predictions), score, by_hand)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON has it."""
         return {"held_out": asdict(self.score), "held_out_predictions": self.predicted.tolist()}
 

@@ -1,9 +1,12 @@
 """``check``: run both sides on one dictionary, compare everything stage by stage, and say what was judged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from numpy.typing import ArrayLike
+
+from lstm_parity.annotations import States, Weights
 from lstm_parity.compare.places import Pair
 from lstm_parity.compare.tolerance import VERDICT_DTYPE
 from lstm_parity.report.report import Report
@@ -22,14 +25,14 @@ __all__ = ["VERDICT_DTYPE", "check"]
 
 
 def check(
-    weights: Mapping[str, Any],
-    inputs: Any = None,
+    weights: Weights,
+    inputs: ArrayLike | None = None,
     *,
     candidate: Callable[..., Any] | Port | None = None,
-    state: Any = None,
+    state: States | None = None,
     batch_first: bool = False,
-    lengths: Any = None,
-    reset: Any = None,
+    lengths: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
     dtypes: Sequence[str] = (VERDICT_DTYPE, "float32"),
     steps: int = 10,
     seed: int = 0,

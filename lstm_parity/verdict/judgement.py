@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from lstm_shared.words import listed
 _JUDGED = ("float64", "float32", "bfloat16", "float16")
 
 Truth = Literal["float64", "extended"]
+
+T = TypeVar("T")
 
 OURS = Pair("jax", "torch")  # what to call the sides where no port is judged
 
@@ -159,7 +161,7 @@ class Judgement:
                 "by half as far as Adam does"
             )
 
-    def _timed(self, side: str, run: Callable[[Case], Any], case: Case) -> Any:
+    def _timed(self, side: str, run: Callable[[Case], T], case: Case) -> T:
         began = time.perf_counter()
         result = run(case)
         self._seconds[side] = self._seconds.get(side, 0.0) + time.perf_counter() - began
