@@ -37,7 +37,7 @@ from matplotlib.figure import Figure
 import jax_lstm
 import torch_lstm
 from jax_lstm import by_hand
-from lstm_parity.report.report import plots
+from lstm_parity.report import plots
 from lstm_shared import (
     BY_HAND,
     COMPANY_LABELS,

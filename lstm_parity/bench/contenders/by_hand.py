@@ -13,7 +13,7 @@ import numpy as np
 from lstm_parity.bench.cases import BenchCase
 from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 from lstm_parity.sides.adam import LEARNING_RATE
-from lstm_shared.training import FitResult
+from lstm_shared.training.plan import FitResult
 
 # The losses and predictions of the steps.
 History = Sequence[tuple[SupportsFloat, SupportsFloat]]
