@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 # With this in the environment, warnings and logs of libraries are shown, and tracebacks of our faults.
@@ -40,7 +40,7 @@ def prepare_streams() -> None:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Generator[None, None, None]:
     """Keep warnings and logs of libraries from standard error, which is for what the user can do something about."""
     if debugging():
         yield
@@ -49,7 +49,7 @@ def quiet_libraries() -> Iterator[None]:
         os.environ.setdefault(name, value)
     show, level = warnings.showwarning, logging.root.manager.disable
     # Not a filter, as libraries set their own; and a filter that makes errors of warnings still does.
-    warnings.showwarning = lambda *_, **__: None
+    warnings.showwarning = lambda *_, **__: None  # pyright: ignore[reportUnknownLambdaType]
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -59,7 +59,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def output_named() -> Iterator[None]:
+def output_named() -> Generator[None, None, None]:
     """An error of the operating system while the block writes to standard output says where it was."""
     try:
         yield
