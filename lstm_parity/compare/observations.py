@@ -7,10 +7,19 @@ import numpy as np
 
 from lstm_parity.compare.conditioning import Observe, response
 from lstm_parity.compare.rows import Row, compare
-from lstm_parity.compare.tolerance import RESPONSE_FACTOR, adam_judges, adam_tolerance, eps, factor, group_scale, limit
+from lstm_parity.compare.tolerance import (
+    RESPONSE_FACTOR,
+    adam_judges,
+    adam_tolerance,
+    eps,
+    factor,
+    group_scale,
+    input_factor,
+    limit,
+)
 from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.torch_backend import STEP_GRADIENTS
-from lstm_shared.finite import count_not_finite
+from lstm_shared.finite import count_not_finite, largest_magnitude
 from lstm_shared.names import parse_weight_name
 
 # A step of Adam is compared while it tells right from wrong in this share of all weights. In the others the gradient is
@@ -134,10 +143,13 @@ def compare_observations(
                 judged[name] = early & adam_judges(tolerance)
         else:
             for name in arrays:
-                allowed[name] = k
+                own = k
+                if stage == "gradient" and case.kind.multiplies_inputs(name):
+                    own = input_factor(k, scale, largest_magnitude(case.inputs))
+                allowed[name] = own
                 if moves is not None and name in moves.get(stage, {}):
                     moved = moves[stage][name]
-                    allowed[name] = np.maximum(k, RESPONSE_FACTOR * np.where(np.isfinite(moved), moved, 0) / unit)
+                    allowed[name] = np.maximum(own, RESPONSE_FACTOR * np.where(np.isfinite(moved), moved, 0) / unit)
                     judged[name] = (moved <= limit(dtype) * scale) & determined
         if stage == "forward":
             # Where rounding errors decide the outputs they decide what is computed from them, and how far two right

@@ -65,6 +65,9 @@ class ByHand(ModelKind[ByHandSpec]):
     def spec_of(cls, sizes: Sizes) -> ByHandSpec:
         return ByHandSpec()
 
+    def multiplies_inputs(self, name: str) -> bool:
+        return name.endswith("2")
+
     def input_shape(self, rows: tuple[int, ...], steps: int, *, batch_first: bool) -> tuple[int, ...]:
         return (*rows, steps)
 

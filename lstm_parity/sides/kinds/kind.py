@@ -89,6 +89,10 @@ class ModelKind(ABC, Generic[S]):
         """Steps of the inputs, days by hand, 1 for a cell."""
         return call.inputs.shape[self.time_axis(call)]
 
+    def multiplies_inputs(self, name: str) -> bool:
+        """Whether the weight of this name multiplies the inputs themselves."""
+        return name.rpartition(".")[2].removesuffix("_reverse") in ("weight_ih", "weight_ih_l0")
+
     # How a call of it is made
 
     @classmethod
