@@ -119,7 +119,7 @@ def compare_observations(
         truth: the float64 result, to say how far each side is from it.
         moves: the reference's response to rounding errors (``conditioning.response``), where it was measured.
     """
-    k = factor(case.spec, case.time)
+    k, largest_input = factor(case.spec, case.time), largest_magnitude(case.read_inputs)
     rows: list[Row] = []
     determined = True
     for stage, arrays in reference.items():
@@ -145,7 +145,7 @@ def compare_observations(
             for name in arrays:
                 own = k
                 if stage == "gradient" and case.kind.multiplies_inputs(name):
-                    own = input_factor(k, scale, largest_magnitude(case.inputs))
+                    own = input_factor(k, scale, largest_input)
                 allowed[name] = own
                 if moves is not None and name in moves.get(stage, {}):
                     moved = moves[stage][name]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lstm_parity.annotations import Weights
-from lstm_parity.compare.tolerance import eps, factor, group_scale, scale_of
+from lstm_parity.compare.tolerance import ORDINARY_INPUT, eps, factor, group_scale, scale_of
 from lstm_parity.diagnosis.arithmetic import ERRORS_ALLOWED, precision_tolerance
 from lstm_parity.diagnosis.determined import tolerances
 from lstm_parity.diagnosis.differences import PortOutputs
@@ -58,8 +58,7 @@ def ask(
         raise InputError(f"lengths are for an LSTM; these are the weights of {in_words(spec)}")
     layers = kind.layers(arrays, Asked(inputs, calls, state, lengths, batch_first))
     port, seen = _port(layers), [call.astype(np.float64) for call in layers.seen]
-    read = port.inputs if port.valid is None else port.inputs[port.valid]
-    InputError.raise_any(not_finite({"inputs": read, "h_0": port.h_0, "c_0": port.c_0}))
+    InputError.raise_any(not_finite({"inputs": port.read_inputs, "h_0": port.h_0, "c_0": port.c_0}))
     observed = _with_tolerance(PortOutputs(seen[0], layers.known, 0.0), spec, port, arrays, inputs, calls[0])
     return Question(port, observed, seen[1] if len(seen) > 1 else None, kind.single_unit)
 
@@ -146,6 +145,6 @@ def _magnitude(port: SimulatedPort) -> float:
 
     Up to there, the range of N(0, 1), what ``factor`` allows was measured.
     """
-    data = {"inputs": np.where(np.isfinite(port.inputs), port.inputs, 0.0), "h_0": port.h_0, "c_0": port.c_0}
+    data = {"inputs": port.read_inputs, "h_0": port.h_0, "c_0": port.c_0}
     largest = group_scale(data)
-    return 1.0 if largest <= 4 else largest * group_scale(port.weights)
+    return 1.0 if largest <= ORDINARY_INPUT else largest * group_scale(port.weights)

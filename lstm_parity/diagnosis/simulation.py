@@ -60,6 +60,11 @@ class SimulatedPort:
         return tuple(place_name(*place) for place in self.spec.places)
 
     @property
+    def read_inputs(self) -> np.ndarray:
+        """The inputs without the padding, which a right port does not read."""
+        return self.inputs if self.valid is None else self.inputs[self.valid]
+
+    @property
     def program(self) -> tuple[Hashable, ...]:
         """What candidates must share to be computed together: everything but the numbers."""
         options = (self.joined_wrongly, self.unturned, self.merge, self.from_padding, self.masked, self.views)

@@ -68,14 +68,18 @@ class Case(Call):
             reset=None if self.reset is None else cut(self.reset),
         )
 
+    @property
+    def read_inputs(self) -> np.ndarray:
+        """The inputs without the padding, which nothing reads; where there are lengths, (steps read, features)."""
+        if self.lengths is None:
+            return self.inputs
+        steps = np.arange(self.time).reshape(-1, 1) < np.atleast_1d(self.lengths)
+        steps = steps.T if self.inputs.ndim == 3 and self.batch_first else steps
+        return self.inputs[steps.reshape(self.inputs.shape[:-1])]
+
     def not_finite(self) -> list[str]:
-        """A line for each weight, state and input that is NaN or infinite. What stands in the padding is not read."""
-        read = self.inputs
-        if self.lengths is not None:
-            steps = np.arange(self.time).reshape(-1, 1) < np.atleast_1d(self.lengths)
-            steps = steps.T if self.inputs.ndim == 3 and self.batch_first else steps
-            read = self.inputs[steps.reshape(self.inputs.shape[:-1])]
-        return not_finite({**self.weights, **self.state, "inputs": read})
+        """A line for each weight, state and input that is NaN or infinite."""
+        return not_finite({**self.weights, **self.state, "inputs": self.read_inputs})
 
     def astype(self, dtype: str) -> "Case":
         """The same case with every floating-point array rounded to this dtype; what is too large becomes infinite."""

@@ -268,6 +268,19 @@ def test_a_forecaster_is_sent_to_its_lstm():
     assert "give the weights under 'lstm.'" in refused(weights=weights)[0]
 
 
+def test_what_stands_in_the_padding_makes_no_wrong_outputs_right():
+    weights = init_lstm(3, 4, dtype="float64")
+    inputs = np.random.default_rng(0).standard_normal((6, 3, 3))
+    inputs[4:, 1] = 1e30
+    lengths = [6, 4, 6]
+    with jax.enable_x64(True):
+        right = np.asarray(jax_lstm.lstm(weights, inputs, lengths=lengths)[0])
+    wrong = right.copy()
+    wrong[2] += 0.3
+    assert diagnose(weights, inputs, right, lengths=lengths).right
+    assert not diagnose(weights, inputs, wrong, lengths=lengths).right
+
+
 def test_nan_in_the_padding_is_no_matter():
     plan = draw_plan(1, True, ragged=True)
     outputs = run(plan)[0]

@@ -126,6 +126,20 @@ def test_a_wrong_gate_order_is_caught_where_it_begins():
     assert first.where[0] == 0
 
 
+def test_what_stands_in_the_padding_allows_no_wrong_gradient():
+    def port(params, inputs, state=None, lengths=None):
+        weight = params["weight_ih_l0"]
+        half_more = weight + 0.5 * (weight - jax.lax.stop_gradient(weight))
+        return jax_lstm.lstm({**params, "weight_ih_l0": half_more}, inputs, state, lengths=lengths)
+
+    padded = INPUTS.copy()
+    padded[3:, 1] = 1e30
+    report = lstm_parity.check(
+        WEIGHTS, padded, lengths=[6, 3], candidate=Port(port, framework="jax"), dtypes=["float64"]
+    )
+    assert {(row.stage, row.name) for row in report.rows if not row.ok} == {("gradient", "weight_ih_l0")}
+
+
 def test_a_wrong_gradient_behind_right_outputs_is_caught():
     @jax.custom_vjp
     def bent(x):
