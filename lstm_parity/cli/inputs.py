@@ -1,17 +1,18 @@
 """The files that several commands read: models in weight files, inputs, outputs."""
 
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_shared.describe import describe, require_by_hand
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.finite import not_finite
 from lstm_shared.possible_models import possible_models
 from lstm_shared.specs import Spec
 from lstm_shared.weight_files.contents import at, plain_arrays
 from lstm_shared.weight_files.formats import read_contents
-from lstm_shared.weight_files.load_save import load, not_finite, read_arrays
+from lstm_shared.weight_files.load_save import load, read_arrays
+from lstm_shared.weight_files.numpy_files import read_npy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,13 +76,8 @@ def read_inputs(path: Path) -> "dict[str, np.ndarray]":
 
 def read_named(path: Path, name: str) -> "dict[str, np.ndarray]":
     """An .npy array under this name, or the arrays of an .npz."""
-    import numpy as np
-
     if path.suffix == ".npy":
-        try:
-            return {name: np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)}
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: damaged, or not an .npy of plain numbers") from error
+        return {name: read_npy(path)}
     if path.suffix != ".npz":
         raise InputError(f"{path}: {name} are read from .npy or .npz")
     return read_arrays(path)
