@@ -98,3 +98,10 @@ def one_product(batch: int, inputs: int, hidden: int, dtype: DTypeLike, *, savin
     if inputs == 1:
         return not saving and jnp.finfo(dtype).bits >= 32
     return batch < 32 and hidden <= 128 if saving else hidden < 128
+
+
+def every_rule(sizes: Sizes) -> tuple[str, bool, bool, bool]:
+    """What the rules for one direction say of these sizes: where they say the same, the same path is taken."""
+    _, batch, inputs, hidden, dtype = sizes
+    without, with_derivative = (one_product(batch, inputs, hidden, dtype, saving=saving) for saving in (False, True))
+    return choose(sizes), features_first(batch, hidden, dtype), without, with_derivative

@@ -75,7 +75,7 @@ def check_file(
         from lstm_parity.location.over_time import errors_over_time
         from lstm_parity.report.html import html_page
         from lstm_parity.report.plots import error_picture, save_figure
-        from lstm_shared.weight_files.load_save import write_file
+        from lstm_shared.safe_writing import write_file
 
         pictures = {}
         if has_steps:

@@ -75,8 +75,8 @@ def inspect(
 def _not_finite(values: Mapping[str, object]) -> Iterator[str]:
     """A line for each array of the file with NaN or infinity in it; one at a time, as checkpoints are large."""
     from lstm_shared.errors import WeightsError
+    from lstm_shared.finite import not_finite
     from lstm_shared.weight_files.contents import plain_arrays
-    from lstm_shared.weight_files.load_save import not_finite
 
     for name, value in values.items():
         try:

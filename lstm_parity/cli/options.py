@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstm_shared.errors import InputError
+from lstm_shared.finite import not_finite
 from lstm_shared.printable import printable
-from lstm_shared.weight_files.load_save import not_finite
 
 if TYPE_CHECKING:
     import numpy as np

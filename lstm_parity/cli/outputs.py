@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.finite import json_ready
-from lstm_shared.weight_files.load_save import require_weights_name, require_writable, write_file
+from lstm_shared.safe_writing import require_writable, write_file
+from lstm_shared.weight_files.load_save import require_weights_name
 
 if TYPE_CHECKING:
     from lstm_parity.annotations import Json

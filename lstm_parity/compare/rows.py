@@ -87,9 +87,10 @@ def compare(
     unit = eps(dtype) * scale
     rows = []
     for name in [*reference, *(name for name in candidate if name not in reference)]:
+        what = _Array(stage, name, dtype, names)
         if name not in candidate or name not in reference:
             side = names.candidate if name not in candidate else names.reference
-            rows.append(_failed(_Array(stage, name, dtype, names), f"{side} has no {name}"))
+            rows.append(_failed(what, f"{side} has no {name}"))
             continue
         a, b = (np.asarray(side[name]) for side in (candidate, reference))
         problem = ""
@@ -98,15 +99,15 @@ def compare(
         elif not is_floating(a.dtype):
             problem = f"{names.candidate} gives {a.dtype}, expected floating-point numbers"
         if problem:
-            rows.append(_failed(_Array(stage, name, dtype, names), problem))
+            rows.append(_failed(what, problem))
             continue
         if not a.size:
-            rows.append(Row(stage, name, dtype, names, 0.0, unit, 0.0, 0.0))
+            rows.append(Row(*what, 0.0, unit, 0.0, 0.0))
             continue
         k = allowed[name] if isinstance(allowed, Mapping) else allowed
         tolerance = np.broadcast_to(np.asarray(k) * unit, a.shape)
         which = np.broadcast_to(True if judged is None else judged.get(name, True), a.shape)
-        rows.append(_compare_array(_Array(stage, name, dtype, names), a, b, tolerance, which))
+        rows.append(_compare_array(what, a, b, tolerance, which))
         if truth is not None and name in truth:
             exact = np.asarray(truth[name])
             errors = Pair(*(float(np.max(np.abs(side.astype(exact.dtype) - exact))) / unit for side in (a, b)))

@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jax_lstm.recurrences.choose import SHARED_LOOP, Sizes, choose, chunk_steps, features_first, one_product
+from jax_lstm.recurrences.choose import (
+    SHARED_LOOP,
+    Sizes,
+    chunk_steps,
+    every_rule,
+    features_first,
+    one_product,
+    resolve,
+    shares_loop,
+)
 
 # Sizes are looked at up to here. A rule that changes beyond it goes unseen; today's last change is at hidden 256.
 LARGEST = 512
@@ -40,13 +49,13 @@ class Path(NamedTuple):
 
 def path_of(implementation: str, steps: int, batch: int, inputs: int, hidden: int, dtype: np.dtype) -> Path:
     """The path of one layer, by the rules of ``jax_lstm``; ``steps`` and ``batch`` are those of the whole call."""
-    if implementation == "auto":
-        implementation = choose(Sizes(steps, batch, inputs, hidden, dtype))
+    sizes = Sizes(steps, batch, inputs, hidden, dtype)
+    implementation = resolve(implementation, sizes)
     if implementation != "chunked":
         return Path(implementation, False, 0, False, (False, False))
     return Path(
         implementation,
-        hidden in SHARED_LOOP and dtype.itemsize >= 4,  # as ``implementations.directions`` has it
+        shares_loop(implementation, sizes),
         chunk_steps(batch),
         features_first(batch, hidden, dtype),
         (
@@ -85,9 +94,7 @@ def shares_a_loop(hidden: int) -> bool:
 
 
 def _rules(batch: int, hidden: int, dtype: np.dtype) -> tuple[Hashable, ...]:
-    chosen = choose(Sizes(8, batch, _INPUTS, hidden, dtype))
-    products = [one_product(batch, _INPUTS, hidden, dtype, saving=saving) for saving in (False, True)]
-    return (chosen, features_first(batch, hidden, dtype), *products)
+    return every_rule(Sizes(8, batch, _INPUTS, hidden, dtype))
 
 
 def _classes(paths: Callable[[int], Hashable], first: int) -> tuple[range, ...]:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from lstm_shared.errors import InputError
 from lstm_shared.printable import printable
+from lstm_shared.safe_writing import write_file
 from lstm_shared.traces import ByHandTrace
 from lstm_shared.training.plan import FitResult
-from lstm_shared.weight_files.load_save import write_file
 
 KINDS = (".png", ".svg", ".pdf")
 

@@ -15,8 +15,9 @@ from lstm_parity.sides.kinds import kind_of
 from lstm_shared.describe import describe
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.finite import count_not_finite, largest_magnitude
+from lstm_shared.safe_writing import write_file
 from lstm_shared.specs import in_words
-from lstm_shared.weight_files.load_save import read_arrays, write_file
+from lstm_shared.weight_files.load_save import read_arrays
 
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 _GROUPS = ("weights", "state", "cotangents")

@@ -21,7 +21,7 @@ EXTENDED = np.longdouble
 
 
 def observe(case: Case) -> Observation:
-    """What the case's model computes exactly, in the form of ``observe_torch.observe``; every array is long double.
+    """What the case's model computes exactly, in the form of ``torch_backend.observe``; every array is long double.
 
     Stages "forward", "loss" and "gradient"; no Adam steps. The weights, inputs and states are taken as the case has
     them: for the truth of what float32 was given, pass the case rounded to float32.

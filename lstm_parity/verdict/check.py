@@ -47,8 +47,8 @@ def check(
     compared with ``torch.nn.LSTM(1, 1)``. Below float64, each side is shown with its distance from the float64 result.
 
     Where the model is so ill conditioned that rounding errors alone move a result, the first steps of the sequences
-    are compared, as many as can be judged, and Adam's steps likewise; the report says how many (``compare.py`` has the
-    policy).
+    are compared, as many as can be judged, and Adam's steps likewise; the report says how many (``tolerance.py`` has
+    the policy).
 
     Args:
         weights: the dictionary; it says which model this is.

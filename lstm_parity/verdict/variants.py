@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from jax_lstm.recurrences.choose import Sizes, choose, chunk_steps, features_first, one_product
+from jax_lstm.recurrences.choose import Sizes, chunk_steps, every_rule
 from lstm_parity.sides.case import DRAWN_BATCH, Case, make_case
 from lstm_shared.specs import LSTMSpec
 
@@ -42,10 +42,7 @@ def _batches(spec: LSTMSpec) -> set[int]:
     first: dict[Hashable, int] = {}
     for rows in (DRAWN_BATCH, *range(1, _MOST_ROWS)):
         sizes = Sizes(2 * chunk_steps(rows), rows, spec.input_size, spec.hidden_size, np.dtype("float32"))
-        of_sizes = (rows, spec.input_size, spec.hidden_size, sizes.dtype)
-        products = [one_product(*of_sizes, saving=saving) for saving in (False, True)]
-        path = (choose(sizes), features_first(rows, spec.hidden_size, sizes.dtype), *products)
-        first.setdefault(path, rows)
+        first.setdefault(every_rule(sizes), rows)
     return set(first.values())
 
 

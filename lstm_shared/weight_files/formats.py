@@ -119,7 +119,7 @@ def _read_checkpoint(path: str, data: bytes) -> Contents:
     if "lightning" in arrays:
         return read_torch(path, arrays["lightning"].tobytes())
     keys = {name: _KEY.findall(name.removeprefix(_STATE)) for name in arrays if name.startswith(_STATE)}
-    return Contents({".".join(map("".join, path)): arrays[name] for name, path in keys.items()})
+    return Contents({".".join(map("".join, levels)): arrays[name] for name, levels in keys.items()})
 
 
 def _few(shape: Sequence[int]) -> str:

@@ -16,15 +16,9 @@ import safetensors.numpy
 
 from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.finite import not_finite
-from lstm_shared.safe_writing import require_writable, write_file
+from lstm_shared.safe_writing import write_file
 from lstm_shared.weight_files.contents import plain_arrays
 from lstm_shared.weight_files.formats import READABLE, SAFETENSORS_DTYPES, read_contents
-from lstm_shared.weight_files.numpy_files import read_npy
-
-__all__ = [
-    "load", "not_finite", "npz_bytes", "read_arrays", "read_npy", "require_weights_name", "require_writable", "save",
-    "write_file",
-]  # fmt: skip
 
 WRITABLE = (".safetensors", ".npz")
 _LONGEST_NAME = 65_000  # bytes: zip's own limit, with some room left

@@ -84,7 +84,7 @@ def test_hidden_sizes_are_cut_where_a_rule_changes(inside):
 
 
 def test_a_threshold_that_moves_in_the_code_moves_the_sizes(monkeypatch):
-    monkeypatch.setattr(size_classes, "features_first", lambda batch, hidden, dtype: hidden >= 77)
+    monkeypatch.setattr("jax_lstm.recurrences.choose.features_first", lambda batch, hidden, dtype: hidden >= 77)
     size_classes.hidden_classes.cache_clear()
     try:
         starts = [sizes[0] for sizes in size_classes.hidden_classes()]

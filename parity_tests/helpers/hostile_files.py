@@ -112,7 +112,8 @@ def damaged_files(draws: int) -> Iterator[tuple[str, bytes]]:
 def read(path: Path) -> dict[str, np.ndarray]:
     """As the command line reads a file of this name."""
     from lstm_shared.prices.files import read_prices
-    from lstm_shared.weight_files.load_save import load, read_npy
+    from lstm_shared.weight_files.load_save import load
+    from lstm_shared.weight_files.numpy_files import read_npy
 
     if path.suffix == ".npy":
         return {"w0": read_npy(path)}

@@ -72,6 +72,17 @@ def fault(number: int, act: Callable[[], None]) -> Iterator[list[str]]:
             setattr(os, name, function)
 
 
+def contents(path: Path, write: Callable[[Path, int], None], existed: bool) -> tuple[bytes | None, bytes]:
+    """(old, new): what is at the path now, None if it is not to be there, and what a write of the new leaves."""
+    write(path, 1)
+    new = path.read_bytes()
+    path.unlink()
+    if not existed:
+        return None, new
+    write(path, 0)
+    return path.read_bytes(), new
+
+
 def main(folder: Path) -> None:
     every = writers()
     warnings.simplefilter("ignore")  # JAX warns of forks; this one computes nothing
@@ -81,12 +92,7 @@ def main(folder: Path) -> None:
                 place = folder / f"{what}-{existed}-{number}"
                 place.mkdir()
                 path = place / name
-                write(path, 1)
-                new = path.read_bytes()
-                path.unlink()
-                if existed:
-                    write(path, 0)
-                old = path.read_bytes() if existed else None
+                old, new = contents(path, write, existed)
                 child = os.fork()
                 if not child:
                     with fault(number, lambda: os._exit(9)):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import jax_lstm
 import torch_lstm
 from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, InputError, WeightsError, init_by_hand, init_lstm, load, save
-from lstm_shared.weight_files.load_save import write_file
+from lstm_shared.safe_writing import write_file
 
 WRITABLE = (".safetensors", ".npz")
 NUMPY_DTYPES = [np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_]

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from lstm_shared import init_by_hand, load, save
+from lstm_shared.safe_writing import require_writable, write_file
 from lstm_shared.weight_files.formats import READABLE
-from lstm_shared.weight_files.load_save import require_writable, write_file
 
 
 @pytest.mark.parametrize("kind", READABLE)

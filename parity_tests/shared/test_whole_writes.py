@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import writes_under_faults
-from writes_under_faults import CALLS, REPLACED, fault
+from writes_under_faults import CALLS, REPLACED, contents, fault
 
 from lstm_shared import InputError, init_by_hand, load, save
-from lstm_shared.weight_files.load_save import write_file
+from lstm_shared.safe_writing import write_file
 
 WRITERS = writes_under_faults.writers()
 FAILURES = {
@@ -41,12 +41,7 @@ def test_these_calls_make_a_write(tmp_path, what):
 def test_a_call_that_fails_is_an_error_and_leaves_a_whole_file(tmp_path, what, existed, failure, number):
     name, write = WRITERS[what]
     path = tmp_path / name
-    write(path, 1)
-    new = path.read_bytes()
-    path.unlink()
-    if existed:
-        write(path, 0)
-    old = path.read_bytes() if existed else None
+    old, new = contents(path, write, existed)
 
     def fail() -> None:
         raise FAILURES[failure]

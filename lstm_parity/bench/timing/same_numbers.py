@@ -12,7 +12,7 @@ def judge(case: BenchCase, dtype: str, contender: str, shown: Shown, reference: 
     """Compare what a contender showed with what the reference showed for the same case and mode.
 
     Args:
-        shown, reference: stage -> name -> array, as ``programs.Program.show`` returns them. Stages and names that the
+        shown, reference: stage -> name -> array, as ``Program.show`` returns them. Stages and names that the
             contender does not show fail, but for weights after an Adam step that its layout has no place for; of
             losses, as many steps are compared as both have.
     """

@@ -69,7 +69,7 @@ class Cell(ModelKind[CellSpec]):
         inputs = native(rng.standard_normal((DRAWN_BATCH, self.spec.input_size)) if inputs is None else inputs)
         require_cell_inputs(self.spec, inputs, state)
         shape = (*inputs.shape[:-1], self.spec.hidden_size)
-        states = dict(zip("hc", (np.zeros(shape), np.zeros(shape)) if state is None else state, strict=True))
+        states = dict(zip("hc", self.zero_state(inputs.shape[:-1]) if state is None else state, strict=True))
         return Call(self.spec, weights, inputs, states, {name: rng.standard_normal(shape) for name in "hc"})
 
     def jax_forward(self, call: Call, implementation: str) -> JaxForward:
@@ -123,7 +123,7 @@ class Cell(ModelKind[CellSpec]):
         expected = (*inputs.shape[:-1], self.spec.hidden_size)
         if calls[0].shape != expected:
             raise InputError(f"outputs has shape {calls[0].shape}, expected h after the step, {expected}")
-        h_0, c_0 = asked.state or (np.zeros(expected), np.zeros(expected))
+        h_0, c_0 = asked.state or self.zero_state(inputs.shape[:-1])
 
         def one_step(array: np.ndarray) -> np.ndarray:
             return array.reshape(1, -1, array.shape[-1])

@@ -61,9 +61,7 @@ class Forecaster(OverSequences[ForecasterSpec]):
             raise InputError(
                 f"inputs has shape {inputs.shape}, expected (batch, time, features) with at least one step"
             )
-        if state is None:
-            of_h, of_c = self.state_shapes((inputs.shape[0],))
-            state = (np.zeros(of_h), np.zeros(of_c))
+        state = self.zero_state((inputs.shape[0],)) if state is None else state
         cotangents = {"predictions": rng.standard_normal((inputs.shape[0], self.spec.output_size))}
         states = dict(zip("hc", state, strict=True))
         return Call(self.spec, weights, inputs, states, cotangents, batch_first=True)
@@ -92,7 +90,7 @@ class Forecaster(OverSequences[ForecasterSpec]):
             by["outputs"][-1] = by["predictions"] @ head
             gradient = stacked(by)
             return {
-                **{f"lstm.{name}": array for name, array in gradient.items()},
+                **{f"{self.prefix}{name}": array for name, array in gradient.items()},
                 "fc.weight": by["predictions"].T @ last,
                 "fc.bias": by["predictions"].sum(0),
                 "inputs": gradient["inputs"].swapaxes(0, 1),

@@ -108,6 +108,11 @@ class ModelKind(ABC, Generic[S]):
     def state_shapes(self, rows: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The shapes of its initial states, in the order of ``states``."""
 
+    def zero_state(self, rows: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Its initial states where none were given."""
+        first, second = self.state_shapes(rows)
+        return np.zeros(first), np.zeros(second)
+
     @abstractmethod
     def make(self, weights: Arrays, given: Given, rng: np.random.Generator) -> Call:
         """Check what was given and fill in what was left out; a state that was left out is zero.

@@ -16,7 +16,6 @@ from lstm_parity.sides.kinds.records import (
     JaxForward,
     Layers,
     Orders,
-    SequenceOptions,
     Sizes,
     TorchArrays,
     TorchForward,
@@ -25,7 +24,7 @@ from lstm_parity.sides.kinds.records import (
     native,
     native_pair,
 )
-from lstm_parity.sides.kinds.sequences import OverSequences, lstm_of
+from lstm_parity.sides.kinds.sequences import OverSequences, lstm_of, sequence_options
 from lstm_shared.errors import InputError
 from lstm_shared.inputs import require_sequence
 from lstm_shared.specs import LSTMSpec
@@ -70,7 +69,7 @@ class LSTM(OverSequences[LSTMSpec]):
         require_sequence(spec, inputs, state, **options)
         rows = inputs.shape[:-1][0 if batch_first else 1 :][:1] if inputs.ndim == 3 else ()
         of_h, of_c = self.state_shapes(rows)
-        state = (np.zeros(of_h), np.zeros(of_c)) if state is None else state
+        state = self.zero_state(rows) if state is None else state
         shapes = {"outputs": (*inputs.shape[:-1], spec.output_size), "h_n": of_h, "c_n": of_c}
         cotangents = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
         states = dict(zip("hc", state, strict=True))
@@ -79,7 +78,7 @@ class LSTM(OverSequences[LSTMSpec]):
     def jax_forward(self, call: Call, implementation: str) -> JaxForward:
         import jax_lstm
 
-        options: SequenceOptions = {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
+        options = sequence_options(call)
 
         def forward(weights: JaxArrays, inputs: "jax.Array", state: JaxArrays) -> JaxArrays:
             initial = given_pair(state)
@@ -103,12 +102,8 @@ class LSTM(OverSequences[LSTMSpec]):
         def forward(inputs: "Tensor", state: TorchArrays) -> TorchArrays:
             initial = given_pair(state)
             if refused:  # by nn.LSTM: the explicit gates are the oracle
-                options: SequenceOptions = {
-                    "batch_first": call.batch_first,
-                    "lengths": call.lengths,
-                    "reset": call.reset,
-                }
-                outputs, (h_n, c_n), _ = run(dict(module.named_parameters()), inputs, initial, **options)
+                parameters = dict(module.named_parameters())
+                outputs, (h_n, c_n), _ = run(parameters, inputs, initial, **sequence_options(call))
             elif lengths is None:
                 outputs, (h_n, c_n) = module(inputs, initial)
             else:
@@ -163,7 +158,7 @@ class LSTM(OverSequences[LSTMSpec]):
         if lengths is not None:
             valid = np.arange(major.shape[0])[:, None] < np.atleast_1d(lengths)[None]
         of_h, of_c = self.state_shapes((major.shape[1],))
-        h_0, c_0 = asked.state or (np.zeros(of_h), np.zeros(of_c))
+        h_0, c_0 = asked.state or self.zero_state((major.shape[1],))
         state = h_0.reshape(*of_h[:2], -1), c_0.reshape(*of_c[:2], -1)
         return Layers(spec, weights, major, state, valid, seen)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lstm_parity.sides.call import Call
 from lstm_parity.sides.kinds.records import Orders
-from lstm_shared.names import place_name
+from lstm_shared.names import weight_name
 from lstm_shared.specs import LSTMSpec
 
 
@@ -47,7 +47,7 @@ def orders_of_weights(
                 "weight_hr": {0: state, 1: hidden},
             }
             for part, axes in indices.items():
-                name = f"{prefix}{part}_{place_name(number, direction)}".removesuffix(suffix)
+                name = f"{prefix}{weight_name(part, number, direction)}".removesuffix(suffix)
                 if name in call.weights:
                     orders[name] = flat(call.weights[name].shape, axes)
     return LayerOrders(orders, of_h, of_c)

@@ -38,12 +38,12 @@ class OverSequences(ModelKind[S]):
         import jax_lstm
 
         # As one program: each operation by itself is compiled too, and there are thirty.
-        return jax.jit(partial(jax_lstm.lstm_trace, **_options(call)))(*self._arguments(call))
+        return jax.jit(partial(jax_lstm.lstm_trace, **sequence_options(call)))(*self._arguments(call))
 
     def torch_trace(self, call: Call) -> LSTMTrace:
         import torch_lstm
 
-        return torch_lstm.trace(*self._arguments(call), **_options(call))
+        return torch_lstm.trace(*self._arguments(call), **sequence_options(call))
 
     def _arguments(self, call: Call) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
         """(weights of the LSTM, inputs, state)"""
@@ -63,5 +63,6 @@ def lstm_of(sizes: Sizes) -> LSTMSpec:
     )
 
 
-def _options(call: Call) -> SequenceOptions:
+def sequence_options(call: Call) -> SequenceOptions:
+    """The options of a call that the functions of both backends take."""
     return {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
