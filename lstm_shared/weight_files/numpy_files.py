@@ -58,6 +58,8 @@ def read_npy(path: Path) -> np.ndarray:
     """
     try:
         array = parse_npy(path.read_bytes())
+    except OSError:
+        raise
     except MemoryError as error:
         raise InputError(f"{path}: there is not enough memory to read it") from error
     except Exception as error:  # NumPy raises many kinds

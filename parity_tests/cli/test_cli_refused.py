@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from lying_files import numpy_files_that_lie
 
 from lstm_shared import init_by_hand, init_lstm, save
 
@@ -326,3 +327,20 @@ def test_an_output_is_kept_when_writing_it_fails_at_the_end(cli, write, monkeypa
     assert ran.problems == [f"{path}: No space left on device"]
     assert path.read_text() == "kept"
     assert list(path.parent.iterdir()) == [path]
+
+
+LYING = {name: data for name, data in numpy_files_that_lie() if name.endswith(".npy") and name != "big-endian.npy"}
+
+
+@pytest.mark.parametrize("name", LYING)
+def test_inputs_that_are_no_array_of_numbers_are_one_line(refused, tmp_path, name):
+    save(tmp_path / "m.npz", init_lstm(3, 4))
+    (tmp_path / name).write_bytes(LYING[name])
+    (line,) = refused("check", tmp_path / "m.npz", "--inputs", tmp_path / name)
+    assert line.startswith(f"{tmp_path / name}: ")
+
+
+def test_inputs_that_are_not_there_are_not_called_damaged(refused, tmp_path):
+    save(tmp_path / "m.npz", init_lstm(3, 4))
+    missing = tmp_path / "missing.npy"
+    assert refused("check", tmp_path / "m.npz", "--inputs", missing) == [f"{missing}: No such file or directory"]

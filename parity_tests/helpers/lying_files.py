@@ -17,7 +17,7 @@ HUGE = 2**62
 def lying_files() -> Iterator[tuple[str, bytes]]:
     """(file name, content) of each."""
     yield from _safetensors_that_lie()
-    yield from _numpy_files_that_lie()
+    yield from numpy_files_that_lie()
     yield from _zips_that_lie()
     yield from _torch_files_that_lie()
     yield "bomb.csv.gz", gzipped(b"date,close\n" + b"2020-01-01,1\n" * 23_000_000)
@@ -60,7 +60,8 @@ def array_header(shape: str = "(2,)", descr: str = "'<f4'") -> str:
     return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n"
 
 
-def _numpy_files_that_lie() -> Iterator[tuple[str, bytes]]:
+def numpy_files_that_lie() -> Iterator[tuple[str, bytes]]:
+    """Those of NumPy, by name: each as ``.npy``, and within an ``.npz``."""
     files = {
         "22-terabytes": npy(array_header("(5500000000000,)"), bytes(8)),
         "overflow": npy(array_header(f"({HUGE}, {HUGE})"), bytes(8)),
