@@ -14,8 +14,6 @@ from lstm_shared.errors import InputError, WeightsError
 from lstm_shared.weight_files.archives import open_archive
 from lstm_shared.weight_files.contents import Contents, Unreadable
 
-NPY_MAGIC = b"\x93NUMPY"
-
 
 def read_npz(path: str, data: bytes) -> Contents:
     """The arrays of an ``.npz``.
