@@ -1,7 +1,8 @@
-"""How close is equal, and what was compared.
+"""How close counts as equal, and what was compared.
 
-``tolerance`` decides, and nothing else does. ``rows`` compares arrays by name, ``observations`` whole results stage by
-stage; ``conditioning`` measures how far a right result may be away, ``sensitivity`` what the inputs can tell.
+``tolerance`` alone decides how close is close enough. ``rows`` compares arrays by name, and ``observations`` compares
+whole results stage by stage. ``conditioning`` measures how far off a right result may be. ``sensitivity`` finds what
+the inputs can and cannot show.
 """
 
 # The files that other rooms may import.

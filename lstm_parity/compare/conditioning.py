@@ -11,19 +11,19 @@ from lstm_parity.sides.case import Case, Observation
 
 Observe = Callable[[Case], Observation]
 
-# With eight, what two right implementations are apart is at most 1.1 times the largest response at a recurrent gain of
-# 6 (hidden 16, 60 steps, 40 seeds), and 1.4 times at a gain of 12; with three it was 4.9 times there.
+# With eight, two right implementations differ by at most 1.1 times the largest response at a recurrent gain of 6
+# (hidden size 16, 60 steps, 40 seeds), and by at most 1.4 times at a gain of 12. With three it was 4.9 times at 12.
 ULP_PERTURBATIONS = 8
-# Other orders of the sums, beside these: they move results by as much, in other directions.
+# On top of these, the sums are added up in other orders. This moves results just as far, but in other directions.
 REORDERINGS = 2
 
 
 def response(case: Case, result: Observation, observe: Observe) -> Observation:
-    """The largest distance of every number from ``result`` in the perturbed cases; infinite where there is none.
+    """Return how far each number of ``result`` moves, at most, in the perturbed cases; infinite where a result is NaN.
 
     Args:
-        case: what was computed.
-        result: of the reference, ``observe(case)``.
+        case: the unperturbed case.
+        result: what the reference computes for it, ``observe(case)``.
         observe: the reference.
     """
     largest = {stage: {n: np.zeros(a.shape) for n, a in arrays.items()} for stage, arrays in result.items()}
@@ -49,10 +49,11 @@ def _perturbed(case: Case, observe: Observe) -> Iterator[Observation]:
 
 
 def pooled(case: Case, stage: str, name: str, apart: np.ndarray) -> np.ndarray:
-    """The largest response among numbers of a kind, broadcast against them: eight perturbations are few for each one.
+    """Return the largest response in each pool of numbers, broadcast to the array's shape.
 
-    Of what has steps, all numbers of a step; and a step is never better conditioned than those that were computed
-    before it. Of states, all of a layer and direction. Of a weight or its gradient, all (at each optimizer step).
+    Eight perturbations are too few to measure each number on its own. Arrays with a time axis have one pool per step,
+    and a step is never taken to be better conditioned than the steps computed before it. States have one pool per
+    layer and direction. A weight or its gradient is a single pool (one for each optimizer step).
     """
     if not apart.size:
         return apart
@@ -60,7 +61,7 @@ def pooled(case: Case, stage: str, name: str, apart: np.ndarray) -> np.ndarray:
         return np.maximum.accumulate(apart, axis=-1)
     if name in ("outputs", "inputs") and case.kind.has_steps:
         return _by_step(case, apart, backwards=name == "inputs")
-    # The first axis is that of layers and directions, or of optimizer steps.
+    # The first axis runs over layers and directions, or over optimizer steps.
     kept = 1 if name in ("h_n", "c_n", "h_0", "c_0") or "adam" in stage else 0
     return np.broadcast_to(apart.max(axis=tuple(range(kept, apart.ndim)), keepdims=True), apart.shape)
 
@@ -68,7 +69,7 @@ def pooled(case: Case, stage: str, name: str, apart: np.ndarray) -> np.ndarray:
 def _by_step(case: Case, apart: np.ndarray, *, backwards: bool) -> np.ndarray:
     axis = case.time_axis
     both = case.kind.both_directions
-    from_both_ends = both and backwards  # gradients reach the inputs from either end
+    from_both_ends = both and backwards  # gradients reach the inputs from both ends
     halves = np.split(apart, 2, axis=-1) if both and not backwards else [apart]
     pools = []
     for number, half in enumerate(halves):
@@ -84,7 +85,10 @@ def _by_step(case: Case, apart: np.ndarray, *, backwards: bool) -> np.ndarray:
 
 
 def judged_steps(case: Case, observe: Observe, dtype: str) -> int:
-    """How many first steps respond within the limit in every array, outputs and gradients; 0 if none, or for a cell."""
+    """Return how many steps, from the first on, can be judged: every output and gradient responds within the limit.
+
+    0 if not even one step can be judged, and for a cell.
+    """
     if not case.kind.has_steps:
         return 0
     fits, steps = 0, 1

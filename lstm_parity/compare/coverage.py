@@ -1,4 +1,4 @@
-"""What a set of comparisons covers, in words: precisions, outputs, states, gradients, optimizer steps."""
+"""A description in words of what a set of comparisons covers: precisions, outputs, states, gradients, Adam steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Compared:
     """What was compared.
 
     Attributes:
-        dtypes: the precisions, as "float64 and float32".
-        things: "outputs, states and gradients"; optimizer steps are counted.
-        gradients: whether gradients are among them.
+        dtypes: the precisions, such as "float64 and float32".
+        things: the kinds of arrays, such as "outputs, states and gradients", and how many optimizer steps.
+        gradients: whether gradients were compared.
     """
 
     dtypes: str
@@ -26,7 +26,7 @@ class Compared:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Self:
-        """What these rows cover."""
+        """Return what these rows cover."""
         things = []
         forward = {row.name for row in rows if "forward" in row.stage}
         if forward & {*_OUTPUTS}:
@@ -48,12 +48,12 @@ class Compared:
 
 
 def in_words(rows: Sequence[Row]) -> str:
-    """As "in float64 and float32 (outputs, states and gradients)"."""
+    """Describe what the rows cover, as in "in float64 and float32 (outputs, states and gradients)"."""
     compared = Compared.of(rows)
     return f"in {compared.dtypes}" + (f" ({compared.things})" if compared.things else "")
 
 
 def adam_steps(rows: Sequence[Row]) -> tuple[int, int] | None:
-    """(judged, taken): optimizer steps in the first precision, which is the one that decides; None without any."""
+    """Return (judged, taken), the Adam steps in the first precision, which decides the verdict; None without steps."""
     of_adam = [row for row in rows if row.stage == "adam" and row.adam_steps is not None]
     return next((row.adam_steps for row in of_adam if row.dtype == of_adam[0].dtype), None)

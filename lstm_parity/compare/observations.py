@@ -1,4 +1,4 @@
-"""What two implementations computed for a case, compared stage by stage in the order of computation."""
+"""Compare what two implementations computed for a case, stage by stage, in the order of computation."""
 
 import math
 from dataclasses import replace
@@ -22,8 +22,8 @@ from lstm_parity.sides.torch_backend import STEP_GRADIENTS
 from lstm_shared.finite import count_not_finite, largest_magnitude
 from lstm_shared.names import parse_weight_name
 
-# A step of Adam is compared while it tells right from wrong in this share of all weights. In the others the gradient is
-# so small that rounding errors decide which way they go.
+# A step of Adam is compared if it tells right from wrong in this share of all weights. The gradients of the remaining
+# weights are so small that rounding errors decide which way those weights move.
 _JUDGED_SHARE = 0.9
 
 
@@ -37,13 +37,15 @@ def judge(
     truth: Observation | None,
     observe: Observe,
 ) -> list[Row]:
-    """Compare, and measure how well conditioned the case is where it matters: where something is out of tolerance.
+    """Compare two observations. If something is out of tolerance, measure the conditioning and compare again.
 
     Args:
-        case: what both computed, in ``dtype``.
-        candidate, reference: what they showed of it.
-        truth: the float64 result, below float64.
-        observe: the reference, for the perturbed cases.
+        case: what both sides computed, in ``dtype``.
+        candidate, reference: what each side computed.
+        sides: what to call the two, the candidate first.
+        dtype: the precision both sides computed in.
+        truth: the float64 result, if ``dtype`` is below float64; else None.
+        observe: the reference, which also runs the perturbed cases.
     """
 
     def rows(moves: Observation | None = None) -> list[Row]:
@@ -55,7 +57,7 @@ def judge(
     found = rows()
     if not wrong(found):
         return found
-    # Without Adam's steps first: ten times as quick, and where the gradients differ already no step needs it.
+    # First without Adam's steps: that is ten times as fast, and enough if the gradients already differ.
     shorter, shown = replace(case, steps=0), {s: a for s, a in reference.items() if s not in ("adam", STEP_GRADIENTS)}
     moves = response(shorter, shown, observe)
     found = rows(moves)
@@ -65,13 +67,14 @@ def judge(
 
 
 def finite_part(candidate: Observation, reference: Observation) -> tuple[Observation, Observation, list[str]]:
-    """Both without what the reference itself has NaN or infinity in: nobody can say what is right there.
+    """Leave out the arrays in which the reference itself has NaN or infinity: nobody can say what is right there.
 
-    Where that is so of an output it is so of all that is computed from it, and where it is so of a gradient, of Adam's
-    steps; a gradient that overflows says nothing about the others.
+    If a forward array is not finite, everything is left out, because everything else follows from the forward pass. If
+    a gradient is not finite, Adam's steps are left out too. The other gradients stay: an overflow in one of them says
+    nothing about the others.
 
     Returns:
-        The candidate's part, the reference's, and which arrays of the reference were not finite.
+        What is left of the candidate, what is left of the reference, and which arrays of the reference are not finite.
     """
     unfit = {
         (stage, name)
@@ -112,12 +115,12 @@ def compare_observations(
     """Compare what two implementations computed for a case, in the order of computation.
 
     Args:
-        case: what both computed.
-        candidate, reference: stage -> name -> array.
-        sides: what to call the two.
-        dtype: the precision both computed in.
+        case: what both sides computed.
+        candidate, reference: what each side computed, as stage -> name -> array.
+        sides: what to call the two, the candidate first.
+        dtype: the precision both sides computed in.
         truth: the float64 result, to say how far each side is from it.
-        moves: the reference's response to rounding errors (``conditioning.response``), where it was measured.
+        moves: the reference's response to rounding errors (``conditioning.response``), if it was measured.
     """
     k, largest_input = factor(case.spec, case.time), largest_magnitude(case.read_inputs)
     rows: list[Row] = []
@@ -126,7 +129,7 @@ def compare_observations(
         if stage == STEP_GRADIENTS:
             continue
         scale = group_scale(arrays)
-        if stage == "loss":  # a sum of products: its rounding grows with their magnitudes, not with what is left
+        if stage == "loss":  # a sum of products: its rounding error grows with the products, even if they cancel
             forward = reference["forward"]
             scale = max(1.0, sum(float(np.sum(np.abs(forward[name] * c))) for name, c in case.cotangents.items()))
         unit = eps(dtype) * scale
@@ -152,8 +155,8 @@ def compare_observations(
                     allowed[name] = np.maximum(own, RESPONSE_FACTOR * np.where(np.isfinite(moved), moved, 0) / unit)
                     judged[name] = (moved <= limit(dtype) * scale) & determined
         if stage == "forward":
-            # Where rounding errors decide the outputs they decide what is computed from them, and how far two right
-            # gradients are apart is then so irregular that ten responses do not tell: 69 times theirs in 1 pair of 788.
+            # If rounding errors decide an output, they also decide everything computed from it. How far apart two right
+            # gradients are is then so irregular that ten responses do not show it: in 1 pair of 788, 69 times as far.
             determined = all(bool(which.all()) for which in judged.values())
         compared = compare(
             stage,
@@ -171,7 +174,7 @@ def compare_observations(
 
 
 def _adam_tolerances(reference: Observation, k: float, dtype: str, moves: Observation | None) -> dict[str, np.ndarray]:
-    """How far each weight may be off after each step, from the gradients that the reference's steps took."""
+    """Return how far each weight may be off after each step, given the gradients that the reference stepped with."""
     by_step = reference[STEP_GRADIENTS]
     steps = len(next(iter(by_step.values())))
     errors = np.array([k * eps(dtype) * group_scale({n: g[step] for n, g in by_step.items()}) for step in range(steps)])
@@ -180,7 +183,7 @@ def _adam_tolerances(reference: Observation, k: float, dtype: str, moves: Observ
     for name, gradients in by_step.items():
         measured = np.zeros(steps)
         if moves is not None:
-            # Of the first gradient alone, where the steps were not perturbed.
+            # If Adam's steps were not perturbed, the response of the first gradient serves for all of them.
             moved = moves[STEP_GRADIENTS][name] if STEP_GRADIENTS in moves else moves["gradient"][name][None]
             largest = moved.reshape(len(moved), -1).max(axis=1, initial=0.0)
             measured = RESPONSE_FACTOR * np.broadcast_to(largest, steps)
@@ -189,15 +192,18 @@ def _adam_tolerances(reference: Observation, k: float, dtype: str, moves: Observ
 
 
 def judged_adam_steps(tolerances: dict[str, np.ndarray]) -> int:
-    """How many steps, from the first on, tell right from wrong in nearly all weights."""
+    """Return how many steps, from the first on, tell right from wrong in nearly all weights."""
     judges = [adam_judges(tolerance).reshape(len(tolerance), -1) for tolerance in tolerances.values()]
     shares = np.concatenate(judges, axis=1).mean(axis=1)
     return int(np.argmin(shares >= _JUDGED_SHARE)) if (shares < _JUDGED_SHARE).any() else len(shares)
 
 
 def _backwards(name: str) -> float:
-    """Sorts gradients as the backward pass computes them, where a mistake in one layer spoils those of all below it:
-    the head's, the last layer's, …, the first layer's, those of the inputs and initial states."""
+    """Return a key that sorts gradients in the order in which the backward pass computes them.
+
+    The head comes first, then the last layer down to the first, then the inputs and initial states. A mistake in one
+    layer spoils the gradients of all layers below it.
+    """
     if name.startswith("fc."):
         return -math.inf
     known = parse_weight_name(name.rpartition(".")[2])

@@ -1,7 +1,7 @@
-"""The same case, moved by a rounding error: its numbers by one ulp, or its sums in another order.
+"""Perturb a case by a rounding error: move its numbers by one ulp, or add up its sums in another order.
 
-A model's exact result for numbers that are off by a rounding error is as good an answer as the result for the numbers
-themselves. What an implementation makes of these cases therefore shows how far a right answer may lie from its own.
+The exact result for numbers that are off by a rounding error is as good an answer as the exact result for the numbers
+themselves. So the results of an implementation for perturbed cases show how far a right answer may be from its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +12,12 @@ import numpy as np
 
 from lstm_parity.sides.case import Case, Observation
 
-# What a gradient is called after the array that it belongs to.
+# The gradient of an initial state -> the name of that state in the case.
 _STATE_OF_GRADIENT = {"h_0": "h", "c_0": "c"}
 
 
 def one_ulp_away(case: Case, seed: int) -> Case:
-    """The case with every weight, input and state moved to its neighbour above or below, by the toss of a coin."""
+    """Return the case with every weight, input and state moved to the next number above or below, at random."""
     rng = np.random.default_rng(seed)
 
     def moved(array: np.ndarray) -> np.ndarray:
@@ -31,9 +31,10 @@ def one_ulp_away(case: Case, seed: int) -> Case:
 
 
 def reordered(case: Case, seed: int) -> tuple[Case, Callable[[Observation], Observation]] | None:
-    """The case with its hidden units and input features in another order, and what puts a result back into this one.
+    """Return the case with its hidden units and input features reordered, and a function that undoes it in a result.
 
-    The same model: only the order in which its sums are added is another. None by hand, where there is one unit.
+    The model is the same: only the order in which its sums are added up changes. Returns None for the by-hand model,
+    which has a single unit.
     """
     orders = case.kind.orders(case, np.random.default_rng(seed))
     if orders is None:
@@ -61,7 +62,7 @@ def reordered(case: Case, seed: int) -> tuple[Case, Callable[[Observation], Obse
 
 
 def _back(array: np.ndarray, order: np.ndarray | None) -> np.ndarray:
-    """With the steps of an optimizer as leading axes, or not."""
+    """Undo ``order`` in an array, which may have an extra leading axis of optimizer steps."""
     if order is None:  # the loss
         return array
     flat = array.reshape(-1, order.size)

@@ -1,4 +1,4 @@
-"""Where two sides part first, as a place with both values, and in words. The functions of ``location`` find it."""
+"""The place where two sides first differ, with both values, as data and in words. ``location`` finds it."""
 
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class Pair(NamedTuple, Generic[T]):
-    """What the two sides of a comparison have each, by field: a name, a value, an error."""
+    """One thing for each side of a comparison: two names, two values or two errors."""
 
     candidate: T
     reference: T
 
 
 class Values(NamedTuple):
-    """The values of both sides at a place, in the order in which a sentence has them."""
+    """The values of both sides at a place, in the order in which the sentence prints them."""
 
     reference: float
     candidate: float
@@ -44,14 +44,15 @@ class Location:
     """The first value out of tolerance in a trace.
 
     Attributes:
-        field: which gate or state, by its name in the trace: "input_gate", …, "cell", "hidden", "projection".
-        layer, direction: where it stands in the model; the direction is "forward" or "reverse".
-        step: where its inputs stand in the sequence (by hand, the day), from 0.
-        turn: the step in the order in which its direction computes, from 0; the reverse one begins at the last step.
-        row: batch row (by hand, the series); None without a batch axis.
-        unit: None by hand.
-        values: of both sides there.
-        tolerance: what is allowed.
+        field: the gate or state, by its name in the trace: "input_gate", …, "cell", "hidden", "projection".
+        layer, direction: the layer, from 0, and "forward" or "reverse".
+        step: the step of the sequence (by hand, the day), from 0.
+        turn: the same step, counted from 0 in the order in which its direction computes. The reverse direction starts
+            at the last step.
+        row: the batch row (by hand, the series); None without a batch axis.
+        unit: the unit of that gate or state; None by hand.
+        values: the values of both sides there.
+        tolerance: the largest difference allowed.
     """
 
     field: str
@@ -67,23 +68,25 @@ class Location:
     def __str__(self) -> str:
         if self.unit is None:
             series = "" if self.row is None else f", series {self.row}"
-            place = f"day {self.step + 1}{series}, {_WORDS[self.field]}"
+            place = f"on day {self.step + 1}{series}, {_WORDS[self.field]}"
         else:
-            place = f"layer {self.layer}, {self.direction} direction, step {self.step}, {_WORDS[self.field]}"
+            place = f"in layer {self.layer}, {self.direction} direction, step {self.step}, {_WORDS[self.field]}"
             place += f"{_in_row(self.row)}, unit {self.unit}"
-        return f"first apart in {place}: {_both(self.values, self.tolerance)}"
+        return f"first difference {place}: {_both(self.values, self.tolerance)}"
 
 
 @dataclass(frozen=True)
 class OutputLocation:
-    """The first output out of tolerance, and how the error goes on.
+    """The first output out of tolerance, and how the error develops from there.
 
     Attributes:
-        step, row, unit: in the outputs; the row is None without a batch axis.
-        direction: "forward", or "reverse" when the forward half agrees and the reverse half was looked at from its end.
+        step, row, unit: the index in the outputs; the row is None without a batch axis.
+        direction: "forward"; or "reverse" if the forward half agrees. The reverse half is searched from the last step.
+        values: the values of both sides there.
+        tolerance: the largest difference allowed.
         errors: the largest error of each step, in the order in which the direction computes them.
-        growth: the factor by which that error grows a step, fitted to the steps out of tolerance; NaN when there are
-            too few.
+        growth: the factor by which that error grows per step, fitted to the steps out of tolerance; NaN if there are
+            fewer than two.
     """
 
     step: int
@@ -98,27 +101,29 @@ class OutputLocation:
     def __str__(self) -> str:
         place = f"step {self.step}{_in_row(self.row)}, unit {self.unit}"
         if self.direction == "reverse":
-            place += " (of the reverse direction, which begins at the end; the forward half agrees)"
+            place += " (reverse direction, which starts at the last step; the forward half agrees)"
         goes_on = ""
         if abs(self.growth - 1) < 0.02:
-            goes_on = "; the error stays about as large from step to step"
+            goes_on = "; the error stays about the same from step to step"
         elif not np.isnan(self.growth):
-            goes_on = f"; the error changes by a factor of {self.growth:.3g} a step"
+            goes_on = f"; the error changes by a factor of {self.growth:.3g} per step"
         elif len(self.errors) > 1 and sum(not error <= self.tolerance for error in self.errors) == 1:
             goes_on = "; no other step is out of tolerance"
-        return f"first apart at {place}: {_both(self.values, self.tolerance)}{goes_on}"
+        return f"first difference at {place}: {_both(self.values, self.tolerance)}{goes_on}"
 
 
 @dataclass(frozen=True)
 class GradientLocation:
-    """The first element of a gradient out of tolerance, by the block of its gate.
+    """The first element of a gradient out of tolerance, with the gate that it belongs to.
 
     Attributes:
-        name: of the weight, or "inputs", "h_0", "c_0".
-        gate: "input", "forget", "candidate" or "output"; empty where there are no gates (projection, inputs, states).
-        row: in the gate's block; None for a scalar.
-        column: None for a bias and a scalar.
-        index: in the whole array.
+        name: the name of the weight, or "inputs", "h_0", "c_0".
+        gate: "input", "forget", "candidate" or "output"; empty if the array has no gates (projection, inputs, states).
+        row: the row within the block of that gate; None for a scalar.
+        column: the column; None for a bias and a scalar.
+        index: the index in the whole array.
+        values: the values of both sides there.
+        tolerance: the largest difference allowed.
     """
 
     name: str
@@ -136,7 +141,7 @@ class GradientLocation:
             parts += [f"{word} {k}" for word, k in (("row", self.row), ("column", self.column)) if k is not None]
         elif self.index:
             parts.append(f"element {list(self.index)}")
-        return f"first apart in the gradient of {', '.join(parts)}: {_both(self.values, self.tolerance)}"
+        return f"first difference in the gradient of {', '.join(parts)}: {_both(self.values, self.tolerance)}"
 
 
 def _in_row(row: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Arrays of two sides compared by name: a row for each, with its share of the tolerance and its worst place."""
+"""Compare the arrays of two sides by name: one row each, with the share of the tolerance used and the worst place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,24 +17,26 @@ class Row:
 
     Attributes:
         stage: "forward", "loss", "gradient", "adam", …
-        name: which array of that stage.
+        name: the name of the array in that stage.
         dtype: the precision both sides computed in.
-        sides: what was compared, by name: the candidate "jax", the reference "torch".
-        difference: largest |candidate - reference|; NaN when either side has NaN or infinity.
-        tolerance: what is allowed at ``where``.
-        used: largest share of the tolerance used anywhere: 1.0 is the limit; its inverse is the headroom.
-        relative: the array's own relative error, largest difference over largest reference magnitude.
-        where: index of the first value out of tolerance, in the array's order (the Adam stage has the step first), or
-            of the largest used share when all are within.
-        values: of both sides at that index.
-        errors: distance of each side from the float64 result, in eps(dtype) · scale; None
-            where there is no such result.
-        problem: what is wrong besides differing numbers: NaN, another shape, a missing array; empty if nothing is.
-        judged: share of the values that were judged, 0 to 1; the others respond too strongly to rounding errors.
-        adam_steps: (judged, taken) of the optimizer steps; None in other stages.
-        setting: what was special about this run, in words; empty for the case as it was given.
-        location: of a report's first failed row, where that is: the layer, gate, step, row and unit when the gates of
-            both are known, else the step, row and unit of the outputs, or the gate, row and column of the gradient.
+        sides: the names of the two sides, such as "jax" for the candidate and "torch" for the reference.
+        difference: the largest ``|candidate - reference|``; NaN if either side has NaN or infinity.
+        tolerance: the tolerance at ``where``.
+        used: the largest share of the tolerance used anywhere in the array. 1.0 is the limit; the inverse is the
+            headroom.
+        relative: the relative error of the array: its largest difference over its largest reference magnitude.
+        where: the index of the first value out of tolerance, in the order of the array (in the Adam stage the step
+            comes first). If every value is within tolerance, the index of the largest share used.
+        values: the values of both sides at that index.
+        errors: the distance of each side from the float64 result, in eps(dtype) · scale; None if there is no such
+            result.
+        problem: what is wrong apart from the numbers: NaN, another shape, a missing array. Empty if nothing is.
+        judged: the share of the values that were judged, 0 to 1. The others respond too strongly to rounding errors.
+        adam_steps: (judged, taken), the number of optimizer steps; None in other stages.
+        setting: what was special about this run, in words; empty for the case as given.
+        location: where the first failed row fails, if known; None in all other rows. It gives the layer, gate, step,
+            row and unit if both sides show their gates; otherwise the step, row and unit of the outputs, or the gate,
+            row and column of the gradient.
     """
 
     stage: str
@@ -74,13 +76,17 @@ def compare(
     """Compare the arrays of a stage by name.
 
     Args:
-        candidate, reference: name -> array; a name on one side only is a failed row.
+        stage: the stage, for the rows.
+        candidate, reference: name -> array. A name that only one side has makes a failed row.
         sides: what to call the two, the candidate first.
         dtype: the precision that eps is taken from.
-        allowed: tolerance in eps · scale: one number, or for each name a number or an array by element.
-        scale: of the whole group; by default the largest magnitude in the reference, at least 1.
+        allowed: the tolerance, in eps · scale: one number for all arrays, or a number or an array of numbers per name.
+        scale: the scale of the whole group; by default the largest magnitude in the reference, at least 1.
         truth: the float64 result, to say how far each side is from it.
-        judged: name -> where the values are judged, broadcast against the array; all of them by default.
+        judged: name -> booleans that broadcast to the array: which of its values are judged. By default all are.
+
+    Returns:
+        One row for each name.
     """
     names = Pair(*sides)
     scale = group_scale(reference) if scale is None else scale
@@ -97,7 +103,7 @@ def compare(
         if a.shape != b.shape:
             problem = f"{names.candidate} has shape {a.shape}, {names.reference} {b.shape}"
         elif not is_floating(a.dtype):
-            problem = f"{names.candidate} gives {a.dtype}, expected floating-point numbers"
+            problem = f"{names.candidate} has dtype {a.dtype}, expected floating-point numbers"
         if problem:
             rows.append(_failed(what, problem))
             continue
@@ -116,7 +122,7 @@ def compare(
 
 
 class _Array(NamedTuple):
-    """What is compared: the first four of a row."""
+    """What is compared: the first four fields of a row."""
 
     stage: str
     name: str

@@ -1,7 +1,8 @@
-"""What a case can tell: how far its results move with each weight, gate and state, and what moves nothing.
+"""What a case can show: how far its results move with each weight, gate and state, and what moves nothing.
 
-An array that nothing depends on may be anything in a port, and every comparison still agrees: the recurrent weights of
-a cell that starts from zero, say. Such a verdict is worth nothing for that array, so every report names it.
+If no result depends on an array, a port may have anything there and every comparison still agrees. The recurrent
+weights of a cell that starts from zero are an example. The verdict says nothing about such an array, so every report
+names it.
 """
 
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ class Sensitivity:
     """How far the results move with one part of a model.
 
     Attributes:
-        name: of the weight or the state ("h", "c").
-        gate: which gate's rows of it; empty where there are none.
-        moves: the loss, in tolerances, if an entry of it were wrong by its own size (to first order; where that says
-            nothing, the outputs if the part is zeroed, turned upside down, or moved by one). Below 1: nothing shows.
+        name: the name of the weight or the state ("h", "c").
+        gate: the gate whose rows these are; empty if the array has no gates.
+        moves: how many tolerances the loss moves if one entry is wrong by its own size, to first order. If that is
+            below 1: how many tolerances the outputs move if the part is zeroed, reversed (a scalar: negated) or
+            increased by one. If this too is below 1, a mistake there does not show.
     """
 
     name: str
@@ -36,10 +38,10 @@ class Sensitivity:
 
 
 def audit(case: Case, reference: Observation, observe: Observe) -> list[Sensitivity]:
-    """The sensitivity to every weight, gate by gate, and to the state.
+    """Measure the sensitivity to every weight, gate by gate, and to the state.
 
     Args:
-        case: in float64, with the cotangents of what is compared.
+        case: the case in float64, with the cotangents of the arrays that are compared.
         reference: ``observe(case)``.
         observe: the reference.
     """
@@ -51,14 +53,14 @@ def audit(case: Case, reference: Observation, observe: Observe) -> list[Sensitiv
         gradient = gradients[name if name in case.weights else f"{name}_0"]
         sizes = np.maximum(np.abs(array[part]), np.abs(array[part]).mean() if array[part].size else 0)
         moves = float(np.max(np.abs(gradient[part]) * sizes, initial=0.0)) / tolerance
-        if not moves >= 1.0:  # saturated, or zero by itself: then what it does shows only when it moves far
+        if not moves >= 1.0:  # saturated, or zero itself: its effect only shows if it moves far
             moves = max(moves, _moved_far(case, name, part, reference, observe))
         found.append(Sensitivity(name, gate, moves))
     return found
 
 
 def _parts(case: Case) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
-    """(name, gate, where in the array) of each part of the model."""
+    """Yield (name, gate, slices of the array) for each part of the model."""
     for name, array in case.weights.items():
         part = name.rpartition(".")[2]
         if not part.startswith(WITH_GATES) or case.kind.single_unit:
@@ -72,7 +74,7 @@ def _parts(case: Case) -> Iterator[tuple[str, str, tuple[slice, ...]]]:
 
 
 def _moved_far(case: Case, name: str, part: tuple[slice, ...], reference: Observation, observe: Observe) -> float:
-    """How far the outputs move, in tolerances, when the part is zero, upside down, or one more."""
+    """Return how many tolerances the outputs move if the part is zeroed, reversed or increased by one."""
     group = "weights" if name in case.weights else "state"
     arrays = getattr(case, group)
     forward = reference["forward"]
@@ -90,9 +92,9 @@ def _moved_far(case: Case, name: str, part: tuple[slice, ...], reference: Observ
 
 
 def unseen(found: list[Sensitivity]) -> list[str]:
-    """A sentence for each thing that these inputs cannot tell; whole weights, and gates that no weight tells."""
+    """Return a sentence for each thing that these inputs cannot show: whole arrays, and single gates of an array."""
     if found and not any(one.seen for one in found):
-        return ["these inputs reach no weight at all"]
+        return ["these inputs do not reach any weight"]
     sentences = []
     hidden = [one for one in found if not one.seen]
     of_weight: dict[str, list[Sensitivity]] = {}

@@ -1,16 +1,16 @@
-"""The comparison policy: how close two backends must be. The only place where a tolerance is decided.
+"""The comparison policy: how close two backends must be. All tolerances are decided here and nowhere else.
 
 A result is right if it is the exact result for weights, inputs and states that are off by a rounding error. How far
-such results may lie from one another depends on the model:
+apart two such results may be depends on the model:
 
-- **Where it is well conditioned**, ``|a - b| <= K · eps(dtype) · scale``, with scale = max(1, largest magnitude in the
-  reference group), a group being all outputs together or all gradients together. Purely relative or ULP tests are wrong
-  here: in a gradient that cancels, correct code is off by a thousand eps relative to what is left.
-- **Where it is not** (trained weights, long inputs, many optimizer steps), a multiple of how far the reference itself
-  moves when its numbers move by one ulp (``conditioning.py`` measures it): ``RESPONSE_FACTOR`` times.
-- **Where that is more than ``limit(dtype)`` · scale** nothing can be judged: almost anything would be within it. Where
-  this is so of an output, it is so of all gradients. The check then looks at as many first steps as can be judged, and
-  says so.
+- **Well conditioned**: ``|a - b| <= K · eps(dtype) · scale``, where scale is max(1, largest magnitude in the reference
+  group). All outputs together are one group, all gradients together another. Purely relative or ULP tests are wrong
+  here: when terms of a gradient cancel, correct code is off by a thousand eps relative to what is left.
+- **Ill conditioned** (trained weights, long inputs, many optimizer steps): ``RESPONSE_FACTOR`` times the distance by
+  which the reference itself moves when its numbers move by one ulp. ``conditioning.py`` measures that response.
+- **A response above** ``limit(dtype)`` · scale: nothing can be judged, because almost any result would be within the
+  tolerance. If an output responds that strongly, no gradient is judged either. The check then judges as many of the
+  first steps as it can, and says so.
 
 Adam divides each gradient by its own size, so its steps have a tolerance of their own: ``adam_tolerance``.
 """
@@ -27,42 +27,42 @@ from lstm_shared.specs import Spec
 
 Arrays = Mapping[str, np.ndarray]
 
-# The precision that decides, where it is among those that are compared.
+# The precision that decides the verdict, if it is among those compared.
 VERDICT_DTYPE = "float64"
 
-# K of the two kinds of model; ``factor`` has the measurements.
+# K for the by-hand model and for all others. ``factor`` has the measurements.
 BY_HAND_FACTOR = 128.0
 LSTM_FACTOR = 64.0
 
-# How many times the reference's largest response to the perturbations a right result may be away. On ill-conditioned
-# models (benchmarks/verdict.py: recurrent gains of 6 to 20 over 60 to 160 steps) right outputs and gradients were up to
-# 3.6 times away in 1,000 pairs, and 13 times in others, near the end of what can be judged: there a rounding error
-# grows by half at every step. With five times that the tolerance still is 6e-5 at most in float64 (``limit``), a
-# thousandth of what a mistake makes of such a model.
+# A right result may be this many times the reference's largest response away. On ill-conditioned models
+# (benchmarks/verdict.py: recurrent gains of 6 to 20 over 60 to 160 steps), right outputs and gradients were up to 3.6
+# times the response away in 1,000 pairs. In other pairs they were up to 13 times the response away, near the last step
+# that can be judged, where a rounding error grows by half at every step. The factor is five times that. Even so, the
+# tolerance is at most 6e-5 in float64 (``limit``), a thousandth of the change that a mistake makes in such a model.
 RESPONSE_FACTOR = 64.0
 
-# Up to here inputs are of order 1, what K was measured for.
+# Inputs up to this size count as order 1, for which K was measured.
 ORDINARY_INPUT = 4.0
 
-# K after 400 Adam steps from the published initial weights, in float64 (measured: at most 1).
+# K for the weights after 400 Adam steps from the published initial weights, in float64 (measured: at most 1).
 TRAJECTORY_FACTOR = 64
 
 
 def eps(dtype: str) -> float:
-    """Distance from 1 to the next number in this floating-point dtype."""
+    """Return the distance from 1 to the next larger number in this floating-point dtype."""
     return float(ml_dtypes.finfo(np.dtype(dtype)).eps)
 
 
 def factor(spec: Spec, steps: int) -> float:
-    """K, the number of eps allowed, for a model and a number of steps (days).
+    """Return K, the number of eps allowed, for a model and a number of steps (days).
 
     By hand, with weights from N(0, 1) and prices of order 1, the worst of 1,000 random dictionaries used 2.6 eps over
-    4 days and 48 over 64; beyond, rounding keeps growing with the days.
+    4 days and 48 eps over 64 days. Over more days, rounding keeps growing with their number.
 
-    The vector model is judged relative to a group's largest magnitude, which grows with the lengths of its sums as
-    their rounding does: from hidden size 4 to 512 and 6 to 1,000 steps, up to three layers and both directions, outputs
-    used at most 2.0 eps and gradients 9.1 in float64 (small sizes, biases of order 1), and Adam steps 38 of their grown
-    tolerance (float32, hidden size 512, in weights whose gradient almost vanishes).
+    The other models are judged relative to the largest magnitude of a group. It grows with the length of the sums, just
+    as their rounding error does. Measured from hidden size 4 to 512 and 6 to 1,000 steps, with up to three layers and
+    both directions: outputs used at most 2.0 eps and gradients 9.1 eps in float64 (small sizes, biases of order 1).
+    Adam steps used 38 eps of their larger tolerance (float32, hidden size 512, weights whose gradient almost vanishes).
     """
     if kind_of(spec).single_unit:
         return 32.0 if steps <= 4 else BY_HAND_FACTOR * max(1.0, steps / 64)
@@ -70,48 +70,52 @@ def factor(spec: Spec, steps: int) -> float:
 
 
 def input_factor(k: float, scale: float, largest_input: float) -> float:
-    """K for the gradient of a weight that multiplies inputs: each input times the gradient before a nonlinearity.
+    """Return K for the gradient of a weight that multiplies inputs, which can be large.
 
-    Of a saturated gate 1 - tanh² is off by eps, whatever is left of it, and so is what it multiplies. Large inputs then
-    carry that error further than the gradients themselves reach: by hand, over 23 days of prices from N(0, 1000²), to
-    1.3 times what K allows, where JAX is 145 eps from the exact gradient. Moving every number by one ulp moves nothing
-    there.
+    This gradient is each input times the gradient before a nonlinearity. In a saturated gate, 1 - tanh² is off by eps
+    however small it is, and so is its product with the gradient. A large input multiplies that error, which can then
+    exceed the scale of the gradients. By hand, over 23 days of prices from N(0, 1000²), it came to 1.3 times what K
+    allows; JAX was 145 eps from the exact gradient. Moving every number by one ulp moves nothing there, so the measured
+    response does not cover it.
 
     Args:
-        scale: of all gradients.
+        k: K for the other gradients.
+        scale: the scale of all gradients.
+        largest_input: the largest magnitude in the inputs.
     """
     return k * max(1.0, largest_input / (ORDINARY_INPUT * scale))
 
 
 def group_scale(group: Arrays) -> float:
-    """max(1, largest finite magnitude in the group)."""
+    """Return max(1, largest finite magnitude in the group)."""
     return scale_of(*group.values())
 
 
 def scale_of(*arrays: np.ndarray) -> float:
-    """max(1, largest finite magnitude in these)."""
+    """Return max(1, largest finite magnitude in these arrays)."""
     return max([1.0, *map(largest_magnitude, arrays)])
 
 
 def limit(dtype: str) -> float:
-    """The largest response to a rounding error, in the group's scale, at which a result is still judged.
+    """Return the largest response to a rounding error, as a share of the scale, at which a result is still judged.
 
-    A mistake moves outputs by some hundredths at least, so this leaves it far outside the tolerance: 1e-6 in float64,
-    1.2e-3 in float32. Half precision has eps of 1e-3 and more: there it is the tolerance itself.
+    The limit is 1e-6 in float64 and 1.2e-3 in float32. A mistake moves outputs by at least a few hundredths, so it
+    stays far outside the tolerance. In half precision eps is 1e-3 or more; there the limit is the tolerance itself.
     """
     return max(1e-6, min(1e4 * eps(dtype), 1.2e-3), LSTM_FACTOR * eps(dtype))
 
 
 def adam_tolerance(gradients: np.ndarray, errors: np.ndarray, weight_tolerance: float) -> np.ndarray:
-    """How far a weight may be off after each Adam step, (steps, *shape).
+    """Return how far a weight may be off after each Adam step, as ``(steps, *shape)``.
 
-    Adam moves a weight by learning rate · m / √v, the running means of its gradient and of its gradient squared (Kingma
-    & Ba 2015), so an error in the gradient moves it by learning rate · error / √v in that step and in those after it.
+    Adam moves a weight by learning rate · m / √v, where m and v are the running means of its gradient and of its
+    squared gradient (Kingma & Ba 2015). So an error in the gradient moves the weight by learning rate · error / √v, in
+    that step and in those after it.
 
     Args:
-        gradients: those that the reference's steps took, (steps, *shape).
+        gradients: the gradients that the reference stepped with, ``(steps, *shape)``.
         errors: how far the gradients of each step may be off, (steps,).
-        weight_tolerance: what the weights' own rounding is allowed.
+        weight_tolerance: the tolerance for the rounding of the weights themselves.
     """
     by_step = (-1, *(1,) * (gradients.ndim - 1))
     steps = np.arange(1, len(gradients) + 1).reshape(by_step)
@@ -120,13 +124,16 @@ def adam_tolerance(gradients: np.ndarray, errors: np.ndarray, weight_tolerance: 
     for step, gradient in enumerate(gradients.astype(np.float64)):
         mean = adam.BETA_2 * mean + (1 - adam.BETA_2) * gradient**2
         squares[step] = mean / (1 - adam.BETA_2 ** (step + 1))
-    so_far = np.maximum.accumulate(errors).reshape(by_step)  # the mean remembers the errors of the steps before
+    so_far = np.maximum.accumulate(errors).reshape(by_step)  # the running mean keeps the errors of earlier steps
     moved = adam.LEARNING_RATE * np.cumsum(so_far / np.maximum(np.sqrt(squares), adam.EPSILON), axis=0)
-    # Whatever the gradients are, no step is longer than some learning rates.
+    # Whatever the gradients are, a step is never longer than a few learning rates.
     return weight_tolerance + np.minimum(moved, 4 * adam.LEARNING_RATE * steps)
 
 
 def adam_judges(tolerance: np.ndarray) -> np.ndarray:
-    """For each step and weight whether its tolerance tells a right Adam from a wrong one: below half of its way."""
+    """Return, for each step and weight, whether the tolerance tells right from wrong.
+
+    It does if it is at most half of learning rate · steps, about the distance that Adam has moved the weight by then.
+    """
     steps = np.arange(1, len(tolerance) + 1).reshape(-1, *(1,) * (tolerance.ndim - 1))
     return tolerance <= adam.LEARNING_RATE * steps / 2

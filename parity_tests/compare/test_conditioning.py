@@ -1,4 +1,4 @@
-"""The tolerance follows the model: right code agrees however ill conditioned, what nothing can judge is undecided."""
+"""The tolerance depends on the model: right code agrees however ill conditioned; what cannot be judged is undecided."""
 
 import json
 
@@ -18,12 +18,12 @@ from lstm_parity.sides.port import Port
 from lstm_parity.sides.torch_backend import observe
 from lstm_shared import init_by_hand, init_forecaster, init_lstm, save
 
-# At these sizes a gain of 20 is judged over some 45 steps, of 12 over some 100, and of 6 over all.
+# At these sizes, a gain of 20 can be judged over about 45 steps, a gain of 12 over about 100, and a gain of 6 over all.
 HIDDEN, INPUT, STEPS = 16, 8, 120
 
 
 def with_gain(gain: float, *, seed: int = 0, **options) -> dict[str, np.ndarray]:
-    """An LSTM whose recurrent weights are so many times as large as those that torch draws."""
+    """An LSTM whose recurrent weights are ``gain`` times as large as those that torch draws."""
     weights = init_lstm(INPUT, HIDDEN, dtype=np.float64, seed=seed, **options)
     return {name: array * (gain if "weight_hh" in name else 1) for name, array in weights.items()}
 
@@ -120,7 +120,7 @@ def test_the_report_says_how_far_an_ill_conditioned_model_was_judged():
 
 
 def test_where_not_even_one_step_can_be_judged_the_verdict_is_undecided(tmp_path, cli):
-    """Large numbers that cancel: what is left of them are rounding errors."""
+    """Large numbers that cancel, so that only rounding errors are left."""
     rng = np.random.default_rng(0)
     weights = init_lstm(20, 2, dtype=np.float64)
     weights["weight_ih_l0"] = 1e12 * rng.standard_normal((8, 20))
@@ -179,7 +179,7 @@ def test_where_rounding_errors_decide_the_outputs_no_gradient_is_judged():
         observe=observe,
     )
     by_stage = {stage: [row.judged for row in rows if row.stage == stage] for stage in ("forward", "gradient", "adam")}
-    assert 0.2 < rows[0].judged < 0.8  # the first steps of the outputs
+    assert 0.2 < rows[0].judged < 0.8  # only the first steps of the outputs are judged
     assert by_stage["gradient"] == [0.0] * 7
     assert by_stage["adam"] == [0.0] * 4
     assert {row.adam_steps for row in rows if row.stage == "adam"} == {(0, 2)}

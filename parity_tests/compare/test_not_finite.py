@@ -1,4 +1,4 @@
-"""What is NaN or infinite is named before anything is judged; what overflows in one precision is undecided in it."""
+"""NaN and infinity are named before anything is judged; a precision in which something overflows is undecided."""
 
 import tracemalloc
 
@@ -25,7 +25,7 @@ MODELS = {
 
 
 def drawn(model: str):
-    """(weights, inputs, state) of numbers from N(0, 1)."""
+    """(weights, inputs, state); inputs and state are drawn from N(0, 1)."""
     rng = np.random.default_rng(0)
     weights, shape, shapes, _ = MODELS[model]
     weights = {name: np.array(array) for name, array in weights.items()}
@@ -108,7 +108,7 @@ def test_the_other_precisions_are_judged_all_the_same():
 
 @pytest.mark.parametrize("head", [1e308, -1e308, 1.7e308])
 def test_results_that_overflow_in_the_reference_are_undecided(head):
-    """A head of numbers near the end of float64: its predictions are sums beyond it."""
+    """A head with weights near the largest float64: its predictions are sums beyond that."""
     weights, inputs, _ = drawn("forecaster")
     weights["fc.weight"][:], weights["fc.bias"][:] = head, head
     weights = {name: np.where(name.startswith("lstm.bias"), 4.0, array) for name, array in weights.items()}

@@ -32,7 +32,7 @@ def test_a_mistake_is_named_with_its_repair(cli, files, tmp_path):
     assert ran.code == 1
     assert ran.err == ""
     lines = ran.out.splitlines()
-    assert lines[0].startswith("first apart at step 0, batch row 0, unit 0: ")
+    assert lines[0].startswith("first difference at step 0, batch row 0, unit 0: ")
     assert lines[1] == "gate-order:i,g,f,o: the port reads the gates in the order i,g,f,o"
     assert lines[2].startswith("  repair: read the four blocks")
     content = json.loads((tmp_path / "found.json").read_text())

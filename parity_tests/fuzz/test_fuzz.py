@@ -312,7 +312,7 @@ def test_a_bias_wrong_in_three_layers_is_found_made_small_written_and_replayed(
 
     again = cli("check", "--case", path)
     assert again.code == 1
-    assert "first apart at step 0, batch row 0, unit 0: " in again.out
+    assert "first difference at step 0, batch row 0, unit 0: " in again.out
     assert verdict in again.out.splitlines()
 
     monkeypatch.setattr(jax_lstm, "lstm", true_lstm)  # repaired

@@ -1,4 +1,4 @@
-"""The first place where two implementations part, from traces, from outputs alone, and from gradients."""
+"""Find the first place where two implementations differ, from traces, from outputs alone, and from gradients."""
 
 from functools import cache
 
@@ -18,7 +18,7 @@ LAYOUTS = ("time-first", "batch-first", "unbatched")
 
 @cache
 def traces(layout: str = "time-first", dtype: str = "float64", lengths: tuple[int, ...] | None = None):
-    """The traces of a two-layer bidirectional model, by torch and by JAX."""
+    """The traces of a two-layer bidirectional model, from torch and from JAX."""
     plan = draw_plan(2, True)
     inputs, state = plan.inputs, plan.state
     if layout == "batch-first":
@@ -33,7 +33,7 @@ def traces(layout: str = "time-first", dtype: str = "float64", lengths: tuple[in
 
 
 def spoil(trace, changes):
-    """The trace with 0.1 added at these places: (field, index)."""
+    """The trace with 0.1 added at each (field, index)."""
     fields = {name: None if x is None else np.array(x) for name, x in trace._asdict().items()}
     for field, index in changes:
         fields[field][index] += 0.1
@@ -51,7 +51,8 @@ def test_our_backends_do_not_part_with_lengths():
     assert locate(*traces(lengths=(3, 6, 0)), dtype="float64") is None
 
 
-# each is the first of the list that computes: earlier layers, the forward direction, the reverse one from its end
+# In the order of computation: lower layers first, the forward direction before the reverse one, which starts at the
+# last step.
 PLACES = [
     ("cell", (0, 0, 4, 2, 3), (0, "forward", 4, 4)),
     ("output_gate", (0, 1, 5, 0, 0), (0, "reverse", 5, 0)),
@@ -94,7 +95,7 @@ def test_the_step_is_found_in_every_layout(layout, index):
 def test_a_location_is_a_sentence():
     reference, candidate = traces()
     text = str(locate(reference, spoil(candidate, [("forget_gate", (1, 1, 3, 0, 2))]), dtype="float64"))
-    assert text.startswith("first apart in layer 1, reverse direction, step 3, forget gate, batch row 0, unit 2: ")
+    assert text.startswith("first difference in layer 1, reverse direction, step 3, forget gate, batch row 0, unit 2: ")
     assert "(reference) against" in text
     assert text.endswith("allowed")
 
@@ -135,7 +136,7 @@ def test_a_wrong_bias_by_hand_is_located_in_its_gate(weight, field):
     found = locate(by_hand_trace(), by_hand_trace(**{weight: 0.7}), dtype="float64")
     assert found is not None
     assert (found.field, found.step, found.row, found.unit) == (field, 0, 0, None)
-    assert str(found).startswith("first apart in day 1, series 0, ")
+    assert str(found).startswith("first difference on day 1, series 0, ")
 
 
 def test_by_hand_traces_that_agree_do_not_part():
@@ -155,7 +156,7 @@ def test_the_first_step_row_and_unit_of_outputs_are_named_and_how_the_error_grow
     assert (found.step, found.row, found.unit, found.direction) == (2, 1, 3, "forward")
     assert found.growth == pytest.approx(2, rel=1e-6)
     assert found.errors == pytest.approx([0, 0, 1e-6, 2e-6, 4e-6, 8e-6], abs=1e-15)
-    assert "the error changes by a factor of 2 a step" in str(found)
+    assert "the error changes by a factor of 2 per step" in str(found)
 
 
 def test_rounding_within_the_tolerance_does_not_count_as_growth():
@@ -251,13 +252,13 @@ def test_a_wrong_gradient_is_located_by_gate_row_and_column(name, shape, index, 
     words = [name]
     words += [f"{gate} gate", *([] if row is None else [f"row {row}"])] if gate else [f"element {list(index)}"]
     words += [f"column {column}"] if gate and column is not None else []
-    assert str(found).startswith(f"first apart in the gradient of {', '.join(words)}: ")
+    assert str(found).startswith(f"first difference in the gradient of {', '.join(words)}: ")
     assert locate_gradient(name, reference, reference, dtype="float64") is None
 
 
 def test_a_scalar_that_is_no_weight_has_no_place_in_it():
     text = str(locate_gradient("long_memory_0", np.float64(1), np.float64(2), dtype="float64"))
-    assert text.startswith("first apart in the gradient of long_memory_0: 1.0 (reference) against 2.0 (candidate)")
+    assert text.startswith("first difference in the gradient of long_memory_0: 1.0 (reference) against 2.0 (candidate)")
 
 
 def test_the_scale_of_all_gradients_widens_the_tolerance_and_other_shapes_are_refused():

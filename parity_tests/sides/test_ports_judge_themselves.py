@@ -88,11 +88,11 @@ def test_diagnose_is_given_what_the_port_was_given_before_it_spoilt_it(tmp_path,
 
 
 RETURNED = {
-    "complex numbers": (lambda array: array + 1j, "candidate gives complex128, expected floating-point numbers"),
-    "whole numbers": (lambda array: array.astype(int), "candidate gives int64, expected floating-point numbers"),
-    "objects": (lambda array: array.astype(object), "candidate gives object, expected floating-point numbers"),
+    "complex numbers": (lambda array: array + 1j, "candidate has dtype complex128, expected floating-point numbers"),
+    "whole numbers": (lambda array: array.astype(int), "candidate has dtype int64, expected floating-point numbers"),
+    "objects": (lambda array: array.astype(object), "candidate has dtype object, expected floating-point numbers"),
     "text": (lambda array: array.astype(str), "expected floating-point numbers"),
-    "booleans": (lambda array: array > 0, "candidate gives bool, expected floating-point numbers"),
+    "booleans": (lambda array: array > 0, "candidate has dtype bool, expected floating-point numbers"),
 }
 
 

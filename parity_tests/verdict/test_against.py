@@ -175,8 +175,8 @@ def test_the_first_wrong_step_row_and_unit_of_outputs_are_named_and_how_the_erro
     assert place.tolerance == first.tolerance
     assert place.values[1] - place.values[0] == pytest.approx(1e-6, rel=1e-6)
     assert place.growth == pytest.approx(1000**0.5, rel=0.5)
-    assert str(place).startswith("first apart at step 3, batch row 1, unit 2: ")
-    assert f"the error changes by a factor of {place.growth:.3g} a step" in str(place)
+    assert str(place).startswith("first difference at step 3, batch row 1, unit 2: ")
+    assert f"the error changes by a factor of {place.growth:.3g} per step" in str(place)
     assert str(place) in report.failures()
     assert " ".join(str(place).split()) in " ".join(str(report).split())
     content = json.loads(report.to_json())
@@ -191,7 +191,7 @@ def test_a_wrong_reverse_half_is_named_from_its_end():
         return outputs.at[:4, 1, 6].add(1e-6)
 
     report = lstm_parity.check(WEIGHTS, INPUTS, candidate=Port(port, framework="jax"), dtypes=["float64"])
-    assert report.location.startswith("first apart at step 3, batch row 1, unit 6 (of the reverse direction, ")
+    assert report.location.startswith("first difference at step 3, batch row 1, unit 6 (reverse direction, ")
 
 
 def test_what_no_step_tells_has_no_place_beyond_its_index():
@@ -248,7 +248,7 @@ def test_one_wrong_entry_of_a_gradient_is_named_by_its_gate_and_row(name, framew
     assert isinstance(place, GradientLocation)
     assert (place.name, place.index) == (name, index)
     assert place.values[1] == pytest.approx(1.001 * place.values[0], rel=1e-6)
-    assert report.location.startswith(f"first apart in the gradient of {name}, {said}: ")
+    assert report.location.startswith(f"first difference in the gradient of {name}, {said}: ")
     assert report.location in report.failures()
 
 
@@ -275,8 +275,8 @@ def test_the_command_line_names_the_place_in_the_report_the_json_and_the_page(tm
         "    return jax_lstm.lstm({**params, 'weight_hh_l1': w}, inputs)\n"
     )
     places = {
-        "outputs": "first apart at step 7, batch row 2, unit 1: ",
-        "gradient": "first apart in the gradient of weight_hh_l1, forget gate, row 2, column 2: ",
+        "outputs": "first difference at step 7, batch row 2, unit 1: ",
+        "gradient": "first difference in the gradient of weight_hh_l1, forget gate, row 2, column 2: ",
     }
     for port, said in places.items():
         written = ["--json", tmp_path / "report.json", "--html", tmp_path / "report.html", "--dtypes", "float64"]

@@ -149,7 +149,7 @@ def test_one_gradient_off_by_a_hundred_tolerances_is_named(monkeypatch, name):
     gate = {"lr": ", forget gate", "pr": ", input gate", "p": ", candidate gate", "o": ", output gate"}.get(
         name[1:-1], ""
     )
-    assert report.location.startswith(f"first apart in the gradient of {name}{gate}")
+    assert report.location.startswith(f"first difference in the gradient of {name}{gate}")
 
 
 @pytest.mark.usefixtures("unoptimized")

@@ -165,7 +165,7 @@ def test_where_the_gates_agree_the_outputs_say_where(monkeypatch):
     report = planted(monkeypatch, wrong_call=late)
     assert named(report) == ("forward", "outputs")
     # Of the layer below, the reverse direction carries it from step 3 to the first.
-    assert report.location.startswith("first apart at step 0, batch row 0, unit 0: ")
+    assert report.location.startswith("first difference at step 0, batch row 0, unit 0: ")
 
 
 @pytest.mark.usefixtures("unoptimized")
@@ -178,7 +178,7 @@ def test_one_gradient_off_by_a_billionth_is_named(monkeypatch, name):
     bent.defvjp(lambda x: (x, None), lambda _, g: (g * (1 + 1e-9),))
     report = planted(monkeypatch, lambda weights: {**weights, name: bent(weights[name])})
     assert named(report) == ("gradient", name)
-    assert report.location.startswith(f"first apart in the gradient of {name}, ")
+    assert report.location.startswith(f"first difference in the gradient of {name}, ")
     assert [row.name for row in report.rows if not row.ok and row.stage == "gradient"] == [name]
 
 

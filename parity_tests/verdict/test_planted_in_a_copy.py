@@ -27,14 +27,14 @@ FAULTS = {
         STEP,
         "input_gate, forget_gate, candidate, output_gate = activate(gates, axis=-1)",
         "input_gate, candidate, forget_gate, output_gate = activate(gates, axis=-1)",
-        "first apart in layer 0, forward direction, step 0, forget gate",
+        "first difference in layer 0, forward direction, step 0, forget gate",
     ),
     "bias_hh dropped in the reverse direction of layer 1": (
         SMALL,
         STACK,
         'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"]',
         'bias=params[f"bias_ih_{place}"] + params[f"bias_hh_{place}"] * (place != "l1_reverse")',
-        "first apart in layer 1, reverse direction, step 36, input gate",
+        "first difference in layer 1, reverse direction, step 36, input gate",
     ),
     "one gradient scaled by 1 + 1e-9": (
         SMALL,
@@ -50,7 +50,7 @@ FAULTS = {
         'hidden=params[f"weight_hh_{place}"].T,',
         'hidden=((w := params[f"weight_hh_{place}"]) + (w - jax.lax.stop_gradient(w))'
         ' * (1e-9 * (place == "l1_reverse")) * jnp.zeros_like(w).at[6, 2].set(1)).T,',
-        "first apart in the gradient of weight_hh_l1_reverse, forget gate, row 2, column 2: ",
+        "first difference in the gradient of weight_hh_l1_reverse, forget gate, row 2, column 2: ",
     ),
     "the candidate's derivative in the fast backward pass": (
         SMALL,
@@ -64,14 +64,14 @@ FAULTS = {
         CHUNKED,
         "place = j if options.reverse else size - 1 - j",
         "place = size - 1 - j",
-        "first apart in the gradient of weight_ih_l1_reverse, ",
+        "first difference in the gradient of weight_ih_l1_reverse, ",
     ),
     "the reverse direction's chunks in the wrong place": (
         LARGE,
         CHUNKED,
         "start = steps - first - size if options.reverse else first",
         "start = first",
-        "first apart in the gradient of weight_ih_l1_reverse, ",
+        "first difference in the gradient of weight_ih_l1_reverse, ",
     ),
     "chunks walked in the wrong order": (
         SMALL,
@@ -92,7 +92,7 @@ FAULTS = {
         DIRECTIONS,
         "(turned(outputs[1]), second)",
         "(outputs[1], second)",
-        "first apart at step 0, batch row 0, unit 0: ",
+        "first difference at step 0, batch row 0, unit 0: ",
     ),
 }
 
