@@ -1,4 +1,4 @@
-"""Where the first failed comparison lies: in the model, in the sequences, or in the gates of a weight."""
+"""Find where the first failed comparison fails: in the model, in the sequences, or in the gates of a weight."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,23 +11,25 @@ from lstm_parity.sides.case import Case, Observation
 from lstm_parity.sides.gate_traces import trace_both
 from lstm_shared.argument_kinds import is_floating
 
-_STAGES = ("forward", "gradient")  # a loss is one number, and what Adam does to a weight begins in its gradient
+_STAGES = ("forward", "gradient")  # a loss is a single number, and a wrong Adam step starts with a wrong gradient
 
 
 def with_location(
     case: Case, rows: Sequence[Row], candidate: Observation, reference: Observation, *, traces: bool = False
 ) -> list[Row]:
-    """The rows of one comparison, the first failed one with its ``location``: gradients only if the forward agrees.
+    """Return the rows of one comparison with the ``location`` of the first failed one filled in.
+
+    A gradient gets a location only if the forward pass agrees.
 
     Args:
         case: what both sides computed.
-        rows: in the order of computation, all of one dtype.
+        rows: the rows in the order of computation, all of one dtype.
         candidate, reference: the arrays that the rows compare.
-        traces: whether the candidate is our JAX backend, which shows its gates; else only the arrays are known.
+        traces: whether the candidate is our JAX backend, which shows its gates. Otherwise only its arrays are known.
 
     Returns:
-        The same rows. None has a location when all agree, or when the row's own index says all that is known: states
-        at the end, a cell, a forecaster's predictions, a shape that is wrong.
+        The same rows. No row has a location if all agree, or if the index of the failed row already says all that is
+        known: final states, a cell, a forecaster's predictions, a wrong shape.
     """
     found = list(rows)
     number = next((k for k, row in enumerate(found) if not row.ok and row.stage in _STAGES), None)
@@ -36,7 +38,7 @@ def with_location(
         place: Location | OutputLocation | GradientLocation | None = None
         if first.stage == "forward" and traces:
             place = _in_traces(case, first.dtype)
-        if place is None:  # no traces, or these agree: then it is in what only the outputs go through
+        if place is None:  # no traces, or the traces agree: then the mistake comes after them
             place = _in_arrays(case, first, candidate, reference)
         found[number] = replace(first, location=place)
     return found

@@ -1,4 +1,4 @@
-"""Where outputs, or a gradient, part first: for ports of which no trace is known."""
+"""Find where outputs or a gradient first differ, for ports that show no trace."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,27 +21,28 @@ def locate_outputs(
     factor: float = LSTM_FACTOR,
     tolerance: float | None = None,
 ) -> OutputLocation | None:
-    """The first step, row and unit in which outputs part, for a port of which only these are known.
+    """Return the first step, row and unit in which outputs differ. This needs the outputs only, no trace.
 
     Args:
-        reference, candidate: (time, batch, features), or (batch, time, features) with ``batch_first``, or, unbatched,
-            (time, features); arrays of NumPy, JAX or torch.
+        reference, candidate: the outputs of each side, as NumPy, JAX or torch arrays: (time, batch, features), or
+            (batch, time, features) with ``batch_first``, or, unbatched, (time, features).
         dtype: the precision they were computed in.
-        batch_first: whether the batch axis stands before the time axis.
-        bidirectional: whether the second half of the features is a reverse direction, which computes from the end.
-        factor: tolerance in eps(dtype) · max(1, largest magnitude in the reference).
-        tolerance: the largest difference allowed, in the place of ``dtype`` and ``factor``.
+        batch_first: whether the batch axis comes before the time axis.
+        bidirectional: whether the second half of the features is a reverse direction, which starts at the last step.
+        factor: the tolerance in eps(dtype) · max(1, largest magnitude in the reference).
+        tolerance: the largest difference allowed; replaces ``dtype`` and ``factor``.
 
     Returns:
-        An OutputLocation, whose ``str()`` is a sentence; None when all agree. NaN and infinity never agree.
+        An OutputLocation, whose ``str()`` is a sentence; None if everything agrees. NaN and infinity never agree.
 
     Raises:
-        InputError: the shapes differ, or have no time axis.
+        InputError: if the shapes differ, or have no time axis.
     """
     a, b = as_double(reference), as_double(candidate)
     if a.shape != b.shape or a.ndim not in (2, 3):
         raise InputError(
-            f"the reference has shape {a.shape}, the candidate {b.shape}, expected the same, with time and features"
+            f"the reference has shape {a.shape}, the candidate has shape {b.shape}: expected the same shape, "
+            "(time, batch, features), (batch, time, features) or (time, features)"
         )
     batched = a.ndim == 3
     a, b = (x[:, None] if not batched else x.swapaxes(0, 1) if batch_first else x for x in (a, b))
@@ -78,25 +79,28 @@ def locate_gradient(
     scale: float | None = None,
     tolerance: float | None = None,
 ) -> GradientLocation | None:
-    """Which gate's block, row and column of a gradient parts first, in the order of the array.
+    """Return the gate, row and column in which a gradient first differs, in the order of the array.
 
     Args:
-        name: of the weight, torch's or the by-hand model's, with or without a prefix; or "inputs", "h_0", "c_0".
-        reference, candidate: the gradient, in the weight's shape; arrays of NumPy, JAX or torch.
+        name: the name of the weight, torch's or the by-hand model's, with or without a prefix; or "inputs", "h_0",
+            "c_0".
+        reference, candidate: the gradient of each side, in the shape of the weight, as NumPy, JAX or torch arrays.
         dtype: the precision they were computed in.
-        factor: tolerance in eps(dtype) · scale.
-        scale: largest magnitude of all gradients together, at least 1; by default that of this reference.
-        tolerance: the largest difference allowed, in the place of ``dtype``, ``factor`` and ``scale``.
+        factor: the tolerance in eps(dtype) · scale.
+        scale: the largest magnitude of all gradients together, at least 1; by default that of this reference.
+        tolerance: the largest difference allowed; replaces ``dtype``, ``factor`` and ``scale``.
 
     Returns:
-        A GradientLocation, whose ``str()`` is a sentence; None when all agree. NaN and infinity never agree.
+        A GradientLocation, whose ``str()`` is a sentence; None if everything agrees. NaN and infinity never agree.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: if the shapes differ.
     """
     a, b = as_double(reference), as_double(candidate)
     if a.shape != b.shape:
-        raise InputError(f"{name}: the reference has shape {a.shape}, the candidate {b.shape}")
+        raise InputError(
+            f"{name}: the reference has shape {a.shape}, the candidate has shape {b.shape}: expected the same shape"
+        )
     if tolerance is None:
         tolerance = factor * eps(dtype) * (scale_of(a) if scale is None else scale)
     apart = apart_by(a, b, tolerance)
@@ -116,7 +120,7 @@ def locate_gradient(
 
 
 def _growth(errors: np.ndarray, tolerance: float) -> float:
-    """exp of the slope of log(error) over the steps; what is within tolerance is rounding, and has no slope."""
+    """Return exp of the slope of log(error) over the steps. Errors within tolerance are rounding and are left out."""
     turns = np.flatnonzero(np.isfinite(errors) & (errors > tolerance))
     if len(turns) < 2:
         return float("nan")

@@ -1,4 +1,4 @@
-"""How far two implementations are apart at each step, gate by gate where both show their gates."""
+"""Measure how far apart two implementations are at each step, gate by gate if both show their gates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,18 +12,20 @@ from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.gate_traces import trace_both
 from lstm_parity.sides.port import Port, observe
 
-_DTYPE = "float32"  # in which something is to be seen: float64 differences are mostly zero
+_DTYPE = "float32"  # precision in which there is something to see: in float64 most differences are zero
 
 
 def errors_over_time(
     weights: Weights, port: Port | None, options: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], float, str]:
-    """(name -> (time,) largest difference at that step, the tolerance, which sides and precision) in float32.
+    """Return the largest difference at each step in float32, the tolerance, and the sides and precision in words.
+
+    The differences are name -> (time,).
 
     Args:
-        weights: of anything but a cell, which has no time.
-        port: of which the outputs are looked at; None for our JAX backend, gate by gate.
-        options: those of ``check``; its inputs, states, lengths and resets are used.
+        weights: the weights of any model but a cell, which has no time axis.
+        port: the port whose outputs are compared; None to compare our JAX backend, gate by gate.
+        options: the options of ``check``; its inputs, states, lengths and resets are used.
     """
     known = ("inputs", "state", "batch_first", "lengths", "reset", "seed")
     given = {name: options[name] for name in known if name in options}
@@ -46,10 +48,13 @@ def errors_over_time(
 
 
 def _by_step(case: Case, errors: np.ndarray, leading: int, *, by_step: bool) -> np.ndarray:
-    """The largest error at each step; ``leading`` axes stand before those of the inputs.
+    """Return the largest error at each step.
 
     Args:
-        by_step: False where there is no time axis to look along: one prediction a sequence.
+        case: the case that the errors are of.
+        errors: the absolute differences of one array.
+        leading: how many axes the array has before those of the inputs.
+        by_step: False if there is no time axis, but one prediction for each sequence.
     """
     axis = leading + case.time_axis if by_step else 0
     return errors.max(axis=tuple(other for other in range(errors.ndim) if other != axis), initial=0.0)

@@ -1,4 +1,4 @@
-"""``locate``: the first place, in the order of computation, where two implementations of an LSTM part."""
+"""``locate`` finds the first place, in the order of computation, where two implementations of an LSTM differ."""
 
 import numpy as np
 
@@ -17,20 +17,23 @@ def locate(
     batch_first: bool = False,
     factor: float | None = None,
 ) -> Location | None:
-    """The first place where two traces part: by layer, direction, step (in the direction's order), gate, row, unit.
+    """Return the first place where two traces differ.
+
+    First means: the first layer, then direction, step (in the order of that direction), gate, row and unit.
 
     Args:
-        reference, candidate: as ``jax_lstm.lstm_trace``, ``torch_lstm.trace`` or the by-hand models' ``trace`` give
-            them, both from the same inputs.
+        reference, candidate: the traces, as returned by ``jax_lstm.lstm_trace``, ``torch_lstm.trace`` or the ``trace``
+            of the by-hand models, both from the same inputs.
         dtype: the precision they were computed in.
         batch_first: whether the inputs, and so the traces, have the batch axis before the time axis.
-        factor: tolerance in eps(dtype) · max(1, largest magnitude in the reference); by default the policy's.
+        factor: the tolerance in eps(dtype) · max(1, largest magnitude in the reference); by default that of the
+            comparison policy.
 
     Returns:
-        A Location, whose ``str()`` is a sentence; None when all agree. NaN and infinity never agree.
+        A Location, whose ``str()`` is a sentence; None if everything agrees. NaN and infinity never agree.
 
     Raises:
-        InputError: the traces are not of the same kind and shapes.
+        InputError: if the traces are not of the same kind, or their shapes differ.
     """
     by_hand = isinstance(reference, ByHandTrace)
     pairs = {
@@ -40,12 +43,12 @@ def locate(
     }
     InputError.raise_any(
         [
-            f"{name}: the reference has shape {a.shape}, the candidate {b.shape}"
+            f"{name}: the reference has shape {a.shape}, the candidate has shape {b.shape}: expected the same shape"
             for name, (a, b) in pairs.items()
             if a.shape != b.shape
         ]
     )
-    # (layers, directions, time, batch, units), and the fields in the order in which a step computes them
+    # All (layers, directions, time, batch, units). The fields are in the order in which a step computes them.
     batched = next(iter(pairs.values()))[0].ndim == (2 if by_hand else 5)
     pairs = {name: tuple(_ordered(x, by_hand, batched, batch_first) for x in pair) for name, pair in pairs.items()}
     allowed = (BY_HAND_FACTOR if by_hand else LSTM_FACTOR) if factor is None else factor
@@ -74,7 +77,7 @@ def locate(
 
 
 def _ordered(array: np.ndarray, by_hand: bool, batched: bool, batch_first: bool) -> np.ndarray:
-    """(layers, directions, turns, batch, units): time in the order in which each direction computes."""
+    """Return the array as (layers, directions, turns, batch, units), time in the order of each direction."""
     if by_hand:
         return array.reshape(-1, array.shape[-1]).T[None, None, :, :, None]
     if not batched:

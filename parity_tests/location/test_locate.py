@@ -265,5 +265,5 @@ def test_the_scale_of_all_gradients_widens_the_tolerance_and_other_shapes_are_re
     reference, candidate = np.ones(8), np.ones(8) + 1e-12
     assert locate_gradient("bias_ih_l0", reference, candidate, dtype="float64") is not None
     assert locate_gradient("bias_ih_l0", reference, candidate, dtype="float64", scale=1e3) is None
-    with pytest.raises(InputError, match=r"bias_ih_l0: the reference has shape \(8,\), the candidate \(4,\)"):
+    with pytest.raises(InputError, match=r"bias_ih_l0: the reference has shape \(8,\), the candidate has shape \(4,\)"):
         locate_gradient("bias_ih_l0", reference, candidate[:4], dtype="float64")
