@@ -1,8 +1,8 @@
 """What is compared, and who computes it.
 
-A ``case`` is one model with its inputs. ``jax_backend`` and ``torch_backend`` compute it, ``extended`` exactly, and
-``port`` runs a stranger's implementation. No room above may call a framework in another way.
-``kinds`` has an adapter for each kind of model: no room above asks which kind a model is, only its adapter for facts.
+A ``case`` is one model with its inputs. ``jax_backend`` and ``torch_backend`` compute it, ``extended`` computes it
+exactly, and ``port`` runs a stranger's implementation. The rooms above call the frameworks only through these files.
+``kinds`` has an adapter for each kind of model. The rooms above never ask which kind a model is; they ask its adapter.
 """
 
 # The files that other rooms may import.

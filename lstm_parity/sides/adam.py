@@ -1,4 +1,4 @@
-"""Adam, as both sides of a comparison step it: torch's and optax's default settings."""
+"""The Adam settings of both sides of a comparison: the defaults of torch and optax."""
 
 LEARNING_RATE = 1e-3
 BETA_2 = 0.999

@@ -1,12 +1,13 @@
-"""Run a JAX function operation by operation instead of compiling it: the quick way for a function that runs once.
+"""Run a JAX function operation by operation instead of compiling it. This is faster for a function that runs once.
 
-XLA takes a second to compile the loops of an LSTM and their gradients, however small the model. Here the same traced
-program (a jaxpr, in which differentiation is done) is walked through, and only its arithmetic operations are compiled,
-once. ``jax.disable_jit`` would walk too, but differentiates operation by operation as well, which
-takes more than twice as long, skips the derivative of ``lax.scan``, and refuses loops of no steps.
+XLA takes a second to compile the loops of an LSTM and their gradients, however small the model. This module traces the
+same program (to a jaxpr, in which differentiation is already done) and walks through it, so that only the arithmetic
+operations are compiled, once each. ``jax.disable_jit`` walks through the program too, but it also differentiates
+operation by operation. That takes more than twice as long, skips the derivative of ``lax.scan``, and fails on loops
+without steps.
 
-An operation that takes its arrays element by element runs on a flat array whose length is a power of two: the few
-programs that this needs serve arrays of every shape. The others are compiled once for each shape.
+An elementwise operation runs on a flat array whose length is a power of two, so a few compiled programs serve arrays of
+every shape. All other operations are compiled once for each shape.
 """
 
 import math
@@ -19,12 +20,12 @@ import jax.extend.core as jex_core
 import numpy as np
 from jaxtyping import ArrayLike, PyTree
 
-# Operations that call another program, and the parameter that holds it; derivatives are taken already.
+# Operations that call another program -> the parameter that holds that program. Derivatives are already taken.
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 
 
 def _pad(x: np.ndarray, value: np.ndarray, padding_config: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """``lax.pad``: room before, after and between the elements of each axis; negative room cuts them off."""
+    """Do ``lax.pad``: add padding before, after and between the elements of each axis. Negative padding cuts off."""
     sizes, inside, kept = [], [], []
     for n, (low, high, between) in zip(x.shape, padding_config, strict=True):
         end = max(low, 0) + max(0, n + (n - 1) * between)
@@ -37,7 +38,7 @@ def _pad(x: np.ndarray, value: np.ndarray, padding_config: Sequence[tuple[int, i
 
 
 def _window(x: np.ndarray, starts: Sequence[SupportsInt], sizes: tuple[int, ...]) -> tuple[slice, ...]:
-    """Where so large a window lies in x; as JAX has it, one that would stick out is moved inside."""
+    """Return the slices of a window in x. As in JAX, a window that would stick out is moved inside."""
     places = [min(max(int(start), 0), n - size) for start, n, size in zip(starts, x.shape, sizes, strict=True)]
     return tuple(slice(place, place + size) for place, size in zip(places, sizes, strict=True))
 
@@ -48,7 +49,7 @@ def _dynamic_update_slice(x: np.ndarray, update: np.ndarray, *starts: SupportsIn
     return updated
 
 
-# Operations that only put numbers elsewhere: NumPy does them without compiling anything. All arithmetic is JAX's.
+# Operations that only move numbers around: NumPy does them without compiling anything. JAX does all arithmetic.
 _MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": lambda x, shape, broadcast_dimensions, **_: np.broadcast_to(
         x.reshape(
@@ -57,7 +58,7 @@ _MOVES: dict[str, Callable[..., Any]] = {
         shape,
     ),
     "concatenate": lambda *xs, dimension, **_: np.concatenate(xs, dimension),
-    # Most of them leave the dtype as it is; those that do not round.
+    # Most conversions keep the dtype. The others round, which is arithmetic.
     "convert_element_type": lambda x, new_dtype, **_: (
         x if x.dtype == new_dtype else jax.lax.convert_element_type(x, new_dtype)
     ),
@@ -78,7 +79,7 @@ _MOVES: dict[str, Callable[..., Any]] = {
 }
 
 
-# Operations whose outcome at a place depends on their operands at that place, and on nothing else.
+# Elementwise operations: each element of the result depends only on the same element of the operands.
 _ELEMENTWISE = {
     "abs", "add", "add_any", "and", "div", "eq", "exp", "expm1", "ge", "gt", "integer_pow", "is_finite", "le", "log",
     "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "rem", "rsqrt", "sign", "sqrt", "square",
@@ -88,7 +89,7 @@ _SMALLEST_ROOM = 16
 
 
 def by_operation(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """In the place of ``jax.jit(function)``: the same program, its loops rolled by Python."""
+    """Return a function that replaces ``jax.jit(function)``: it runs the same program, with its loops in Python."""
 
     def call(*args: PyTree) -> PyTree:
         program, result = jax.make_jaxpr(function, return_shape=True)(*args)
@@ -109,18 +110,18 @@ def _run(program: jex_core.ClosedJaxpr, args: Sequence[ArrayLike]) -> list[Array
         inputs = [value(variable) for variable in equation.invars]
         if equation.primitive.name in _CALLS:
             outputs = _run(equation.params[_CALLS[equation.primitive.name]], inputs)
-        elif equation.primitive.name == "one_kernel":  # of jax_lstm: what it compiles as one is run like the rest
+        elif equation.primitive.name == "one_kernel":  # jax_lstm compiles it as one; here it runs like the rest
             outputs = _run(jax.make_jaxpr(equation.params["function"])(*inputs), inputs)
         elif equation.primitive.name == "scan":
             outputs = _scan(equation, inputs)
         elif move := _MOVES.get(equation.primitive.name):
             outputs = move(*map(np.asarray, inputs), **equation.params)
             outputs = outputs if equation.primitive.multiple_results else [outputs]
-            # A number written in the program has no dtype of its own.
+            # A number that is written in the program has no dtype of its own.
             outputs = [np.asarray(x, v.aval.dtype) for x, v in zip(outputs, equation.outvars, strict=True)]
         elif equation.primitive.name in _ELEMENTWISE:
             outputs = [_elementwise(equation, inputs)]
-        else:  # other operations with programs inside them are compiled with these
+        else:  # any other operation, compiled together with the programs inside it
             outputs = equation.primitive.bind(*inputs, **equation.params)
             outputs = outputs if equation.primitive.multiple_results else [outputs]
         known |= zip(equation.outvars, outputs, strict=True)
@@ -128,7 +129,7 @@ def _run(program: jex_core.ClosedJaxpr, args: Sequence[ArrayLike]) -> list[Array
 
 
 def _elementwise(equation: Any, inputs: list[ArrayLike]) -> np.ndarray:
-    """An operation on arrays of one shape; axes of size 1, and single numbers, stand for as many as the others have."""
+    """Run an elementwise operation. Scalars and axes of size 1 are broadcast to the shape of the result."""
     shape = equation.outvars[0].aval.shape
     size = math.prod(shape)
     room = max(_SMALLEST_ROOM, 1 << (size - 1).bit_length())
@@ -144,16 +145,16 @@ def _elementwise(equation: Any, inputs: list[ArrayLike]) -> np.ndarray:
 
 @cache
 def _program(primitive: jex_core.Primitive, params: tuple[tuple[str, Hashable], ...]) -> Callable[..., jax.Array]:
-    """One operation as a program. Calling it takes a fifth of the time of ``primitive.bind``."""
+    """Return one operation as a compiled program. Calling it takes a fifth of the time of ``primitive.bind``."""
     return jax.jit(partial(primitive.bind, **dict(params)))
 
 
 def _scan(equation: Any, inputs: list[ArrayLike]) -> list[ArrayLike]:
-    """``lax.scan``: its inputs are constants, the carried state, and arrays with the steps as their first axis."""
+    """Run ``lax.scan``. Its inputs are constants, the carried state, and arrays whose first axis is the steps."""
     params = equation.params
     constants, states = params["num_consts"], params["num_carry"]
     fixed, state = inputs[:constants], inputs[constants : constants + states]
-    # Rows are cut out by NumPy, in a hundredth of the time that starting an operation takes.
+    # NumPy cuts out a row in a hundredth of the time that it takes to start an operation.
     by_step = [np.asarray(array) for array in inputs[constants + states :]]
     steps = range(params["length"])
     kept: dict[int, list[np.ndarray]] = {}

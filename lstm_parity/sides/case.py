@@ -1,4 +1,4 @@
-"""One case to check: a dictionary, inputs, initial states, and the fixed random cotangents of the loss."""
+"""One case to check: weights, inputs, initial states, and the fixed random cotangents of the loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,11 +23,11 @@ DRAWN_TIME = drawn_time()
 
 @dataclass(frozen=True)
 class Case(Call):
-    """Everything a backend needs to compute the observations of a check: a call, and what is done beside it.
+    """Everything a backend needs to compute the observations of a check: a call, and the Adam steps after it.
 
     Attributes:
-        steps: Adam steps to take.
-        seed: where the cotangents (and inputs, if none were given) come from.
+        steps: the number of Adam steps to take.
+        seed: the seed from which the cotangents (and the inputs, if none were given) are drawn.
     """
 
     steps: int = 0
@@ -35,25 +35,25 @@ class Case(Call):
 
     @property
     def kind(self) -> ModelKind[Spec]:
-        """The adapter of its model."""
+        """The adapter of the model."""
         return kind_of(self.spec)
 
     @property
     def time(self) -> int:
-        """Steps of the inputs, days by hand, 1 for a cell."""
+        """The number of steps in the inputs; by hand, the number of days; 1 for a cell."""
         return self.kind.time(self)
 
     @property
     def time_axis(self) -> int:
-        """Which axis of the inputs the steps are. Not for a cell, which has none."""
+        """The index of the time axis in the inputs. Not for a cell, which has none."""
         return self.kind.time_axis(self)
 
     def without_state(self) -> "Case":
-        """The same case, for implementations that are called without a state and then begin at zero."""
+        """Return the case without a state: implementations then start from zero."""
         return replace(self, state={})
 
     def first_steps(self, steps: int) -> "Case":
-        """The same case, its sequences cut off after so many steps (days). Not for a cell, which has one."""
+        """Return the case with its sequences cut off after ``steps`` steps (days). Not for a cell, which has one."""
         axis = self.time_axis
 
         def cut(array: np.ndarray, axis: int = axis) -> np.ndarray:
@@ -70,7 +70,7 @@ class Case(Call):
 
     @property
     def read_inputs(self) -> np.ndarray:
-        """The inputs without the padding, which nothing reads; where there are lengths, (steps read, features)."""
+        """The inputs without the padding, which no model reads. With lengths, the shape is (steps read, features)."""
         if self.lengths is None:
             return self.inputs
         steps = np.arange(self.time).reshape(-1, 1) < np.atleast_1d(self.lengths)
@@ -78,16 +78,16 @@ class Case(Call):
         return self.inputs[steps.reshape(self.inputs.shape[:-1])]
 
     def not_finite(self) -> list[str]:
-        """A line for each weight, state and input that is NaN or infinite."""
+        """Return a line for each weight, state and input array that holds NaN or infinity."""
         return not_finite({**self.weights, **self.state, "inputs": self.read_inputs})
 
     def astype(self, dtype: str) -> "Case":
-        """The same case with every floating-point array rounded to this dtype; what is too large becomes infinite."""
+        """Return the case with all floating-point arrays rounded to ``dtype``. Numbers too large become infinite."""
 
         def cast(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: array.astype(np.dtype(dtype)) for name, array in arrays.items()}
 
-        with np.errstate(over="ignore"):  # ``not_finite`` tells
+        with np.errstate(over="ignore"):  # ``not_finite`` reports it
             return replace(
                 self,
                 weights=cast(self.weights),
@@ -112,10 +112,12 @@ def make_case(
     """Check the arguments of ``check`` and fill in what was left out.
 
     Args:
-        draw_state: whether a state that is left out is drawn, as ``check`` does; else, and by hand, it is zero.
+        draw_state: whether to draw a state that is left out, as ``check`` does. Otherwise, and always for the
+            by-hand model, the state is zero.
 
     Raises:
-        WeightsError, InputError: as the backends would say it, or something that is read is NaN or infinite.
+        WeightsError, InputError: if the backends would refuse an argument, or if a weight, a state or an input outside
+            the padding is NaN or infinite.
     """
     spec = describe(weights)
     arrays = {name: native(weights[name]) for name in spec.shapes}
@@ -133,6 +135,6 @@ def make_case(
 
 
 def _drawn_state(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Of a size that the model could have reached: what it says is within (-1, 1), what it remembers may be larger."""
+    """Draw a state that the model could have reached: h is within (-1, 1), c may be larger."""
     drawn = rng.standard_normal(shape)
     return np.tanh(drawn) if name in ("h", "short_memory") else drawn

@@ -1,4 +1,4 @@
-"""A case in one file and back, exactly: what ``lstm-parity fuzz`` leaves and ``lstm-parity check --case`` replays."""
+"""Write a case to a file and read it back exactly: ``lstm-parity fuzz`` writes it, ``check --case`` replays it."""
 
 import io
 import os
@@ -26,7 +26,13 @@ _OPTIONAL = ("lengths", "reset")
 
 
 class CaseFile(NamedTuple):
-    """What a file holds: a case, and how JAX runs it: compiled or operation by operation, by which implementation."""
+    """The content of a case file: a case, and how JAX runs it.
+
+    Attributes:
+        case: the case.
+        compiled: whether JAX compiles it, or runs it operation by operation.
+        implementation: the implementation of the recurrence.
+    """
 
     case: Case
     compiled: bool
@@ -36,23 +42,23 @@ class CaseFile(NamedTuple):
 def write_case(
     path: str | os.PathLike[str], case: Case, *, compiled: bool = True, implementation: str = "auto"
 ) -> None:
-    """Write a case as an ``.npz`` of plain numbers, whole or not at all.
+    """Write a case as an ``.npz`` of plain numbers. The file is written whole or not at all.
 
-    Its arrays are ``weights/NAME``, ``inputs``, ``state/NAME``, ``cotangents/NAME``, ``lengths`` and ``reset`` where
-    there are any, the scalars ``batch_first``, ``steps``, ``seed`` and ``compiled``, and two names in ASCII, ``dtype``
-    and ``implementation``. NumPy cannot keep bfloat16 in an ``.npz``: such arrays are float32 there, to be rounded to
-    ``dtype`` again.
+    Its arrays are ``weights/NAME``, ``inputs``, ``state/NAME``, ``cotangents/NAME``, and ``lengths`` and ``reset`` if
+    the case has them; the scalars ``batch_first``, ``steps``, ``seed`` and ``compiled``; and two names in ASCII,
+    ``dtype`` and ``implementation``. NumPy cannot store bfloat16 in an ``.npz``. Such arrays are stored as float32, and
+    ``read_case`` rounds them to ``dtype`` again.
 
     Raises:
-        InputError: a name that does not end in .npz, or floating-point arrays of several dtypes.
-        OSError: the place cannot be written.
+        InputError: if the name does not end in .npz, or the case has floating-point arrays of several dtypes.
+        OSError: if the file cannot be written.
     """
     require_case_name(path)
     floats = {"inputs": case.inputs}
     floats |= {f"{group}/{name}": array for group in _GROUPS for name, array in getattr(case, group).items()}
     dtypes = sorted({array.dtype.name for array in floats.values()})
     if len(dtypes) > 1:
-        raise InputError(f"{path}: the case mixes {', '.join(dtypes)}; give it one with case.astype")
+        raise InputError(f"{path}: the case mixes {', '.join(dtypes)}; convert it to one dtype with case.astype")
     arrays: dict[str, ArrayLike] = {name: _plain(array) for name, array in floats.items()}
     arrays |= {name: value for name in _OPTIONAL if (value := getattr(case, name)) is not None}
     arrays |= {"batch_first": case.batch_first, "steps": case.steps, "seed": case.seed, "compiled": compiled}
@@ -63,12 +69,12 @@ def write_case(
 
 
 def read_case(path: str | os.PathLike[str]) -> CaseFile:
-    """Read what ``write_case`` wrote; every shape, length and option is checked as ``make_case`` checks it.
+    """Read a file that ``write_case`` wrote. Every shape, length and option is checked, as in ``make_case``.
 
     Raises:
-        OSError: there is no such file, or it cannot be read.
-        WeightsError: the file is damaged, or the weights in it are those of no model.
-        InputError: it is another kind of ``.npz``, or something in it does not fit the rest.
+        OSError: if there is no such file, or it cannot be read.
+        WeightsError: if the file is damaged, or its weights fit no model.
+        InputError: if it is another kind of ``.npz``, or something in it does not fit the rest.
     """
     require_case_name(path)
     arrays = read_arrays(path)
@@ -76,18 +82,18 @@ def read_case(path: str | os.PathLike[str]) -> CaseFile:
     missing = [name for name in needed if name not in arrays]
     missing += [f"{group}/…" for group in ("weights", "cotangents") if not _group(arrays, group)]
     if missing:
-        raise InputError(f"{path}: not a case, or not a whole one: it has no {', '.join(missing)}")
+        raise InputError(f"{path}: not a case file, or an incomplete one: it has no {', '.join(missing)}")
     known = (*needed, *_OPTIONAL, "implementation")
     others = [name for name in arrays if name not in known and name.partition("/")[0] not in _GROUPS]
     if others:
-        raise InputError(f"{path}: not a case: it holds {', '.join(others[:5])}")
+        raise InputError(f"{path}: not a case file: it holds {', '.join(others[:5])}")
     dtype, implementation = (_word(arrays.get(name, _letters("auto"))) for name in ("dtype", "implementation"))
     for what, word, expected in (("dtype", dtype, _DTYPES), ("implementation", implementation, IMPLEMENTATIONS)):
         if word not in expected:
             raise InputError(f"{path}: its {what} is {word!r}, expected one of {', '.join(expected)}")
     scalars = {name: arrays[name] for name in _SCALARS}
     if wrong := [name for name, value in scalars.items() if value.shape != () or value.dtype.kind == "f" or value < 0]:
-        raise InputError(f"{path}: {', '.join(wrong)}: expected one whole number, 0 or larger")
+        raise InputError(f"{path}: {', '.join(wrong)}: expected a single whole number, 0 or larger")
     try:
         case = _case(arrays, scalars)
     except ReportedError as error:
@@ -96,13 +102,13 @@ def read_case(path: str | os.PathLike[str]) -> CaseFile:
 
 
 def require_case_name(path: str | os.PathLike[str]) -> None:
-    """Raise an InputError unless this is the name of an ``.npz``."""
+    """Raise an InputError unless the file name ends in ``.npz``."""
     if os.path.splitext(path)[1].lower() != ".npz":
-        raise InputError(f"{path}: a case is kept in a file whose name ends in .npz")
+        raise InputError(f"{path}: the name of a case file must end in .npz")
 
 
 def case_in_words(case: Case) -> str:
-    """The configuration and the sizes of a case, for people."""
+    """Describe the configuration and the sizes of a case in words."""
     words = [in_words(case.spec)]
     if not case.kind.has_bias:
         words.append("without bias")
@@ -123,7 +129,7 @@ def case_in_words(case: Case) -> str:
 
 
 def _case(arrays: dict[str, np.ndarray], scalars: dict[str, np.ndarray]) -> Case:
-    """The case of a file, in the dtypes of the file."""
+    """Return the case that a file holds, in the dtypes of the file."""
     weights, state, cotangents = (_group(arrays, group) for group in _GROUPS)
     states = kind_of(describe(weights)).states
     if state and set(state) != set(states):

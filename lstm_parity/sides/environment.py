@@ -1,4 +1,4 @@
-"""Where a comparison ran: versions, devices and precision settings, for reports and records."""
+"""Record where a comparison ran, for reports and records: versions, devices and precision settings."""
 
 import platform
 from importlib import metadata
@@ -11,7 +11,7 @@ _PACKAGES = ("lstm-parity", "jax", "jaxlib", "optax", "torch", "lightning", "num
 
 
 def environment(jax_device: str = "cpu", torch_device: str = "cpu") -> dict[str, str]:
-    """What a reader needs to repeat a run under ``full_precision()``, as name -> text."""
+    """Return what a reader needs to repeat a run under ``full_precision()``, as name -> text."""
     on_gpu = torch_device == "cuda"
     return {
         **{name: metadata.version(name) for name in _PACKAGES},

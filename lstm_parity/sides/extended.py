@@ -1,13 +1,13 @@
-"""The exact result of a case: forward, loss and gradients in NumPy long double, far below the rounding of float64.
+"""Compute the exact result of a case: forward, loss and gradients in NumPy long double, far more precise than float64.
 
-Where two float64 implementations part by more than the rounding of a well-conditioned model, this says which of them
-is nearer to the truth. Long double has 64 bits of mantissa on x86 (eps 1.1e-19, 2,048 times below float64's) and 113 on
-64-bit ARM under Linux. NumPy's exp and tanh are the C library's ``expl`` and ``tanhl``: measured, at most 1.2 eps from
-the truth.
+If two float64 implementations differ by more than the rounding of a well-conditioned model, this shows which of them is
+nearer to the truth. Long double has 64 bits of mantissa on x86 (eps is 1.1e-19, 2,048 times smaller than in float64)
+and 113 on 64-bit ARM under Linux. NumPy's exp and tanh call ``expl`` and ``tanhl`` of the C library. Measured, they are
+at most 1.2 eps from the truth.
 
-How long it takes: BLAS has no long double, so a product and sum costs 4 ns on x86. 3 layers of hidden size 256 over 160
-steps and 4 rows take 10 s on one core of an AMD EPYC; the time grows with layers · hidden² · steps · rows.
-The loop goes over the steps only; the inputs' products and the weights' gradients are one product each.
+BLAS has no long double, so a product and sum costs 4 ns on x86. 3 layers of hidden size 256 over 160 steps and 4 rows
+take 10 s on one core of an AMD EPYC. The time grows with layers · hidden² · steps · rows. Only the recurrence loops
+over the steps. The inputs take a single product for all steps, and so does the gradient of each weight.
 """
 
 from dataclasses import replace
@@ -21,19 +21,19 @@ EXTENDED = np.longdouble
 
 
 def observe(case: Case) -> Observation:
-    """What the case's model computes exactly, in the form of ``torch_backend.observe``; every array is long double.
+    """Compute the case exactly. The result has the form of ``torch_backend.observe``; every array is long double.
 
-    Stages "forward", "loss" and "gradient"; no Adam steps. The weights, inputs and states are taken as the case has
-    them: for the truth of what float32 was given, pass the case rounded to float32.
+    The stages are "forward", "loss" and "gradient"; there are no Adam steps. The weights, inputs and states are used
+    exactly as the case has them. To get the truth for a float32 run, pass the case rounded to float32.
 
     Raises:
-        InputError: long double is no wider than float64 on this machine.
+        InputError: if long double is no wider than float64 on this machine.
     """
     require_extended()
     weights = {name: _extended(array) for name, array in case.weights.items()}
     state = {name: _extended(array) for name, array in case.state.items()}
     wide = replace(case, weights=weights, inputs=_extended(case.inputs), state=state)
-    # A closed gate is exp(-z) = infinity and 1 / infinity = 0, which is right.
+    # For a closed gate exp(-z) is infinite and 1 / infinity is 0, which is right.
     with np.errstate(over="ignore", under="ignore"):
         forward, backward = case.kind.exact(wide)
         cotangents = {name: _extended(array) for name, array in case.cotangents.items()}
@@ -46,14 +46,14 @@ def observe(case: Case) -> Observation:
 
 
 def require_extended() -> None:
-    """Refuse where long double is no wider than float64.
+    """Check that this machine can compute in extended precision.
 
     Raises:
-        InputError: it is not.
+        InputError: if long double is no wider than float64 here.
     """
     if not np.finfo(EXTENDED).eps < np.finfo(np.float64).eps:
         raise InputError(
-            "NumPy's long double is no wider than float64 on this machine, so there is no extended-precision truth: "
+            "NumPy's long double is no wider than float64 on this machine, so extended precision is not available: "
             "use x86, or 64-bit ARM under Linux"
         )
 

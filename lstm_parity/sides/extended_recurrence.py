@@ -1,14 +1,14 @@
-"""One layer of an LSTM in one direction and its backpropagation through time, in NumPy long double.
+"""One layer of an LSTM in one direction, with backpropagation through time, in NumPy long double.
 
-Written out by hand from the equations, and on purpose with no line in common with our other code, in either backend:
-it is what they are judged by. Forward, the equations of the ``torch.nn.LSTM`` documentation:
+This is written out by hand from the equations. It shares no line with the code of either backend on purpose, because
+both are judged by it. The forward pass follows the equations of the ``torch.nn.LSTM`` documentation:
 
     i, f, o = σ(W_i· x_t + b_i· + W_h· h_{t-1} + b_h·)    g = tanh(likewise)
     c_t = f c_{t-1} + i g        m_t = o tanh(c_t)        h_t = W_hr m_t with a projection, else m_t
 
-Backward, their derivatives by the chain rule (Hochreiter and Schmidhuber 1997 with the forget gate of Gers,
-Schmidhuber and Cummins 2000; Graves 2012, *Supervised Sequence Labelling*, section 4.6, has backpropagation through
-time in full). With δx for the derivative of the loss by x:
+The backward pass takes their derivatives by the chain rule (Hochreiter and Schmidhuber 1997 with the forget gate of
+Gers, Schmidhuber and Cummins 2000; Graves 2012, *Supervised Sequence Labelling*, section 4.6, gives backpropagation
+through time in full). Here δx is the derivative of the loss with respect to x:
 
     δm = W_hrᵀ δh    δo = δm tanh(c_t)    δc += δm o / cosh²(c_t)    δi = δc g    δf = δc c_{t-1}    δg = δc i
     δz = δi i(1-i), δf f(1-f), δg / cosh², δo o(1-o)    δx_t = W_ihᵀ δz    δh_{t-1} = W_hhᵀ δz    δc_{t-1} = δc f
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# "weight_ih", "weight_hh", and where the model has them "bias_ih", "bias_hh", "weight_hr" -> array.
+# "weight_ih", "weight_hh", and "bias_ih", "bias_hh", "weight_hr" if the model has them -> array.
 Parts = dict[str, np.ndarray]
 
 
@@ -29,14 +29,14 @@ class Unrolled:
     """Everything that the forward pass computed, in the order of computation.
 
     Attributes:
-        parts, inputs: what it was computed from; inputs (time, batch, features), zero where ``valid`` is not.
+        parts, inputs: the weights and inputs. The inputs are (time, batch, features), zero where ``valid`` is False.
         valid: (time, batch); where False, the step is not computed and the state stays.
-        reset: (time, batch); where True, the step begins from a state of zeros.
+        reset: (time, batch); where True, the step starts from a state of zeros.
         h, c: (time + 1, batch, size), the initial state first.
         gates: (4, time, batch, hidden), i, f, g and o.
-        slopes: the derivatives of the gates by what they are the functions of, in the same shape.
+        slopes: the derivatives of the gates with respect to their pre-activations, in the same shape.
         slope_c: (time, batch, hidden), the derivative of tanh(c).
-        c_before, h_before: (time, batch, size), the state that each step began from.
+        c_before, h_before: (time, batch, size), the state that each step started from.
     """
 
     parts: Parts
@@ -55,10 +55,13 @@ class Unrolled:
 def unroll(
     parts: Parts, inputs: np.ndarray, h_0: np.ndarray, c_0: np.ndarray, valid: np.ndarray, reset: np.ndarray
 ) -> Unrolled:
-    """Run forward: inputs (time, batch, features), h_0 and c_0 (batch, size), valid and reset (time, batch)."""
+    """Run the forward pass.
+
+    The inputs are (time, batch, features), h_0 and c_0 are (batch, size), valid and reset are (time, batch).
+    """
     time, batch, _ = inputs.shape
     hidden = c_0.shape[-1]
-    inputs = np.where(valid[..., None], inputs, 0)  # whatever stands in the padding, NaN too
+    inputs = np.where(valid[..., None], inputs, 0)  # the padding may hold anything, even NaN
     from_inputs = _by_row(inputs, parts["weight_ih"])
     if "bias_ih" in parts:
         from_inputs = from_inputs + (parts["bias_ih"] + parts["bias_hh"])
@@ -95,15 +98,15 @@ def unroll(
 def backpropagate(
     run: Unrolled, by_h: np.ndarray, by_c: np.ndarray
 ) -> tuple[Parts, np.ndarray, np.ndarray, np.ndarray]:
-    """Backpropagation through time.
+    """Run backpropagation through time.
 
     Args:
         run: what ``unroll`` computed.
-        by_h, by_c: the derivatives of the loss by ``run.h`` and ``run.c``, each entry as if no later one followed
-            from it: (time + 1, batch, size).
+        by_h, by_c: the direct derivatives of the loss with respect to ``run.h`` and ``run.c``, (time + 1, batch, size).
+            They leave out the effect of each state on later ones.
 
     Returns:
-        The derivatives of the loss by the parts, by the inputs (time, batch, features), by h_0 and by c_0.
+        The derivatives of the loss with respect to the parts, the inputs (time, batch, features), h_0 and c_0.
     """
     parts, time = run.parts, len(run.inputs)
     i, f, g, o = run.gates
@@ -111,7 +114,7 @@ def backpropagate(
     columns = {name: np.ascontiguousarray(parts[name].T) for name in ("weight_hh", "weight_hr") if name in parts}
     by_z = np.zeros((*run.inputs.shape[:2], len(parts["weight_ih"])), run.c.dtype)
     by_new = np.zeros_like(run.h_before)
-    h, c = by_h[time], by_c[time]  # now with all that follows
+    h, c = by_h[time], by_c[time]  # from here on, with the effect on later states
     for t in reversed(range(time)):
         begins_anew, here = run.reset[t][:, None], run.valid[t][:, None]
         by_new[t] = np.where(here, h, 0)
@@ -132,21 +135,21 @@ def backpropagate(
 
 
 def _by_row(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """x (…, columns) times weight (rows, columns) transposed: (…, rows).
+    """Return x (…, columns) times the transpose of weight (rows, columns): (…, rows).
 
-    BLAS has no long double, so NumPy loops: 4 ns a product where both are contiguous along the sum, twice as slow where
-    they are not.
+    BLAS has no long double, so NumPy loops. A product takes 4 ns if both arrays are contiguous along the sum, and twice
+    as long if they are not.
     """
     return (np.ascontiguousarray(_flat(x)) @ np.ascontiguousarray(weight).T).reshape(*x.shape[:-1], len(weight))
 
 
 def _by_column(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Σ x yᵀ over the leading axes: (…, rows) and (…, columns) -> (rows, columns)."""
+    """Return Σ x yᵀ over the leading axes: (…, rows) and (…, columns) -> (rows, columns)."""
     return _by_row(_flat(x).T, _flat(y).T)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # -1 cannot be told where there are no rows
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # NumPy cannot infer -1 if there are no rows
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -154,10 +157,10 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid_slope(x: np.ndarray) -> np.ndarray:
-    """σ(x) σ(-x): 1 - σ(x) would lose its digits where the gate is open."""
+    """Return σ(x) σ(-x). With 1 - σ(x) instead, digits would be lost when the gate is open."""
     return _sigmoid(x) * _sigmoid(-x)
 
 
 def _tanh_slope(x: np.ndarray) -> np.ndarray:
-    """1 / cosh²(x) as 4 σ(2x) σ(-2x), which cannot overflow and keeps its digits where 1 - tanh²(x) would lose them."""
+    """Return 1 / cosh²(x) as 4 σ(2x) σ(-2x), which cannot overflow and keeps the digits that 1 - tanh²(x) loses."""
     return 4 * _sigmoid_slope(2 * x)

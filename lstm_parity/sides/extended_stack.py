@@ -1,4 +1,4 @@
-"""An LSTM's layers and directions on top of ``extended_recurrence``, forward and backward, in NumPy long double."""
+"""Stack an LSTM's layers and directions on ``extended_recurrence``, forward and backward, in NumPy long double."""
 
 import numpy as np
 
@@ -17,9 +17,10 @@ def run_stack(
     lengths: np.ndarray | None = None,
     reset: np.ndarray | None = None,
 ) -> tuple[Arrays, Backward]:
-    """Layers and directions: features (time, batch, input_size), states (layers·directions, batch, size).
+    """Run all layers and directions. Return the forward arrays, and the function that computes the gradients.
 
-    The forward arrays are outputs (time, batch, output_size), zero past each length, h_n and c_n.
+    ``features`` is (time, batch, input_size), each state is (layers·directions, batch, size). The forward arrays are
+    outputs (time, batch, output_size), which are zero past each length, h_n and c_n.
     """
     time, batch, _ = features.shape
     wide = features.dtype
@@ -27,7 +28,7 @@ def run_stack(
     reset = np.zeros((time, batch), bool) if reset is None else reset
     sizes = {"h": spec.state_size, "c": spec.hidden_size}
     state = state or {name: np.zeros((len(spec.places), batch, size), wide) for name, size in sizes.items()}
-    turns = {"": slice(None), "_reverse": slice(None, None, -1)}  # how a direction reads the steps
+    turns = {"": slice(None), "_reverse": slice(None, None, -1)}  # the order in which a direction reads the steps
     runs: list[Unrolled] = []
     for row, (layer, suffix) in enumerate(spec.places):
         turn = turns[suffix]
@@ -42,7 +43,7 @@ def run_stack(
         gradient: Arrays = {name: np.zeros_like(array) for name, array in state.items()}
         by_outputs = by["outputs"]
         for layer in reversed(range(spec.num_layers)):
-            # What the padding of the outputs holds is zero whatever the state is.
+            # The outputs are zero in the padding, whatever the state is: no gradient passes there.
             shares = np.split(np.where(valid[..., None], by_outputs, 0), len(spec.directions), axis=-1)
             by_outputs = np.zeros((), wide)
             for direction, (suffix, share) in enumerate(zip(spec.directions, shares, strict=True)):

@@ -1,4 +1,4 @@
-"""Both backends' traces of a case: every gate and state of every layer, direction and step."""
+"""Trace a case in both backends: every gate and state of every layer, direction and step."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,7 +15,10 @@ Trace = TypeVar("Trace", bound=ByHandTrace | LSTMTrace)
 
 
 def trace_both(case: Case) -> tuple[LSTMTrace | ByHandTrace, LSTMTrace | ByHandTrace]:
-    """(JAX's trace, torch's) as NumPy arrays, at full precision; of a forecaster, those of its LSTM. Not for a cell."""
+    """Return (JAX's trace, torch's trace) as NumPy arrays, computed at full precision.
+
+    For a forecaster these are the traces of its LSTM. A cell has none.
+    """
     with full_precision(), jax.enable_x64(case.inputs.dtype == np.float64):
         ours = case.kind.jax_trace(case)
         reference = case.kind.torch_trace(case)

@@ -1,4 +1,4 @@
-"""Run a stranger's code so that it judges nothing but itself: what it changes in the process is put back afterwards."""
+"""Run a stranger's code so that it affects only its own verdict, and undo what it changes in the process."""
 
 import os
 import random
@@ -35,22 +35,22 @@ class _TorchSettings(TypedDict):
 
 @contextmanager
 def strangers_code() -> Iterator[None]:
-    """Run a port at full precision, and put back what it changes: modules, warnings, random states, framework settings.
+    """Run a port at full precision, then restore what it changed: modules, warnings, random states, framework settings.
 
-    Whatever it raises becomes an InputError that says so, and so does an attempt to end the process. Only what a signal
-    raises goes through: Ctrl-C, and the request to end.
+    Any exception that it raises becomes an InputError that names the exception. So does an attempt to end the process.
+    Only exceptions that come from a signal pass through: Ctrl-C and the request to terminate.
     """
     modules, path, environment, directory = dict(sys.modules), list(sys.path), dict(os.environ), os.getcwd()
     settings = dict(jax.config.values)
     of_torch = _torch_settings()
     streams = sys.stdin, sys.stdout, sys.stderr
     handlers, interrupted = _watch_interrupts()
-    # NumPy's old global generator is the one that a port may seed.
+    # A port may seed NumPy's old global generator.
     randomness = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         with warnings.catch_warnings(), np.errstate(), full_precision():
             yield
-    except InputError:  # ours: what it returned is not what it should be
+    except InputError:  # our own: the port returned the wrong thing
         raise
     except SystemExit as error:
         raise InputError(f"the candidate failed: it called sys.exit({error.code!r})") from error
@@ -62,7 +62,7 @@ def strangers_code() -> Iterator[None]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         sys.stdin, sys.stdout, sys.stderr = streams
-        _put_back(sys.modules, modules, keep_new=True)  # what it imported may stay
+        _put_back(sys.modules, modules, keep_new=True)  # modules that it imported may stay
         _put_back(os.environ, environment)
         sys.path[:] = path
         os.chdir(directory)
@@ -76,17 +76,19 @@ def strangers_code() -> Iterator[None]:
 
 
 def in_a_line(error: BaseException) -> str:
-    """An exception as ``TypeError: the first line of its message``."""
+    """Return an exception as ``TypeError: the first line of its message``."""
     try:
         message = str(error)
-    except Exception:  # a stranger's exception may fail at that too
+    except Exception:  # str() of a stranger's exception may fail too
         message = ""
     return f"{type(error).__name__}: {(message.splitlines() or ['no message'])[0]}"
 
 
 def _watch_interrupts() -> tuple[dict[signal.Signals, Handler], Callable[[], bool]]:
-    """The handlers of SIGINT and SIGTERM, to be put back, and what tells whether SIGINT came: a port may raise
-    KeyboardInterrupt by itself. Outside the main thread no handler can be set, and each such exception counts as one.
+    """Return the handlers of SIGINT and SIGTERM, to restore later, and a function that says whether SIGINT came.
+
+    A port may raise KeyboardInterrupt by itself, so the exception alone proves nothing. Outside the main thread no
+    handler can be set, and every KeyboardInterrupt counts as a SIGINT.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}, lambda: True

@@ -1,4 +1,4 @@
-"""What the JAX backend computes for a case: forward, loss, gradients, Adam steps."""
+"""Run a case in the JAX backend: forward, loss, gradients, Adam steps."""
 
 from collections.abc import Callable
 
@@ -23,13 +23,16 @@ def observe(
     implementation: str = "auto",
     gradients: bool = True,
 ) -> Observation:
-    """Run the case in its own dtype, at full precision. Float64 needs no setting by the caller.
+    """Run the case in its own dtype, at full precision. The caller need not enable float64.
 
     Args:
+        case: the case.
         device: "cpu", "gpu" or "tpu".
-        compiled: under jit, as users run it; else the same program operation by operation (``by_operation``).
-        implementation: that of ``jax_lstm.lstm``, for an LSTM and a forecaster; other models have one only.
-        gradients: whether to go on after the forward pass.
+        compiled: whether to run under jit, as users do; otherwise run the same program operation by operation
+            (``by_operation``).
+        implementation: the ``implementation`` of ``jax_lstm.lstm``, for an LSTM and a forecaster. Other models have
+            only one.
+        gradients: whether to compute more than the forward pass.
     """
     on_device = jax.default_device(jax_devices()[device])
     with jax.enable_x64(case.inputs.dtype == np.float64), full_precision(), on_device:
@@ -40,7 +43,7 @@ def observe(
 def _observe(
     forward: JaxForward, case: Case, program: Callable[..., Callable[..., PyTree]], with_gradients: bool
 ) -> Observation:
-    # jnp.asarray would compile a copy for each shape.
+    # Not jnp.asarray, which would compile a copy for each shape.
     weights, inputs, state, cotangents = jax.device_put((case.weights, case.inputs, case.state, case.cotangents))
 
     def loss(weights: JaxArrays, inputs: jax.Array, state: JaxArrays) -> ArrayLike:
@@ -51,8 +54,8 @@ def _observe(
     def gradients(weights: JaxArrays, inputs: jax.Array, state: JaxArrays) -> PyTree:
         return jax.value_and_grad(loss, argnums=(0, 1, 2))(weights, inputs, state)
 
-    # By itself, as where nothing is differentiated: a fast implementation may run another loop there. What the loss
-    # sees of the differentiated one is compared by its value.
+    # Run the forward pass on its own, as it runs for a user who takes no gradients: a fast implementation may use
+    # another loop there. The forward pass of the differentiated run is compared through the value of the loss.
     outputs = program(forward)(weights, inputs, state)
     if not with_gradients:
         return {"forward": jax.tree.map(np.asarray, outputs)}
@@ -62,7 +65,7 @@ def _observe(
         "loss": {"loss": value},
         "gradient": {**by_weight, "inputs": by_inputs, **{f"{name}_0": by_state[name] for name in by_state}},
     }
-    if case.steps:  # after each, all weights
+    if case.steps:  # keep all weights after each step
         adam = optax.adam(LEARNING_RATE)
         optimizer_state = adam.init(weights)
         steps = []

@@ -1,4 +1,4 @@
-"""A stranger's port as a side of the comparison: a function of (params, inputs)."""
+"""Run a stranger's port, a function of (params, inputs), as one side of the comparison."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,13 +19,17 @@ __all__ = ["ARRAYS", "FRAMEWORKS", "Framework", "Port", "find_out", "observe", "
 
 
 def find_out(case: Case, port: Port) -> tuple[Port, list[str]]:
-    """The port with its framework and dtypes filled in by calling it, and what that means for the check, in words.
+    """Find out the framework and dtypes of a port by calling it.
 
     Args:
-        case: what it will be called with, in any dtype.
+        case: what the port will be called with, in any dtype.
+        port: the port, whose ``framework`` and ``dtypes`` may be None.
+
+    Returns:
+        The port with both filled in, and sentences on what that means for the check.
 
     Raises:
-        InputError: it fails on every kind of array.
+        InputError: if the port fails on every kind of array.
     """
     frameworks = FRAMEWORKS if port.framework is None else (port.framework,)
     first_failure: InputError | None = None
@@ -45,26 +49,30 @@ def find_out(case: Case, port: Port) -> tuple[Port, list[str]]:
             if dtype == "float32" and "float64" in failed_in:
                 trial = replace(trial, dtypes=("float32",))
                 said = str(failed_in["float64"]).removeprefix("the candidate failed: ")
-                notes.append(f"the port computes in float32 only, so that is all it was judged in (float64: {said})")
+                notes.append(
+                    f"the port computes in float32 only, so it was judged in float32 only (in float64: {said})"
+                )
             return trial, notes
     assert first_failure is not None
     raise first_failure
 
 
 def _framework_of(returned: Mapping[str, object], given: Framework) -> Framework:
-    """Whose arrays came back."""
+    """Return the framework of the arrays that came back."""
     first = next(iter(returned.values()))
     return "jax" if isinstance(first, jax.Array) else "torch" if isinstance(first, torch.Tensor) else given
 
 
 def observe(case: Case, port: Port, notes: list[str] | None = None) -> tuple[Observation, Case]:
-    """What the port computes, and the case with the loss over just the arrays that it returns.
+    """Return what the port computes, and the case with its loss restricted to the arrays that the port returns.
 
     Args:
-        notes: gets a sentence for what could not be looked at.
+        case: the case.
+        port: the port.
+        notes: a list to which a sentence is added for anything that could not be compared.
 
     Raises:
-        InputError: the port raised an exception, or returned something that is not outputs.
+        InputError: if the port raises an exception, or returns something that is not outputs.
     """
     if case.kind.no_port:
         raise InputError(case.kind.no_port)
@@ -76,15 +84,15 @@ def observe(case: Case, port: Port, notes: list[str] | None = None) -> tuple[Obs
 
 
 def outputs_of(case: Case, port: Port) -> np.ndarray:
-    """The port's outputs alone, whatever their shape: for ``diagnose``.
+    """Return only the outputs of the port, whatever their shape. ``diagnose`` needs no more.
 
     Raises:
-        InputError: the port raised an exception.
+        InputError: if the port raises an exception.
     """
     if port.framework is None:
         port, _ = find_out(case, port)
     outputs = next(iter(_forward_once(case, port).values()))
-    with strangers_code():  # a tensor without numbers, an array that was deleted
+    with strangers_code():  # may fail: a tensor without data, a deleted array
         return to_numpy(outputs)
 
 
@@ -96,5 +104,5 @@ def _forward_once(case: Case, port: Port) -> Mapping[str, object]:
 
 
 def _leaf(array: np.ndarray) -> torch.Tensor:
-    """A tensor that gradients reach, and that may be changed in place."""
+    """Return a tensor that gradients flow through and that may be changed in place."""
     return to_tensor(array).requires_grad_().clone()

@@ -1,4 +1,4 @@
-"""What a stranger's port is, and one call of it: what it is given, in which form."""
+"""Define a stranger's port, and call it: what arguments it gets, and in which form."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from lstm_shared.specs import in_words
 Framework = Literal["numpy", "jax", "torch"]
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
-# What the arrays of a framework are called in a sentence.
+# What a sentence calls the arrays of a framework.
 ARRAYS = {"numpy": "NumPy arrays", "jax": "JAX arrays", "torch": "torch tensors"}
 
 
@@ -30,12 +30,13 @@ class Port:
 
     Attributes:
         function: ``function(params, inputs, **given)`` -> outputs, or (outputs, (h_n, c_n)). ``given`` holds ``state``
-            if the function takes it, and ``lengths``, ``reset`` and ``batch_first`` where the check was given them. A
-            cell returns (h, c). It gets copies of everything.
-        layout: how params are handed over: "torch", the weight dictionary; else one of ``lstm_shared.LAYOUTS``, as
+            if the function takes it, and ``lengths``, ``reset`` and ``batch_first`` if the check was given them. A cell
+            returns (h, c). The function gets copies of everything.
+        layout: the form of ``params``: "torch" for the weight dictionary, or one of ``lstm_shared.LAYOUTS`` for
             {"l0": tree, "l0_reverse": tree, "l1": …}.
-        framework: which arrays go in; None to find out from what comes back. From "numpy" outputs are compared; in
-            "jax" and "torch" gradients of the inputs too, and of every weight when the layout is "torch".
+        framework: the framework of the arrays that go in; None to find out from what comes back. For "numpy" only
+            outputs are compared. For "jax" and "torch" the gradients of the inputs are compared too, and those of every
+            weight if the layout is "torch".
         dtypes: the precisions it can compute in; None to find out.
     """
 
@@ -55,10 +56,10 @@ class Port:
         InputError.raise_any(problems)
 
     def takes(self, name: str, *, optional: bool = False) -> bool:
-        """Whether the function has an argument of this name; with ``optional``, one that may be left out."""
+        """Return whether the function has an argument of this name; with ``optional``, one that may be left out."""
         try:
             parameters = inspect.signature(self.function).parameters
-        except (TypeError, ValueError):  # of C, without a signature
+        except (TypeError, ValueError):  # a C function without a signature
             return False
         if name not in parameters:
             return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -1,4 +1,4 @@
-"""What a stranger's port returned, checked and named: anybody may return anything."""
+"""Check and name what a stranger's port returned, which may be anything."""
 
 import inspect
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ _ARRAYS = (np.ndarray, np.generic, jax.Array, torch.Tensor)
 
 
 def named(case: Case, returned: object) -> dict[str, Any]:
-    """What the candidate returned, as arrays by the names of the case's forward arrays.
+    """Return what the candidate returned as arrays, by the names of the case's forward arrays.
 
     Raises:
-        InputError: it is something else.
+        InputError: if the candidate returned something else.
     """
     if inspect.iscoroutine(returned):
-        returned.close()  # else Python warns that nobody waited for it
+        returned.close()  # otherwise Python warns that it was never awaited
     arrays = case.kind.named(returned)
     if arrays is None:
         raise InputError(f"the candidate returned {_in_words(returned)}, expected {case.kind.returns}")
@@ -31,10 +31,10 @@ def named(case: Case, returned: object) -> dict[str, Any]:
 
 
 def returning(case: Case, forward: Mapping[str, ArrayLike]) -> Case:
-    """The case with the loss over just the arrays that came back, and without Adam's steps.
+    """Return the case with its loss restricted to the arrays that came back, and without Adam's steps.
 
     Raises:
-        InputError: one of them has another shape than it should.
+        InputError: if one of them has the wrong shape.
     """
     wrong = [
         f"the candidate's {name} has shape {tuple(np.shape(array))}, expected {case.cotangents[name].shape}"
@@ -46,7 +46,7 @@ def returning(case: Case, forward: Mapping[str, ArrayLike]) -> Case:
 
 
 def _arrays(values: Mapping[str, object]) -> dict[str, Any]:
-    """Nested lists of numbers become NumPy arrays, arrays stay as they are."""
+    """Turn nested lists of numbers into NumPy arrays; leave arrays as they are."""
     problems, arrays = [], {}
     for name, value in values.items():
         arrays[name] = value
@@ -62,9 +62,9 @@ def _arrays(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _in_words(value: object) -> str:
-    """The type of a value, with the number of things in it."""
+    """Describe a value by its type and, for a tuple or list, its length."""
     if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)} thing{'' if len(value) == 1 else 's'}"
+        return f"a {type(value).__name__} of {len(value)} item{'' if len(value) == 1 else 's'}"
     if value is None:
         return "None"
     name = type(value).__name__

@@ -1,4 +1,4 @@
-"""What a port computes, in the arrays of each framework: outputs, and gradients where it has them."""
+"""Run a port on the arrays of each framework: its outputs, and its gradients if it has any."""
 
 from collections.abc import Mapping
 
@@ -20,8 +20,8 @@ from lstm_shared.tensors import to_array, to_tensor
 def observe_numpy(case: Case, port: Port, notes: list[str]) -> tuple[Observation, Case]:
     weights, state = ({name: np.array(a) for name, a in group.items()} for group in (case.weights, case.state))
     forward = call_port(case, port, weights, np.array(case.inputs), state)
-    arrays = {name: np.array(array) for name, array in forward.items()}  # a port may use its buffers again
-    notes.append("gradients were not compared: NumPy arrays have none; a port in JAX or torch shows them")
+    arrays = {name: np.array(array) for name, array in forward.items()}  # a port may reuse its buffers
+    notes.append("gradients were not compared: NumPy arrays have none; write the port in JAX or torch to compare them")
     return {"forward": arrays}, returning(case, arrays)
 
 
@@ -55,7 +55,7 @@ def observe_torch(case: Case, port: Port, notes: list[str]) -> tuple[Observation
     weights = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
     inputs = to_tensor(case.inputs).requires_grad_()
     state = {name: to_tensor(array) for name, array in case.state.items()}
-    # Not the leaves themselves: a port may change what it is given in place.
+    # Pass clones, not the leaves themselves: a port may change its arguments in place.
     given = {name: leaf.clone() for name, leaf in weights.items()}
     forward = call_port(case, port, given, inputs.clone(), state)
     case = returning(case, forward)
@@ -70,19 +70,19 @@ def observe_torch(case: Case, port: Port, notes: list[str]) -> tuple[Observation
     observation["loss"] = {"loss": to_array(loss)}
     loss.backward()
     leaves = {**(weights if port.layout == "torch" else {}), "inputs": inputs}
-    # A weight without a gradient was copied out of the graph: that is not comparable, and not a wrong gradient.
+    # A weight without a gradient was copied out of the graph. That cannot be compared, but it is not a wrong gradient.
     gradients = {name: to_array(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
     _note_layout(port, notes)
     if missing := [name for name in leaves if name not in gradients]:
         some = f"{', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}"
-        notes.append(f"the port copies weights out of torch's graph: gradients of {some} were not compared")
+        notes.append(f"the port copies arrays out of torch's graph, so the gradients of {some} were not compared")
     observation["gradient"] = gradients
     return observation, case
 
 
 def _note_layout(port: Port, notes: list[str]) -> None:
     if port.layout != "torch":
-        notes.append(f"the port takes its weights in layout {port.layout}: of gradients only the inputs' compared")
+        notes.append(f"gradients of the weights were not compared: the port takes them in layout {port.layout}")
 
 
 def _differentiable(forward: Mapping[str, np.ndarray]) -> bool:

@@ -1,4 +1,4 @@
-"""What the PyTorch backend computes for a case: forward, loss, gradients, Adam steps."""
+"""Run a case in the PyTorch backend: forward, loss, gradients, Adam steps."""
 
 from collections.abc import Mapping
 
@@ -14,23 +14,23 @@ from lstm_shared.by_hand_to_lstm import by_hand_to_lstm
 from lstm_shared.tensors import to_array, to_tensor
 from torch_lstm import to_torch
 
-# The gradients that the Adam steps took, (steps, *shape) each: not compared, they tell how far a step may be off.
+# The gradients of the Adam steps, (steps, *shape) each. They are not compared: they show how far a step may be off.
 STEP_GRADIENTS = "gradients of the adam steps"
 
 
 def observe(case: Case, device: str = "cpu") -> Observation:
-    """Run the case in its own dtype, at full precision, with the reference module of its kind."""
-    with torch.random.fork_rng(devices=[]):  # a new module draws weights before it is given these
+    """Run the case in its own dtype, at full precision, in the reference module of its kind."""
+    with torch.random.fork_rng(devices=[]):  # a new module draws weights before it gets these
         module = to_torch(case.weights, batch_first=case.batch_first).to(device)
     with full_precision():
         return _observe(module, case.kind.torch_forward(module, case), case, device)
 
 
 def observe_nn_lstm(case: Case) -> Observation:
-    """A by-hand case through ``torch.nn.LSTM(1, 1)``, a third and independent implementation.
+    """Run a by-hand case in ``torch.nn.LSTM(1, 1)``, a third and independent implementation.
 
-    nn.LSTM shows long memories at the last day only, so they are left out of the loss: compare with a case that has a
-    cotangent for the short memories alone.
+    nn.LSTM shows the long memory of the last day only, so the loss leaves long memories out. Compare the result with
+    that of a case that has a cotangent for the short memories alone.
     """
     module = nn.LSTM(1, 1, batch_first=True).to(to_tensor(case.inputs).dtype)
     module.load_state_dict({name: to_tensor(array) for name, array in by_hand_to_lstm(case.weights).items()})
@@ -55,7 +55,7 @@ def _observe(module: nn.Module, forward: TorchForward, case: Case, device: str =
         return torch.stack(terms).sum(), outputs
 
     loss, outputs = loss_and_outputs()
-    if loss.requires_grad:  # it does not without a step and a state: nothing is computed then
+    if loss.requires_grad:  # not if there are no steps and no state: then nothing is computed
         loss.backward()
     observation = {
         "forward": outputs,
@@ -83,7 +83,7 @@ def _observe(module: nn.Module, forward: TorchForward, case: Case, device: str =
 
 
 def _gradient(tensor: Tensor) -> Tensor:
-    """Zeros where torch says None: nothing depends on the weights when there are no steps."""
+    """Return the gradient, with zeros for None: without steps, nothing depends on the weights."""
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 

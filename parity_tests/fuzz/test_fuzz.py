@@ -108,10 +108,10 @@ def changed(path, **changes):
 
 
 WRONG = {
-    "no inputs": ({"inputs": None}, "not a case, or not a whole one: it has no inputs"),
+    "no inputs": ({"inputs": None}, "not a case file, or an incomplete one: it has no inputs"),
     "no weights": ({f"weights__{name}": None for name in CELL}, r"it has no weights/…"),
     "a missing weight": ({"weights__weight_hh": None}, "weight_hh is missing"),
-    "a stranger's array": ({"labels": np.zeros(3)}, "not a case: it holds labels"),
+    "a stranger's array": ({"labels": np.zeros(3)}, "not a case file: it holds labels"),
     "another dtype": ({"dtype": np.frombuffer(b"int8", np.uint8)}, "its dtype is 'int8', expected one of"),
     "another implementation": (
         {"implementation": np.frombuffer(b"fast", np.uint8)},
@@ -120,7 +120,7 @@ WRONG = {
     "inputs of another size": ({"inputs": np.zeros((3, 6))}, "inputs has shape"),
     "other cotangents": ({"cotangents__h": np.zeros((3, 9))}, "its cotangents have the shapes"),
     "half a state": ({"state__h": None}, "its states are c, expected h and c"),
-    "steps below 0": ({"steps": -1}, "steps: expected one whole number, 0 or larger"),
+    "steps below 0": ({"steps": -1}, "steps: expected a single whole number, 0 or larger"),
 }
 
 
@@ -147,7 +147,7 @@ def test_a_case_of_two_dtypes_or_another_file_name_is_not_written(tmp_path):
     case = CASES["cell"]
     with pytest.raises(InputError, match="mixes float32, float64"):
         write_case(tmp_path / "case.npz", replace(case, inputs=case.inputs.astype(np.float32)))
-    with pytest.raises(InputError, match=r"ends in \.npz"):
+    with pytest.raises(InputError, match=r"must end in \.npz"):
         write_case(tmp_path / "case.npy", case)
     assert not list(tmp_path.iterdir())
 
@@ -330,10 +330,10 @@ def test_a_bias_wrong_in_three_layers_is_found_made_small_written_and_replayed(
         (("fuzz", "--minutes", "nan"), "minutes is nan, expected a positive number"),
         (("fuzz", "--seed", -1), "--seed is -1, expected a whole number, 0 or larger"),
         (("fuzz", "--minutes", 1, "--cases", 3), "--cases: one of --cases and --minutes is enough"),
-        (("fuzz", "--out", "case.txt"), "case.txt: a case is kept in a file whose name ends in .npz"),
+        (("fuzz", "--out", "case.txt"), "case.txt: the name of a case file must end in .npz"),
         (("fuzz", "--out", "/nowhere/case.npz"), "/nowhere/case.npz: there is no directory /nowhere"),
         (("check", "--case", "none.npz"), "none.npz: No such file or directory"),
-        (("check", "--case", "case.txt"), "case.txt: a case is kept in a file whose name ends in .npz"),
+        (("check", "--case", "case.txt"), "case.txt: the name of a case file must end in .npz"),
         (("check", "--case", "a.npz", "--steps", 3), "--steps: --case brings its own: leave this out"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",

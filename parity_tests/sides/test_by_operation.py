@@ -1,4 +1,4 @@
-"""Programs run operation by operation give what the compiled ones give: also where NumPy moves the numbers."""
+"""A program gives the same result operation by operation as compiled, also where NumPy moves the numbers."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -61,12 +61,12 @@ def test_a_program_gives_bit_by_bit_what_it_gives_compiled(name, dtype):
     x = MATRIX.astype(jnp.dtype(dtype))
     ours, compiled = (jax.tree.map(np.asarray, run(PROGRAMS[name])(x)) for run in (by_operation, jax.jit))
     jax.tree.map(partial(np.testing.assert_array_equal, strict=True), ours, compiled)
-    np.testing.assert_array_equal(x, MATRIX.astype(jnp.dtype(dtype)))  # and nothing was written into what went in
+    np.testing.assert_array_equal(x, MATRIX.astype(jnp.dtype(dtype)))  # and the input was not changed
 
 
 @pytest.fixture
 def compiled() -> Iterator[list[str]]:
-    """An entry for every program that JAX compiles."""
+    """A list that gets an entry for every program that JAX compiles."""
     found: list[str] = []
 
     def listen(event: str, duration: float, **_: object) -> None:
@@ -92,7 +92,7 @@ def test_what_only_moves_numbers_compiles_nothing(compiled):
 
 def test_an_operation_element_by_element_is_compiled_once_for_arrays_of_many_shapes(compiled):
     run = by_operation(lambda x: jnp.tanh(x) * x)
-    for shape in ((7, 11), (5, 13), (3, 5, 5), (100,)):  # of 65 to 100 elements
+    for shape in ((7, 11), (5, 13), (3, 5, 5), (100,)):  # 65 to 100 elements
         run(np.ones(shape, np.float32))
     assert len(compiled) == 2
     run(np.ones((7, 11, 2), np.float32))

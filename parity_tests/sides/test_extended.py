@@ -1,4 +1,4 @@
-"""The extended-precision truth: against 40 digits, against torch in float64, and against its own differences."""
+"""The extended-precision result, compared with 40 digits, with torch in float64, and with its own differences."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +24,7 @@ EPS = np.finfo(np.float64).eps
 
 
 def drawn(weights: dict[str, np.ndarray], *shape: int, **options: Any) -> Case:
-    """A case of these weights with inputs and a state that are not zero."""
+    """A case of these weights, with inputs and a state that are not zero."""
     weights = {name: array + 0.3 * RNG.standard_normal(np.shape(array)) for name, array in weights.items()}
     case = make_case(weights, RNG.standard_normal(shape), steps=0, **options)
     return replace(case, state={name: RNG.standard_normal(array.shape) for name, array in case.state.items()})
@@ -86,17 +86,17 @@ CASES |= {str(configuration): case_of(configuration) for configuration in SELECT
 
 
 def furthest(ours: Observation, reference: Observation, case: Case) -> float:
-    """The largest difference in eps of float64 times the stage's scale; names and shapes must be the same."""
+    """The largest difference, in float64 eps times the scale of the stage. Names and shapes must be the same."""
     assert {stage: list(arrays) for stage, arrays in ours.items()} == {s: list(a) for s, a in reference.items()}
     worst = 0.0
     for stage, arrays in reference.items():
         scale = max([1.0, *(float(np.max(np.abs(array), initial=0)) for array in arrays.values())])
-        if stage == "loss":  # a sum of products, whose rounding follows their magnitudes
+        if stage == "loss":  # a sum of products: its rounding error grows with the products
             scale = sum(float(np.sum(np.abs(reference["forward"][n] * c))) for n, c in case.cotangents.items()) + 1
         for name, array in arrays.items():
             assert ours[stage][name].dtype == np.longdouble
             assert ours[stage][name].shape == array.shape, name
-            assert np.isfinite(ours[stage][name]).all(), name  # NaN is not larger than anything
+            assert np.isfinite(ours[stage][name]).all(), name  # NaN would never count as the largest
             worst = max(worst, float(np.max(np.abs(ours[stage][name] - array), initial=0)) / (EPS * scale))
     return worst
 
@@ -128,13 +128,13 @@ SMALL = drawn(init_lstm(2, 2, dtype=np.float64), 4, 1, 2)
 
 
 def exactly(number: Any) -> Any:
-    """A long double, digit for digit; its parts are float64."""
+    """A long double as an mpmath number, digit for digit, by way of two float64 parts."""
     high = float(number)
     return mpmath.mpf(high) + mpmath.mpf(float(number - np.longdouble(high)))
 
 
 def forty_digits(numbers: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The forward arrays of ``SMALL`` from the nn.LSTM documentation's equations, on mpmath numbers, and their loss."""
+    """The forward arrays of ``SMALL`` and their loss, by the equations of the nn.LSTM documentation, in mpmath."""
     h, c = list(numbers["h_0"][0, 0]), list(numbers["c_0"][0, 0])
     outputs = []
     for x in numbers["inputs"][:, 0]:
@@ -160,7 +160,7 @@ def exact(array: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def forty_digits_of_everything() -> Observation:
-    """Forward arrays, and gradients by central differences of 1e-12, whose own error is 1e-24."""
+    """The forward arrays, and gradients by central differences with a step of 1e-12, whose own error is 1e-24."""
     numbers = {name: exact(array) for name, array in SMALL.weights.items()}
     numbers |= {"inputs": exact(SMALL.inputs), "h_0": exact(SMALL.state["h"]), "c_0": exact(SMALL.state["c"])}
     with mpmath.workdps(40):
@@ -195,7 +195,7 @@ def test_the_truth_has_eighteen_digits_and_float64_has_not(
 
 
 def moved(case: Case, name: str, place: tuple[int, ...], step: float) -> Case:
-    """The case with one number of a weight, of the inputs or of the initial state moved."""
+    """The case with one number moved, in a weight, the inputs or the initial state."""
 
     def move(array: np.ndarray) -> np.ndarray:
         wide = array.astype(np.longdouble)
@@ -212,7 +212,7 @@ def moved(case: Case, name: str, place: tuple[int, ...], step: float) -> Case:
 
 @pytest.mark.parametrize("case", [CASES[name] for name in DIFFERENCED], ids=DIFFERENCED)
 def test_the_gradients_are_the_central_differences_of_the_loss(case: Case):
-    """At one place of every array, with a step of 1e-6. Measured: at most 2e-12 apart, the step's own error."""
+    """At one place of every array, with a step of 1e-6. Measured: at most 2e-12 apart, the error of the step itself."""
     rng = np.random.default_rng(3)
     for name, gradient in extended.observe(case)["gradient"].items():
         place = tuple(int(rng.integers(n)) for n in gradient.shape)

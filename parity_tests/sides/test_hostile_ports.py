@@ -1,4 +1,4 @@
-"""Ports that return anything and raise anything: each ends in a verdict, or in an InputError of one line."""
+"""Ports that return or raise anything at all: each ends in a verdict or in a one-line InputError."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ MODELS = {"LSTM": WEIGHTS, "cell": CELL, "forecaster": HEAD}
 
 
 def judged(model: str, port) -> str:
-    """The word of the verdict, or the refusal, a line for each array."""
+    """The word of the verdict, or a line of the error, if possible one that does not blame the candidate."""
     inputs = np.random.default_rng(0).standard_normal(INPUTS[model])
     try:
         return lstm_parity.check(MODELS[model], inputs, candidate=port, dtypes=["float64"]).verdict_word
@@ -36,7 +36,7 @@ def judged(model: str, port) -> str:
 
 
 class Thing:
-    """Looks like an array from afar."""
+    """Has the attributes of an array, but is none."""
 
     shape, dtype, ndim = (5, 2, 4), np.dtype("float64"), 3
 
@@ -184,7 +184,7 @@ def test_a_port_may_be_in_a_file_that_is_named_as_a_library(tmp_path, cli, monke
 
 
 def test_the_installed_command_does_not_take_a_port_for_torch(tmp_path):
-    """As it is typed, beside such a file."""
+    """Run as a user types it, in a directory with such a file."""
     script = shutil.which("lstm-parity", path=str(Path(sys.executable).parent))
     assert script is not None
     save(tmp_path / "w.npz", CELL)
@@ -215,7 +215,7 @@ def test_a_damaged_onnx_model_is_refused_in_a_line(tmp_path, kind):
 def test_a_by_hand_model_needs_a_day(shape):
     from lstm_shared import PUBLISHED_INIT
 
-    with pytest.raises(InputError, match=r"without a day: expected at least one"):
+    with pytest.raises(InputError, match=r"with at least one day"):
         lstm_parity.check(PUBLISHED_INIT, np.zeros(shape))
-    with pytest.raises(InputError, match=r"without a day: expected at least one"):
+    with pytest.raises(InputError, match=r"with at least one day"):
         lstm_parity.diagnose(PUBLISHED_INIT, np.zeros(shape), np.zeros(shape))

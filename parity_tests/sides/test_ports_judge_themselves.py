@@ -1,4 +1,4 @@
-"""A port judges nothing but itself: it gets copies, its changes are undone, what it returns is judged."""
+"""A port affects only its own verdict: it gets copies, its changes are undone, and what it returns is judged."""
 
 import os
 import sys
@@ -60,7 +60,7 @@ SPOILT = {
 
 @pytest.mark.parametrize("spoil", SPOILT)
 def test_a_port_that_spoils_its_arguments_first_differs(spoil):
-    """The reference must not be computed from the spoilt arrays: then both would agree."""
+    """The reference must not be computed from the spoilt arrays: both sides would then agree."""
 
     def port(params, inputs, state=None):
         SPOILT[spoil](params, inputs)
@@ -172,7 +172,7 @@ def test_a_port_in_a_file_named_torch_does_not_become_torch(tmp_path):
     assert str(tmp_path) not in sys.path
 
 
-# Which arrays it takes
+# Which framework's arrays it takes
 
 
 def by_torch(params, inputs, state=None):
@@ -205,7 +205,7 @@ def test_a_port_without_gradients_agrees_only_in_what_it_returned():
 
 
 def float32_scan(params, inputs):
-    """Its carry is float32 whatever it is given, which a scan over float64 refuses."""
+    """The carry is always float32, so a scan over float64 inputs fails."""
     zeros = jnp.zeros((inputs.shape[1], HIDDEN), jnp.float32)
 
     def step(carry, x):
@@ -216,7 +216,7 @@ def float32_scan(params, inputs):
 
 
 class Float32Module:
-    """torch's own module with float32 weights, which refuses float64 inputs."""
+    """torch's own module with float32 weights, which fails on float64 inputs."""
 
     def __call__(self, params, inputs):
         module = torch.nn.LSTM(5, HIDDEN)

@@ -378,7 +378,7 @@ def wordless(params, inputs):
     [
         (lambda params, inputs: 1 / 0, "the candidate failed: ZeroDivisionError"),
         (lambda params, inputs: inputs[0], r"outputs has shape \(2, 5\), expected \(6, 2, 4\)"),
-        (lambda params, inputs: (1, 2, 3), "returned a tuple of 3 things, expected outputs or"),
+        (lambda params, inputs: (1, 2, 3), "returned a tuple of 3 items, expected outputs or"),
         (lambda params: 0, "the candidate failed: TypeError"),
         (wordless, "the candidate failed: AssertionError: no message$"),
     ],

@@ -1,7 +1,7 @@
-"""One adapter for each kind of model: all that the comparison must know of it stands in its one file.
+"""One adapter for each kind of model. Its file holds everything that the comparison must know about that kind.
 
-``kind`` says what every kind must say. A new kind of model is a new file here, beside its spec in ``lstm_shared``, and
-its place in ``KINDS``. Importing this loads no framework: the adapters load them where they compute.
+``kind`` defines what every adapter must provide. A new kind of model needs a spec in ``lstm_shared``, a new file here
+and an entry in ``KINDS``. Importing this package loads no framework: the adapters import it when they compute.
 """
 
 from lstm_parity.sides.kinds.by_hand import ByHand
@@ -14,7 +14,7 @@ from lstm_shared.specs import Spec
 
 __all__ = ["KINDS", "Asked", "Given", "Layers", "ModelKind", "Sizes", "kind_named", "kind_of"]
 
-# In the order in which they are counted.
+# In the order in which reports count them.
 KINDS: tuple[type[ModelKind[Spec]], ...] = (LSTM, Forecaster, Cell, ByHand)
 
 _BY_SPEC: dict[type, type[ModelKind[Spec]]] = {kind.spec_type: kind for kind in KINDS}
@@ -22,10 +22,10 @@ _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 def kind_of(spec: Spec) -> ModelKind[Spec]:
-    """The adapter of the model that a spec describes."""
+    """Return the adapter of the model that a spec describes."""
     return _BY_SPEC[type(spec)](spec)
 
 
 def kind_named(name: str) -> type[ModelKind[Spec]]:
-    """The kind of model of this name: "LSTM", "forecaster", "cell" or "by hand"."""
+    """Return the kind of model with this name: "LSTM", "forecaster", "cell" or "by hand"."""
     return _BY_NAME[name]

@@ -1,4 +1,4 @@
-"""The LSTM by hand: one unit, twelve scalars, one price a day. Its arrays are (*series, days), its states memories."""
+"""The LSTM by hand: one unit, twelve scalars, one price a day. Arrays are ``(*series, days)``, states are memories."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# torch's weights of the by-hand model as an LSTM of one unit: i, f, g, o are the articles' pr, lr, p, o.
+# The weights of this model in torch, as an LSTM of one unit. Its i, f, g, o are pr, lr, p, o in the articles.
 _PARTS = {
     part: tuple(form.format(gate) for gate in BY_HAND_GATES)
     for part, form in (("weight_ih", "w{}2"), ("weight_hh", "w{}1"), ("bias_ih", "b{}1"))
@@ -46,13 +46,13 @@ _PARTS = {
 
 
 class ByHand(ModelKind[ByHandSpec]):
-    """The articles' model, which begins at zero, and which ``torch.nn.LSTM(1, 1)`` computes too."""
+    """The model of the articles. It starts from zero, and ``torch.nn.LSTM(1, 1)`` can compute it too."""
 
     spec_type = ByHandSpec
     name = "by hand"
     says = "short_memory"
     states = ("long_memory", "short_memory")
-    no_port = "a port of the by-hand model is checked as an LSTM: by_hand_to_lstm makes its dictionary"
+    no_port = "a port of the by-hand model is checked as an LSTM: convert its weights with by_hand_to_lstm"
     single_unit = True
     trace_axes = 0
     draws_state = False
@@ -85,7 +85,7 @@ class ByHand(ModelKind[ByHandSpec]):
 
     def require_steps(self, shape: tuple[int, ...]) -> None:
         if not shape[-1]:
-            raise InputError(f"prices has shape {shape}, without a day: expected at least one in (*series, days)")
+            raise InputError(f"prices has shape {shape}, expected (*series, days) with at least one day")
 
     def jax_forward(self, call: Call, implementation: str) -> JaxForward:
         import jax_lstm
@@ -116,7 +116,7 @@ class ByHand(ModelKind[ByHandSpec]):
         return torch_lstm.LSTMByHand(call.weights).trace(call.inputs, **call.state)
 
     def exact(self, call: Call) -> tuple[Arrays, Backward]:
-        """An LSTM of one unit whose rows are the series; the second bias is zero."""
+        """Compute the call as an LSTM of one unit. The rows are the series, and the second bias is zero."""
         inputs, wide = call.inputs, call.inputs.dtype
         parts = {part: np.array([call.weights[name] for name in names]) for part, names in _PARTS.items()}
         parts |= {part: parts[part][:, None] for part in ("weight_ih", "weight_hh")}
@@ -130,7 +130,7 @@ class ByHand(ModelKind[ByHandSpec]):
         run = unroll(parts, features, begin["short_memory"], begin["long_memory"], always, ~always)
 
         def by_day(array: np.ndarray) -> np.ndarray:
-            """(days, rows, 1) -> (*series, days)"""
+            """Reshape (days, rows, 1) to (*series, days)."""
             return array[..., 0].T.reshape(*series, days)
 
         def backward(by: Arrays) -> Arrays:
@@ -151,7 +151,7 @@ class ByHand(ModelKind[ByHandSpec]):
         return None
 
     def layers(self, weights: Arrays, asked: Asked) -> Layers:
-        """The by-hand model as an LSTM(1, 1): a day is a step, a series a row."""
+        """Describe the by-hand model as an LSTM(1, 1): a day is a step, and a series is a row."""
         prices, calls = asked.inputs, asked.calls
         long_memory, short_memory = _memories(asked.state, (np.zeros(()), np.zeros(())))
         require_prices(prices.shape, prices.dtype, long_memory.shape, short_memory.shape)
@@ -160,7 +160,7 @@ class ByHand(ModelKind[ByHandSpec]):
         if calls[0].shape not in (prices.shape, series):
             raise InputError(
                 f"outputs has shape {calls[0].shape}, expected the short memory of every day, {prices.shape}, or of "
-                f"the last, {series}"
+                f"the last day, {series}"
             )
         h_0, c_0 = (np.broadcast_to(memory, series).reshape(1, -1, 1) for memory in (short_memory, long_memory))
         steps = prices.reshape(-1, days).T[..., None]
@@ -190,9 +190,9 @@ class ByHand(ModelKind[ByHandSpec]):
 
 
 def _memories(state: Sequence[T] | None, zeros: tuple[T, T]) -> tuple[T, T]:
-    """(long_memory, short_memory) as they were given, or zeros."""
+    """Return (long_memory, short_memory) as given, or zeros."""
     if state is None:
         return zeros
     if not (isinstance(state, tuple | list) and len(state) == 2):
-        raise InputError("state is not a pair (long_memory, short_memory), in that order")
+        raise InputError("state is not a pair: expected (long_memory, short_memory), in that order")
     return state[0], state[1]

@@ -1,4 +1,4 @@
-"""``torch.nn.LSTMCell``: one step of one layer. Its weights are named as an LSTM's of one layer, without the layer."""
+"""``torch.nn.LSTMCell``: one step of one layer. Its weights are named as in an LSTM, without the layer suffix."""
 
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Cell(ModelKind[CellSpec]):
-    """One step: its state comes in and goes out with the axes of its inputs."""
+    """One step. Its states have the same leading axes as its inputs."""
 
     spec_type = CellSpec
     name = "cell"
@@ -48,7 +48,7 @@ class Cell(ModelKind[CellSpec]):
 
     @property
     def _layer(self) -> LSTMSpec:
-        """The LSTM of one layer that takes the same step."""
+        """The one-layer LSTM that computes the same step."""
         return LSTMSpec(self.spec.input_size, self.spec.hidden_size, bias=self.spec.bias)
 
     def time(self, call: Call) -> int:
@@ -89,7 +89,7 @@ class Cell(ModelKind[CellSpec]):
         return forward
 
     def exact(self, call: Call) -> tuple[Arrays, Backward]:
-        """A sequence of one step, of one row where there is no batch."""
+        """Compute the call as a sequence of one step, with one row if there is no batch."""
         inputs, state, size = call.inputs, call.state, self.spec.hidden_size
         features = inputs.reshape(1, -1, inputs.shape[-1])
         none = np.zeros((features.shape[1], size), inputs.dtype)
@@ -117,12 +117,12 @@ class Cell(ModelKind[CellSpec]):
         return dict(zip("hc", returned, strict=True))
 
     def layers(self, weights: Arrays, asked: Asked) -> Layers:
-        """One step of one layer."""
+        """Describe the cell as one step of a one-layer LSTM."""
         inputs, calls = asked.inputs, asked.calls
         require_cell_inputs(self.spec, inputs, asked.state)
         expected = (*inputs.shape[:-1], self.spec.hidden_size)
         if calls[0].shape != expected:
-            raise InputError(f"outputs has shape {calls[0].shape}, expected h after the step, {expected}")
+            raise InputError(f"outputs has shape {calls[0].shape}, expected that of h after the step, {expected}")
         h_0, c_0 = asked.state or self.zero_state(inputs.shape[:-1])
 
         def one_step(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A forecaster: an LSTM over (batch, time, features), and a linear head on its last output."""
+"""A forecaster: an LSTM over (batch, time, features) with a linear head on its last output."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Forecaster(OverSequences[ForecasterSpec]):
-    """One prediction for each sequence."""
+    """The model that returns one prediction for each sequence."""
 
     spec_type = ForecasterSpec
     name = "forecaster"
@@ -113,5 +113,5 @@ class Forecaster(OverSequences[ForecasterSpec]):
 
     def layers(self, weights: Arrays, asked: Asked) -> Layers:
         raise InputError(
-            "these are the weights of a forecaster: give the weights under 'lstm.' and the outputs of its LSTM alone"
+            "these are the weights of a forecaster: give only those under 'lstm.', and the outputs of that LSTM"
         )

@@ -1,4 +1,4 @@
-"""``torch.nn.LSTM``: layers, directions, projection; sequences of their own lengths, and resets."""
+"""``torch.nn.LSTM``: layers, directions and projection, with sequences of different lengths, and resets."""
 
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class LSTM(OverSequences[LSTMSpec]):
-    """The model with every option that ``jax_lstm.lstm`` has."""
+    """The model with every option of ``jax_lstm.lstm``."""
 
     spec_type = LSTMSpec
     name = "LSTM"
@@ -95,13 +95,13 @@ class LSTM(OverSequences[LSTMSpec]):
 
         lengths = None if call.lengths is None else torch.tensor(call.lengths)
         steps = self.time(call)
-        # What pack_padded_sequence refuses: one length for an unbatched sequence, none at all, and length 0.
+        # pack_padded_sequence does not take the length of an unbatched sequence, an empty batch, or length 0.
         unpackable = lengths is not None and (not lengths.dim() or not lengths.numel() or 0 in lengths)
         refused = call.reset is not None or not steps or unpackable
 
         def forward(inputs: "Tensor", state: TorchArrays) -> TorchArrays:
             initial = given_pair(state)
-            if refused:  # by nn.LSTM: the explicit gates are the oracle
+            if refused:  # nn.LSTM cannot run this, so the explicit gates are the reference
                 parameters = dict(module.named_parameters())
                 outputs, (h_n, c_n), _ = run(parameters, inputs, initial, **sequence_options(call))
             elif lengths is None:
@@ -145,13 +145,13 @@ class LSTM(OverSequences[LSTMSpec]):
         options = {"batch_first": asked.batch_first, "lengths": lengths, "known_lengths": lengths}
         require_sequence(spec, inputs, asked.state, **options)
         leading, features = inputs.shape[:-1], spec.output_size
-        # the directions may be summed, and the axes exchanged
+        # The port may have summed the directions or swapped the leading axes.
         sizes = (features, spec.state_size) if spec.bidirectional else (features,)
         shapes = [(*axes, size) for axes in (leading, leading[::-1]) for size in sizes]
         if calls[0].shape not in shapes:
             raise InputError(
-                f"outputs has shape {calls[0].shape}, expected {shapes[0]}: the inputs' leading axes, {features} "
-                "features"
+                f"outputs has shape {calls[0].shape}, expected {shapes[0]}: the leading axes of the inputs, then "
+                f"{features} features"
             )
         major, *seen = (_time_first(array, inputs.ndim == 3, asked.batch_first) for array in (inputs, *calls))
         valid = None
@@ -164,7 +164,7 @@ class LSTM(OverSequences[LSTMSpec]):
 
 
 def _time_first(array: np.ndarray, batched: bool, batch_first: bool) -> np.ndarray:
-    """The caller's axes -> (time, batch, …)."""
+    """Rearrange the axes of the caller to (time, batch, …)."""
     return array[:, None] if not batched else array.swapaxes(0, 1) if batch_first else array
 
 

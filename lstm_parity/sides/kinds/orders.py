@@ -1,4 +1,4 @@
-"""An LSTM's hidden units and input features in another order: the same model, its sums added otherwise."""
+"""Reorder the hidden units and input features of an LSTM: the same model, with its sums added up in another order."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from lstm_shared.specs import LSTMSpec
 
 
 class LayerOrders(NamedTuple):
-    """The orders of the inputs and weights, and for each layer and direction those of its h and its c."""
+    """The orders of the inputs and weights, and the orders of h and of c for each layer and direction."""
 
     orders: Orders
     of_h: list[np.ndarray]
@@ -25,8 +25,10 @@ def orders_of_weights(
     """Draw an order for every layer and direction.
 
     Args:
-        layers: the LSTM whose weights these are.
-        prefix, suffix: what a weight's name has before torch's, and what it lacks at the end.
+        layers: the LSTM that the weights belong to.
+        call: the call whose inputs and weights are reordered.
+        rng: the random generator.
+        prefix, suffix: what the weight names have in front of torch's names, and what they lack at the end.
     """
     features = rng.permutation(layers.input_size)
     orders: Orders = {"inputs": flat(call.inputs.shape, {call.inputs.ndim - 1: features})}
@@ -54,13 +56,13 @@ def orders_of_weights(
 
 
 def outputs_order(layers: LSTMSpec, of_h: list[np.ndarray]) -> np.ndarray:
-    """The order of the last layer's outputs: its directions' features, side by side."""
+    """Return the order of the outputs of the last layer in ``of_h``, with its directions side by side."""
     last = of_h[-len(layers.directions) :]
     return np.concatenate([place * len(order) + order for place, order in enumerate(last)])
 
 
 def orders_of_states(layers: LSTMSpec, call: Call, found: LayerOrders) -> Orders:
-    """Those of the outputs and of the states, before and after the sequences."""
+    """Return the orders of the outputs and of the initial and final states."""
     shape = (*call.inputs.shape[:-1], layers.output_size)
     orders = {"outputs": flat(shape, {call.inputs.ndim - 1: outputs_order(layers, found.of_h)})}
     batch = call.inputs.shape[0 if call.batch_first else 1] if call.inputs.ndim == 3 else 1
@@ -72,7 +74,7 @@ def orders_of_states(layers: LSTMSpec, call: Call, found: LayerOrders) -> Orders
 
 
 def flat(shape: tuple[int, ...], orders: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Flat indices of an array whose axes are put into these orders."""
+    """Return the flat indices that put the axes of an array into these orders."""
     places = np.arange(int(np.prod(shape))).reshape(shape)
     for axis, order in orders.items():
         places = np.take(places, order, axis=axis)

@@ -1,4 +1,4 @@
-"""What is handed to the kinds of models and comes back from them, and what they share to read it."""
+"""The records that go into and come out of the kinds of models, and the functions that the kinds share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict, TypeVar
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Of JAX: (weights, inputs, state) -> name -> array. Of torch: (inputs, state) -> name -> tensor.
+# In JAX: (weights, inputs, state) -> name -> array. In torch: (inputs, state) -> name -> tensor.
 JaxArrays: TypeAlias = "dict[str, jax.Array]"
 TorchArrays: TypeAlias = "dict[str, Tensor]"
 JaxForward: TypeAlias = "Callable[[JaxArrays, jax.Array, JaxArrays], JaxArrays]"
 TorchForward: TypeAlias = "Callable[[Tensor, TorchArrays], TorchArrays]"
-# By the derivatives of the loss by the forward arrays, those by the weights and by "inputs", "h" and "c".
+# Derivatives of the loss with respect to the forward arrays -> with respect to the weights, "inputs", "h" and "c".
 Backward = Callable[[Arrays], Arrays]
-# Name of an array -> for each of its places, which one its number comes from, as a flat index.
+# Name of an array -> for each element of the reordered array, the flat index of the original element.
 Orders = dict[str, np.ndarray]
 
-# Rows of inputs that are drawn when none are given.
+# The number of rows to draw if no inputs are given.
 DRAWN_BATCH = 3
 
 
 def drawn_time() -> int:
-    """Steps of inputs that are drawn: two whole chunks of the fast backward pass and a remainder."""
+    """Return how many steps to draw if no inputs are given: two chunks of the fast backward pass and a remainder."""
     from jax_lstm.recurrences.choose import chunk_steps
 
     return 2 * chunk_steps(DRAWN_BATCH) + 5
 
 
 class Given(NamedTuple):
-    """What a caller gave for a case, unchecked; None for what is to be filled in."""
+    """What a caller passed for a case, unchecked. None means that it will be filled in."""
 
     inputs: ArrayLike | None
     state: States | None = None
@@ -48,7 +48,7 @@ class Given(NamedTuple):
 
 
 class SequenceOptions(TypedDict):
-    """The options that every function over sequences takes, in both backends."""
+    """The options that every function on sequences takes, in both backends."""
 
     batch_first: bool
     lengths: np.ndarray | None
@@ -56,7 +56,7 @@ class SequenceOptions(TypedDict):
 
 
 class Asked(NamedTuple):
-    """What ``diagnose`` was given beside the weights, as arrays; ``calls`` are the outputs of one call, or of two."""
+    """The arguments of ``diagnose`` except the weights, as arrays. ``calls`` holds the outputs of one or two calls."""
 
     inputs: np.ndarray
     calls: list[np.ndarray]
@@ -66,15 +66,16 @@ class Asked(NamedTuple):
 
 
 class Layers(NamedTuple):
-    """A call and its outputs as those of an LSTM, time-major and with a batch axis, in the dtypes that were given.
+    """A call and its outputs, as those of an LSTM, time-major with a batch axis, in the dtypes that were given.
 
     Attributes:
-        weights: by the names of ``torch.nn.LSTM``.
+        spec: the LSTM.
+        weights: the weights, by the names of ``torch.nn.LSTM``.
         inputs: (time, batch, input_size).
         state: h and c, (layers·directions, batch, size) each.
         valid: (time, batch), False in the padding; None without lengths.
         seen: the outputs of each call.
-        known: where the outputs were seen; None for everywhere.
+        known: True where the outputs are known; None if they are known everywhere.
     """
 
     spec: LSTMSpec
@@ -87,7 +88,7 @@ class Layers(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """All sizes that a model of any kind may have; each kind takes those that it has."""
+    """All sizes that any kind of model may have. Each kind uses the ones it needs."""
 
     inputs: int
     hidden: int
@@ -99,16 +100,16 @@ class Sizes(NamedTuple):
 
 
 def native(value: ArrayLike) -> np.ndarray:
-    """As an array in this machine's byte order, which both frameworks need."""
+    """Return the value as an array in native byte order, which both frameworks need."""
     array = np.asarray(value)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def native_pair(state: States | None) -> Any:
-    """A pair of states as arrays; anything else as it is, to be refused by name."""
+    """Return a pair of states as arrays. Anything else is returned unchanged: the checks will name and refuse it."""
     return tuple(map(native, state)) if isinstance(state, tuple | list) else state
 
 
 def given_pair(state: Mapping[str, T]) -> tuple[T, T] | None:
-    """The initial states as the functions of both backends take them."""
+    """Return the initial states in the form that the functions of both backends take; None if there are none."""
     return (state["h"], state["c"]) if state else None

@@ -1,4 +1,4 @@
-"""What an LSTM and a forecaster have in common: both run an LSTM over sequences, from states of its layers."""
+"""What an LSTM and a forecaster have in common: both run an LSTM over sequences, starting from given states."""
 
 from abc import abstractmethod
 from functools import partial
@@ -13,7 +13,7 @@ from lstm_shared.traces import LSTMTrace
 
 
 class OverSequences(ModelKind[S]):
-    """A model with an LSTM inside, whose weights are named with ``prefix``."""
+    """A model with an LSTM inside. The names of that LSTM's weights start with ``prefix``."""
 
     has_implementations = True
 
@@ -37,7 +37,7 @@ class OverSequences(ModelKind[S]):
 
         import jax_lstm
 
-        # As one program: each operation by itself is compiled too, and there are thirty.
+        # Compile it as one program: without jit, each of its thirty operations is compiled on its own.
         return jax.jit(partial(jax_lstm.lstm_trace, **sequence_options(call)))(*self._arguments(call))
 
     def torch_trace(self, call: Call) -> LSTMTrace:
@@ -46,13 +46,13 @@ class OverSequences(ModelKind[S]):
         return torch_lstm.trace(*self._arguments(call), **sequence_options(call))
 
     def _arguments(self, call: Call) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-        """(weights of the LSTM, inputs, state)"""
+        """Return (weights of the LSTM, inputs, state)."""
         named = ((name, array) for name, array in call.weights.items() if name.startswith(self.prefix))
         return {name.removeprefix(self.prefix): array for name, array in named}, call.inputs, given_pair(call.state)
 
 
 def lstm_of(sizes: Sizes) -> LSTMSpec:
-    """The LSTM of these sizes."""
+    """Return the LSTM of these sizes."""
     return LSTMSpec(
         input_size=sizes.inputs,
         hidden_size=sizes.hidden,
@@ -64,5 +64,5 @@ def lstm_of(sizes: Sizes) -> LSTMSpec:
 
 
 def sequence_options(call: Call) -> SequenceOptions:
-    """The options of a call that the functions of both backends take."""
+    """Return the options of a call, in the form that the functions of both backends take."""
     return {"batch_first": call.batch_first, "lengths": call.lengths, "reset": call.reset}
