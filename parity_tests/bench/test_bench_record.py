@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 from test_bench import measured
 
@@ -13,6 +14,7 @@ from lstm_parity.bench.record import plots, table
 from lstm_parity.bench.record.measurements import DIFFERS, LEFT_OUT, Measurement
 from lstm_parity.bench.record.record import Record, read_record
 from lstm_parity.cli.outputs import write_json
+from lstm_parity.report.plots import figure_bytes
 from lstm_shared import InputError
 
 
@@ -121,6 +123,50 @@ def test_both_pictures_are_drawn_where_there_is_something_to_draw(record):
     cases = {name: record.cases[name] for name in ("h64", "T128")}
     assert plots.ratio_bars(replace(record, cases=cases, measurements=h64 + t128)) is None  # nothing but a curve
     assert plots.ratio_bars(replace(record, cases={"h64": cases["h64"]}, measurements=h64)) is not None
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_the_picture_has_torch_as_its_line_and_ours_by_number(record):
+    figure = plots.ratio_bars(record)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["forward", "forward+backward", "training"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["h64", "by-hand"]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["3.00"], ["0.50"], ["10,000"]]
+    assert legend_of(figure) == ["jax (ours)", "flax", "haiku", "fastest other JAX library"]
+    title = figure.get_suptitle()
+    assert all(words in title for words in ("PyTorch", "a processor", "1 thread each", "2 rounds"))
+
+
+def test_the_picture_rings_the_library_that_the_table_names(record):
+    figure = plots.ratio_bars(record)
+    assert figure is not None
+    (ringed,) = [line for line in figure.axes[0].lines if line.get_markeredgewidth() and line.get_marker() != "None"]
+    assert ringed.get_xdata() == [pytest.approx(1.33, abs=0.01)]  # haiku: 2/3 in one round, 2 in the other
+    assert "jax is 2.50 (2.00–3.00) times as fast as haiku" in in_one_line(printed(record))
+
+
+def test_our_variants_are_drawn_where_ours_was_not_timed(record):
+    scan = measured("jax-scan", 2e-3, 2e-3)
+    both = replace(record, measurements=(*record.measurements, scan))
+    alone = replace(both, measurements=tuple(one for one in both.measurements if one.contender != "jax"))
+    assert [("jax-scan" in legend_of(figure)) for figure in map(plots.ratio_bars, (both, alone)) if figure] == [
+        False,
+        True,
+    ]
+
+
+def test_names_from_a_record_are_no_formulas(record):
+    odd = r"$\nothing$"
+    measurements = tuple(replace(one, case=one.case.replace("h64", odd)) for one in record.measurements)
+    measurements += (measured(odd, 1e-3, 1e-3, case="T128"), measured(odd, 1e-3, 1e-3, case="T16"))
+    cases = {odd: CASES["h64"], **record.cases, "T16": CASES["T16"]}
+    renamed = replace(record, cases=cases, measurements=measurements, device={"cpu": odd * 100})
+    for figure in (plots.ratio_bars(renamed), plots.scaling_curves(renamed)):
+        assert figure is not None
+        assert figure_bytes(figure, "png").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -1,81 +1,75 @@
 """Pictures of a record: how many times as fast as torch each contender is, and how it scales."""
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter
+from matplotlib.transforms import blended_transform_factory
 
-from lstm_parity.bench.cases import MODES, curve
+from lstm_parity.bench.cases import CASES, MODES, curve
 from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, REFERENCE
+from lstm_parity.bench.record.drawing import STYLES, WIDTH, add_legend, add_title, marker, plain_numbers
 from lstm_parity.bench.record.measurements import Measurement
 from lstm_parity.bench.record.record import Record
-from lstm_parity.bench.record.summary import against_reference, as_times
+from lstm_parity.bench.record.summary import Ratio, against_reference, as_times, strongest
+from lstm_shared.printable import printable
 
-# A colour for each contender, the same in every picture; the related ones in one hue, ours the strongest.
-_COLORS = {
-    "torch": "#4d4d4d",
-    "torch-cell": "#8c8c8c",
-    "torch-compile": "#b8b8b8",
-    "lightning": "#d9a441",
-    "jax": "#c0392b",
-    "jax-scan": "#e8998d",
-    "jax-sync": "#a3301c",
-    "jax-eager": "#f3cfc9",
-    "jax-step": "#d9705f",
-    "flax": "#1f77b4",
-    "flax-nnx": "#74b3dd",
-    "haiku": "#2a9d62",
-    "equinox": "#8e63b5",
-    "keras": "#17a2a2",
-}
-_OTHER = "#999999"
+_MOST_PANELS = 3
 _NOT_DRAWN = (REFERENCE, "jax-eager")
-_BAR = 0.16  # inches
+_EDGE = {"markeredgecolor": "#222222", "markeredgewidth": 1.0}  # of the fastest other JAX library
+# Ours is in the middle of its row. The others are above and below, so that equal ones do not hide each other.
+_HEIGHTS = dict(zip(STYLES, (0, *(-0.34, 0.34, -0.2, 0.2) * 3), strict=True))
+
 _AXES = {"T": "steps", "B": "batch", "H": "hidden size"}
+_BASE = CASES["h64"]  # the point that all scaling curves share
+
+
+class _Row(NamedTuple):
+    """One case in one mode: how many times as fast as torch each contender is, and the fastest other JAX library."""
+
+    ratios: dict[str, Ratio]
+    best_peer: str
 
 
 def ratio_bars(record: Record) -> Figure | None:
-    """Horizontal bars by case and contender, a column for each mode; torch eager is the line at 1.
+    """Draw a row for each case, with a marker for each contender on a scale of times as fast as torch.
 
-    None without any case that torch was timed on, scaling curves apart. Without jit, JAX is a hundred times slower and
-    would press the others together: the tables have it, the picture has not.
+    Each mode has a panel, but three is the most: the tables have whole training when the other three modes are there.
+    They also have what would crowd the rows: our variants where ours is timed too, and JAX without jit, which is a
+    hundred times slower. The numbers at the right of a panel are ours.
+
+    Returns:
+        None if no case has torch and another contender timed. The points of scaling curves do not count.
     """
-    ratios = _ratios(record)
-    modes = [mode for mode in MODES if any(found == mode for found, _ in ratios)]
-    cases = [name for name in record.cases if any(case == name for _, case in ratios)]
+    rows = _rows(record)
+    modes = [mode for mode in MODES if any(found == mode for found, _ in rows)][:_MOST_PANELS]
     if not modes:
         return None
-    heights = [max(len(ratios.get((mode, case), {})) for mode in modes) for case in cases]
-    inches = _BAR * (sum(heights) + 1.2 * len(cases)) + 1.5
-    figure = Figure(figsize=(2.2 + 4.2 * len(modes), max(2.6, inches)), layout="constrained")
-    columns = figure.subplots(1, len(modes), sharey=True, squeeze=False)[0]
-    # the place of each case's first bar, from the top
-    places = np.concatenate([[0.0], np.cumsum(np.array(heights) + 1.2)])[:-1]
-    for axes, mode in zip(columns, modes, strict=True):
-        for case, place in zip(cases, places, strict=True):
-            _draw_case(axes, ratios.get((mode, case), {}), place)
-        axes.axvline(1, color=_COLORS[REFERENCE], linewidth=1)
-        axes.set_xscale("log")
-        left, right = axes.get_xlim()
-        axes.set_xlim(left / (right / left) ** 0.12, right * (right / left) ** 0.12)  # room for the numbers
-        _plain_numbers(axes.xaxis)
-        axes.set_title(mode)
-        axes.set_xlabel("times as fast as torch eager")
-        _dress(axes)
-        axes.tick_params("y", length=0)
-    columns[0].set_yticks(places + (np.array(heights) - 1) / 2, cases)
-    columns[0].set_ylim(places[-1] + heights[-1], -1)
-    shown = [name for name in CONTENDERS if any(name in group for group in ratios.values())]
-    handles = [columns[0].barh([0], [1], height=0, color=_COLORS.get(name, _OTHER)) for name in shown]
-    figure.legend(handles, shown, loc="outside lower center", ncols=min(len(shown), 7), frameon=False)
+    cases = [name for name in record.cases if any((mode, name) in rows for mode in modes)]
+    figure = Figure(figsize=(WIDTH, 0.34 * len(cases) + 2.3), layout="constrained")
+    panels = figure.subplots(1, len(modes), sharey=True, squeeze=False)[0]
+    for axes, mode in zip(panels, modes, strict=True):
+        _draw_panel(axes, [rows.get((mode, case), _Row({}, "")) for case in cases])
+        axes.set_title(mode, fontsize=11)
+    panels[0].set_yticks(range(len(cases)), [printable(case) for case in cases], fontsize=10.5)
+    for label in panels[0].get_yticklabels():
+        label.set_parse_math(False)
+    panels[0].set_ylim(len(cases) - 0.5, -0.5)
+    add_title(figure, "How many times as fast as PyTorch (eager)", record, "lines")
+    shown = [row for (mode, _), row in rows.items() if mode in modes]
+    markers = {name: marker(name) for name in _names() if any(name in row.ratios for row in shown)}
+    if any(row.best_peer for row in shown):
+        markers["fastest other JAX library"] = marker("") | _EDGE | {"color": "white"}
+    add_legend(figure, [Line2D([], [], linestyle="", **style) for style in markers.values()], list(markers))
     return figure
 
 
 def scaling_curves(record: Record) -> Figure | None:
-    """Microseconds a step over T, B and H, a row for each mode; None without scaling curves in the record."""
+    """Draw microseconds a step over T, B and H, a row for each mode; None without scaling curves in the record."""
     groups = record.groups()
     lines = {
         (mode, axis): _line(groups, mode, axis)
@@ -84,73 +78,91 @@ def scaling_curves(record: Record) -> Figure | None:
         if any(case.curve == axis for case in record.cases.values())
     }
     lines = {place: found for place, found in lines.items() if found}
-    modes, axes_shown = (list(dict.fromkeys(part)) for part in zip(*lines, strict=True)) if lines else ([], [])
     if not lines:
         return None
-    size = (3.8 * len(axes_shown) + 0.6, 3.1 * len(modes) + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
+    modes, axes_shown = (list(dict.fromkeys(part)) for part in zip(*lines, strict=True))
+    figure = Figure(figsize=(WIDTH, 2.4 * len(modes) + 1.2), layout="constrained")
     grid = figure.subplots(len(modes), len(axes_shown), squeeze=False)
+    drawn: dict[str, Line2D] = {}
     for row, mode in zip(grid, modes, strict=True):
         for axes, axis in zip(row, axes_shown, strict=True):
             for name, points in lines.get((mode, axis), {}).items():
-                values = list(points.values())
-                middle, low, high = (np.array([1e6 * part for part in column]) for column in zip(*values, strict=True))
-                width = 2.2 if name == OURS else 1.3
-                axes.plot(
-                    list(points),
-                    middle,
-                    marker="o",
-                    markersize=3,
-                    linewidth=width,
-                    color=_COLORS.get(name, _OTHER),
-                    label=name,
-                )
-                axes.fill_between(list(points), low, high, color=_COLORS.get(name, _OTHER), alpha=0.15, linewidth=0)
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
-            ticks = list(curve(axis))
-            axes.xaxis.set_major_locator(FixedLocator(ticks))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            _plain_numbers(axes.yaxis)
-            axes.set_title(mode)
-            axes.set_xlabel(_AXES[axis])
-            axes.set_ylabel("µs a step")
-            _dress(axes)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+                drawn[name] = _draw_line(axes, name, points)
+            _dress_curve(axes, axis)
+        row[0].set_ylabel(f"{mode}\nµs a step")
+    for axes, axis in zip(grid[-1], axes_shown, strict=True):
+        axes.set_xlabel(_AXES[axis])
+    add_title(figure, f"Time of one step: {_BASE.in_words()}, with one of them varied", record, "bands")
+    add_legend(figure, list(drawn.values()), list(drawn))
     return figure
 
 
-def _ratios(record: Record) -> dict[tuple[str, str], dict[str, tuple[float, float, float]]]:
-    """(mode, case) -> contender -> (median, lowest, highest) times as fast as torch; scaling points apart."""
-    found: dict[tuple[str, str], dict[str, tuple[float, float, float]]] = {}
+def _rows(record: Record) -> dict[tuple[str, str], _Row]:
+    """(mode, case) -> its row. The points of scaling curves have none."""
+    rows: dict[tuple[str, str], _Row] = {}
     if _only_curves(record):
-        return found
+        return rows
     for (case, mode), group in record.groups().items():
         if record.cases[case].curve:
             continue
-        for name in CONTENDERS:
-            ratio = against_reference(group[name], group) if name in group and name not in _NOT_DRAWN else None
-            if ratio is not None:
-                found.setdefault((mode, case), {})[name] = (ratio.median, ratio.lowest, ratio.highest)
-    return found
+        crowded = OURS in group and bool(group[OURS].rounds)
+        names = [name for name in _names() if name in group and name not in _NOT_DRAWN]
+        names = [name for name in names if name == OURS or not crowded or CONTENDERS[name].family != "ours"]
+        found = {name: against_reference(group[name], group) for name in names}
+        ratios = {name: ratio for name, ratio in found.items() if ratio is not None}
+        best = strongest(group, lambda family: family == "peer")
+        if ratios:
+            rows[mode, case] = _Row(ratios, best.contender if best else "")
+    return rows
+
+
+def _names() -> list[str]:
+    """Every contender, in the order of the legend."""
+    return list(dict.fromkeys((*STYLES, *CONTENDERS)))
 
 
 def _only_curves(record: Record) -> bool:
-    """Whether nothing was timed but points of scaling curves, among which the one that all of them share."""
+    """Whether the record holds scaling curves only. The point that all of them share is a named case too."""
     points = {name for axis in _AXES for name in curve(axis).values()}
     return set(record.cases) <= points and any(case.curve for case in record.cases.values())
 
 
-def _draw_case(axes: Axes, group: Mapping[str, tuple[float, float, float]], place: float) -> None:
-    for row, (name, (middle, low, high)) in enumerate(group.items()):
-        y = place + row
-        # from 1, so that slower goes left and faster right
-        axes.barh(y, middle - 1, left=1, height=0.85, color=_COLORS.get(name, _OTHER))
-        axes.plot([low, high], [y, y], color="0.15", linewidth=0.8)
-        side = {"ha": "left", "xytext": (3, 0)} if middle >= 1 else {"ha": "right", "xytext": (-3, 0)}
-        end = max(middle, high) if middle >= 1 else min(middle, low)
-        axes.annotate(as_times(middle), (end, y), textcoords="offset points", va="center", fontsize=6, **side)
+def _draw_panel(axes: Axes, rows: list[_Row]) -> None:
+    """Draw one mode, the first row at the top."""
+    red = STYLES[OURS][0]
+    at_the_right: dict[str, Any] = {"transform": blended_transform_factory(axes.transAxes, axes.transData)}
+    for y, row in enumerate(rows):
+        if y % 2:
+            axes.axhspan(y - 0.5, y + 0.5, color="#f3f3f3", linewidth=0, zorder=0)
+        for name, ratio in row.ratios.items():
+            best = name == row.best_peer
+            order = 5 if name == OURS else 4 if best else 3
+            style = marker(name) | (_EDGE if best else {})
+            height = y + _HEIGHTS.get(name, 0.34)
+            axes.hlines(height, ratio.lowest, ratio.highest, color=style["color"], linewidth=1.2, zorder=order)
+            axes.plot([ratio.median], [height], zorder=order, **style)
+        if OURS in row.ratios:
+            number = as_times(row.ratios[OURS].median)
+            axes.text(1.03, y, number, color=red, fontsize=10, va="center", **at_the_right)
+    if any(OURS in row.ratios for row in rows):
+        axes.set_title("ours", loc="right", x=1.03, ha="left", fontsize=10, color=red)
+    axes.axvline(1, color=STYLES[REFERENCE][0], linewidth=1.2, zorder=2)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.5), max(high, 2))
+    plain_numbers(axes.xaxis)
+    axes.set_xlabel("slower  ←  × torch  →  faster")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params("y", length=0)
+
+
+def _draw_line(axes: Axes, name: str, points: Mapping[int, tuple[float, float, float]]) -> Line2D:
+    middle, low, high = (np.array([1e6 * part for part in column]) for column in zip(*points.values(), strict=True))
+    order = 4 if name == OURS else 3 if name == REFERENCE else 2
+    style = marker(name) | {"markersize": 5 if name == OURS else 4, "linewidth": 2.4 if name == OURS else 1.5}
+    (line,) = axes.plot(list(points), middle, zorder=order, **style)
+    axes.fill_between(list(points), low, high, color=style["color"], alpha=0.15, linewidth=0)
+    return line
 
 
 def _line(
@@ -163,22 +175,22 @@ def _line(
             if one.rounds:
                 points = lines.setdefault(name, {})
                 points[value] = (float(np.median(one.a_step)), min(one.a_step), max(one.a_step))
-    # h64 belongs to all curves; contenders that were timed there alone have no curve
+    # h64 belongs to all curves. A contender that was timed there alone has no curve.
     return {name: points for name, points in lines.items() if len(points) > 1}
 
 
-def _plain_numbers(axis: Axis) -> None:
-    """A log axis with as many ticks as its range has room for, written out."""
-    low, high = axis.get_view_interval()
-    fine = (1, 1.2, 1.4, 1.7, 2, 2.5, 3, 3.5) if high / low < 2 else (1, 1.5, 2, 3)
-    digits = (1,) if high / low > 300 else (1, 2, 5) if high / low > 6 else (*fine, 4, 5, 6, 7, 8, 9)
-    ticks = [digit * 10.0**power for power in range(-4, 8) for digit in digits]
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
-
-
-def _dress(axes: Axes) -> None:
-    axes.grid(alpha=0.25, axis="x")
-    axes.set_axisbelow(True)
+def _dress_curve(axes: Axes, axis: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low < 4:  # a few percent would fill the panel
+        middle = (low * high) ** 0.5
+        axes.set_ylim(middle / 2, middle * 2)
+    ticks = list(curve(axis))
+    axes.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) < 7 else ticks[::2]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    plain_numbers(axes.yaxis)
+    axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
