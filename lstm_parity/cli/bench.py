@@ -46,7 +46,10 @@ def bench(
     threads: Annotated[int, typer.Option(help="Cores, and threads, of each contender.")] = 1,
     json_file: JsonFile = None,
     plot: PlotFile = None,
-    record_file: Annotated[Path | None, typer.Option("--show", help="Read this record instead of measuring.")] = None,
+    record_file: Annotated[
+        Path | None,
+        typer.Option("--show", help="Read this record instead of measuring; --case and --mode choose from it."),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, a row for each case.")] = False,
 ) -> None:
     """Time PyTorch, ours and other JAX libraries on the same LSTMs: forward, gradient, Adam step, whole training.
@@ -64,9 +67,11 @@ def bench(
     require_outputs(outputs, inputs={"--show": record_file})
     if record_file is not None:
         options = [option.name for option in context.command.params if option.name]
-        others = (name for name in options if name not in ("record_file", "markdown", "plot"))
+        others = (name for name in options if name not in ("record_file", "markdown", "plot", "case", "mode"))
         refuse_options(context, "--show measures nothing: leave this out", *others)
         record = read_record(record_file)
+        if case or mode:
+            record = record.only(case or (), mode or ())
     else:
         plan = make_plan(
             quick=quick,

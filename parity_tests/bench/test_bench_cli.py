@@ -82,6 +82,23 @@ def test_a_record_is_shown_again_without_measuring(tiny_run, cli, tmp_path):
     assert sum(line.startswith("| tiny |") for line in markdown) == 2  # whole training: torch and ours
 
 
+def test_some_cases_of_a_record_are_shown(cli):
+    record = Path(__file__).parents[2] / "benchmarks" / "cpu.json"
+    every = cli("bench", "--show", record, "--markdown").out.splitlines()
+    chosen = [option for name in ("h128", "small") for option in ("--case", name)]
+    shown = cli("bench", "--show", record, "--markdown", *chosen, "--mode", "forward", "--mode", "forward+backward")
+    assert (shown.code, shown.err) == (0, "")
+    rows = [line for line in shown.out.splitlines() if line.startswith("|")]
+    assert rows == [*every[:2], *(line for line in every if line.startswith(("| small (", "| h128 (")))]
+    with_training = cli("bench", "--show", record, "--markdown", "--case", "small").out.splitlines()
+    assert sum(line.startswith("| small |") for line in with_training) == 2
+    as_tables = cli("bench", "--show", record, "--case", "streaming").out
+    assert "streaming (T 1" in as_tables
+    assert "h128 (" not in as_tables
+    (problem,) = cli("bench", "--show", record, "--case", "H512").problems
+    assert "--case H512: not in this record, expected one of tiny, small, h64" in problem
+
+
 def test_who_computes_other_numbers_is_not_timed(cli, monkeypatch, tmp_path):
     (tmp_path / "planted.py").write_text(PLANTED)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

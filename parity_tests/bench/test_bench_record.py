@@ -169,6 +169,29 @@ def test_names_from_a_record_are_no_formulas(record):
         assert figure_bytes(figure, "png").startswith(b"\x89PNG")
 
 
+def test_some_cases_and_modes_of_a_record_are_a_record_too(record):
+    assert record.only() == record
+    some = record.only(["T128", "h64"], [FORWARD])
+    assert list(some.cases) == ["h64", "T128"]
+    assert table.markdown(some).splitlines()[3] == table.markdown(record).splitlines()[3]
+    assert {(one.case, one.mode) for one in some.measurements} == {("h64", FORWARD), ("T128", FORWARD)}
+    assert list(record.only(modes=[TRAINING]).cases) == ["by-hand"]
+
+
+@pytest.mark.parametrize(
+    ("cases", "modes", "said"),
+    [
+        (["h64", "h128", "huge"], ["adam-step"], ["--case h128: not", "--case huge: not", "--mode adam-step: not"]),
+        (["by-hand"], [FORWARD], ["--case by-hand --mode forward: this record has no such case in such a mode"]),
+    ],
+)
+def test_what_a_record_does_not_have_is_named(record, cases, modes, said):
+    with pytest.raises(InputError) as raised:
+        record.only(cases, modes)
+    assert len(raised.value.problems) == len(said)
+    assert all(line.startswith(start) for line, start in zip(raised.value.problems, said, strict=True))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -1,8 +1,8 @@
 """The record of a benchmark: what was measured, on what, under which settings. JSON on disk."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,32 @@ class Record:
             if one.outcome != LEFT_OUT:
                 groups.setdefault((one.case, one.mode), {})[one.contender] = one
         return groups
+
+    def only(self, cases: Sequence[str] = (), modes: Sequence[str] = ()) -> "Record":
+        """Return the part of the record with these cases and modes. Naming none keeps all of them.
+
+        Raises:
+            InputError: the record does not have one of the names (one line for each, with the names it has), or has
+                none of these cases in any of these modes.
+        """
+        recorded = tuple(dict.fromkeys(one.mode for one in self.measurements))
+        wanted = {"--case": (cases, tuple(self.cases)), "--mode": (modes, recorded)}
+        InputError.raise_any(
+            [
+                f"{option} {name}: not in this record, expected one of {', '.join(known)}"
+                for option, (names, known) in wanted.items()
+                for name in names
+                if name not in known
+            ]
+        )
+        kept = tuple(
+            one for one in self.measurements if one.case in (cases or self.cases) and one.mode in (modes or recorded)
+        )
+        if not kept:
+            asked = " ".join(f"{option} {name}" for option, (names, _) in wanted.items() for name in names)
+            raise InputError(f"{asked}: this record has no such case in such a mode")
+        named = {one.case for one in kept}
+        return replace(self, measurements=kept, cases={name: self.cases[name] for name in self.cases if name in named})
 
     def to_dict(self) -> JsonObject:
         """Everything as JSON has it: each measurement with the figures that follow from it as "summary"."""
