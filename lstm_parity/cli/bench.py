@@ -100,9 +100,10 @@ def _print(record: "Record", markdown: bool) -> None:
 
         show(as_tables(record))
         return
+    from lstm_parity.bench.record.table import MARKDOWN_HEADINGS
     from lstm_parity.bench.record.table import markdown as as_markdown
 
-    say(*as_markdown(record).splitlines())
+    say(*as_markdown(record).splitlines(), "", MARKDOWN_HEADINGS)
     print_errors([printable(f"{name}: left out: {why}") for name, why in record.missing.items()])
 
 

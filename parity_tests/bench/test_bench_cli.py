@@ -1,4 +1,4 @@
-"""``lstm-parity bench`` with its real processes: a tiny run, contenders that are wrong or die, and what is refused."""
+"""``lstm-parity bench`` with real processes: a tiny run, contenders that are wrong or die, and refused options."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from lstm_parity.bench.contenders.registry import CONTENDERS
 
 TINY = ("bench", "--case", "tiny", "--contender", "torch", "--contender", "jax", "--rounds", 1, "--seconds", 0.05)
 
-# Contenders of a stranger, in a module that their processes import.
+# Contenders by somebody else, in a module that their processes import.
 PLANTED = """
 import os
 import numpy as np
@@ -21,7 +21,7 @@ from lstm_parity.bench.contenders import reference
 def wrong_gates(case, mode, dtype):
     print("a library that talks on stdout")
     weights = type(case).weights
-    def shuffled(self, dtype):  # i, g, f, o in the place of i, f, g, o
+    def shuffled(self, dtype):  # i, g, f, o instead of i, f, g, o
         return {name: np.concatenate([array.reshape(4, -1)[[0, 2, 1, 3]]]).reshape(array.shape)
                 for name, array in weights(self, dtype).items()}
     type(case).weights = shuffled
@@ -41,7 +41,7 @@ def raises(case, mode, dtype):
 
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """One tiny run, as it is typed."""
+    """Run one tiny benchmark as a user types it."""
     directory = tmp_path_factory.mktemp("bench")
     command = [sys.executable, "-m", "lstm_parity", *map(str, TINY), "--json", "record.json", "--plot", "ratios.png"]
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False), directory
@@ -80,6 +80,7 @@ def test_a_record_is_shown_again_without_measuring(tiny_run, cli, tmp_path):
     assert markdown[0].startswith("| case | forward: torch ms | ours ms | × torch | best other JAX library |")
     assert markdown[2].startswith("| tiny (T 4, B 2, I 1, H 1) | ")
     assert sum(line.startswith("| tiny |") for line in markdown) == 2  # whole training: torch and ours
+    assert all(f"{heading}:" in markdown[-1] for heading in ("ours ms", "× torch", "best other JAX library", "–"))
 
 
 def test_some_cases_of_a_record_are_shown(cli):

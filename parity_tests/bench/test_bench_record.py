@@ -1,4 +1,4 @@
-"""The benchmark's record: back from its file with the same figures, and shown as tables and pictures."""
+"""The record of the benchmark: reading it back from its file, and showing it as tables and pictures."""
 
 from dataclasses import replace
 from io import StringIO
@@ -20,7 +20,7 @@ from lstm_shared import InputError
 
 @pytest.fixture
 def record() -> Record:
-    """Two cases with ratios that are known, one contender that differs, one that was left out, one point of a curve."""
+    """Two cases with known ratios, a contender that differs, one that was left out, and a point of a curve."""
     measurements = (
         measured("torch", 2e-3, 4e-3, first_call=3e-3, steps=64),
         measured("jax", 1e-3, 1e-3, first_call=0.5, steps=64),
@@ -92,7 +92,9 @@ def test_the_table_says_what_was_not_timed_and_why(record):
     assert "equinox: its numbers differ" in text
     assert "keras: left out: not installed" in text
     assert "h64 (T 64, B 32, I 32, H 64), forward" in text
-    assert "jax is 2.50 (2.00–3.00) times as fast as haiku, the strongest other" in text
+    headings = ("first call", "a call, quartiles", "µs a step", "× torch", "lowest–highest", "calls to pay off")
+    assert all(f"{heading}: " in text for heading in headings)
+    assert "jax is 2.50 (2.00–3.00) times as fast as haiku, the fastest of the others" in text
     assert "unsteady, measure again on an idle machine: torch, haiku" in text
     assert not record.ok
 
@@ -210,7 +212,7 @@ def test_another_file_is_refused(write, content, said):
 RECORDED = Path(__file__).parents[2] / "benchmarks"
 
 
-# Records of the benchmark; verdict.json and mutants.json are records of other scripts.
+# Records of the benchmark. verdict.json and mutants.json come from other scripts.
 BENCHES = sorted(RECORDED.glob("cpu*.json"))
 
 
@@ -224,7 +226,7 @@ def test_a_recorded_run_is_whole_and_says_how_to_repeat_it(path):
 
 
 def test_the_readme_shows_the_recorded_run():
-    """``lstm-parity bench --show benchmarks/cpu.json --markdown`` prints what stands there."""
+    """It has the tables that ``lstm-parity bench --show benchmarks/cpu.json --markdown`` prints."""
     record = read_record(RECORDED / "cpu.json")
     _, _, after = (RECORDED.parent / "README.md").read_text().partition("<!-- performance table: begin -->\n")
     shown, end, _ = after.partition("\n<!-- performance table: end -->")

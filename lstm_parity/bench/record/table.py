@@ -1,4 +1,4 @@
-"""A record for readers: rich tables for a terminal, and one Markdown table of ours against torch and the best other."""
+"""A record as text: rich tables for a terminal, and Markdown that compares ours with torch and the best other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,15 +13,29 @@ from lstm_parity.bench.record.record import Record
 from lstm_parity.bench.record.summary import Ratio, against_reference, as_times, ours_against, pays_off, strongest
 from lstm_parity.report.tables import table_of_numbers
 
-# Rounds whose medians differ by more than this factor were disturbed by something else.
+# If the medians of the rounds differ by more than this factor, something else disturbed them.
 _UNSTEADY = 1.3
 
-# In two lines, so that a terminal of 80 columns has room for the table.
+# On two lines each, so that the table fits 80 columns.
 _COLUMNS = ("first\ncall", "a call", "quartiles", "µs a\nstep", "×\ntorch", "lowest–\nhighest")
 
 
+# What the headings mean, for a terminal and for a page in Markdown.
+_HEADINGS = (
+    "first call: includes tracing and compiling; a call, quartiles: of the later calls, median over the rounds",
+    "µs a step: the time of a call divided by its time steps, or by its Adam steps in training",
+    "× torch: how many times as fast as torch eager in the same round; lowest–highest: over the rounds",
+    "calls to pay off: after how many calls the total time, compiling included, is at most that of torch eager",
+)
+MARKDOWN_HEADINGS = (
+    "T, B, I, H: time steps, batch size, input size, hidden size. torch ms, ours ms: one call, median over the rounds. "
+    "× torch: how many times as fast as torch eager in the same round, with the lowest and highest of the rounds. "
+    "best other JAX library: the fastest one, and how many times as fast as that library ours is. –: not timed."
+)
+
+
 def show(record: Record) -> Group:
-    """Everything in a record: a table for each case and mode, what was left out, and the settings."""
+    """Return everything in a record: a table for each case and mode, what was left out, and the settings."""
     parts: list[Table | Text] = []
     for (case, mode), group in record.groups().items():
         title = f"{case} ({record.cases[case].in_words()}), {mode}"
@@ -35,22 +49,21 @@ def show(record: Record) -> Group:
     names = dict.fromkeys(one.contender for one in record.measurements if one.rounds)
     titles = [f"{name}: {title}" for name in names if (title := _title(name, False) or _title(name, True))]
     parts += [Text("; ".join(titles), style="dim")]
-    legend = "× torch: how many times as fast as torch eager in the same round, and the rounds' lowest and highest"
-    parts.append(Text(legend, style="dim"))
+    parts += [Text(line, style="dim") for line in _HEADINGS]
     parts += [Text(f"{name}: left out: {why}", style="yellow") for name, why in record.missing.items()]
     parts.append(Text(settings(record), style="dim"))
     return Group(*parts)
 
 
 def settings(record: Record) -> str:
-    """One line: processor, settings, versions, the environment's variables, the date and the command."""
+    """Return one line with the processor, settings, versions, environment variables, date and command."""
     named = [*record.device.items(), *record.settings.items(), *record.versions.items(), *record.environment.items()]
     named += [("date", record.date), *([("command:", record.command)] if record.command else [])]
     return "; ".join(f"{name} {value}" for name, value in named)
 
 
 def markdown(record: Record) -> str:
-    """A row for each case: torch, ours and the best other JAX library, forward and with the gradient."""
+    """Return a row for each case: torch, ours and the best other JAX library, forward and with the gradient."""
     modes = (FORWARD, GRADIENT)
     groups = record.groups()
     lines = [
@@ -101,7 +114,7 @@ def _verdict(group: Mapping[str, Measurement]) -> str:
     ratio = ours_against(group, best)
     if ratio is None or best is None:
         return line
-    return f"{line}; {OURS} is {_with_spread(ratio)} times as fast as {best.contender}, the strongest other"
+    return f"{line}; {OURS} is {_with_spread(ratio)} times as fast as {best.contender}, the fastest of the others"
 
 
 def _cells(group: Mapping[str, Measurement]) -> list[str]:
@@ -126,7 +139,7 @@ def _training_rows(training: Sequence[tuple[str, Mapping[str, Measurement]]]) ->
 
 
 def _title(contender: str, by_hand: bool) -> str:
-    known = CONTENDERS.get(contender)  # a record may be of another version
+    known = CONTENDERS.get(contender)  # the record may come from another version
     return "" if known is None else known.by_hand if by_hand else known.title
 
 
@@ -139,12 +152,12 @@ def _spread(ratio: Ratio) -> str:
 
 
 def _time(*seconds: float) -> str:
-    """Seconds, in the unit that suits the last and largest of them; a range when there are two."""
+    """Format seconds in the unit that suits the last and largest of them; two make a range."""
     largest = seconds[-1]
     unit, size = ("s", 1.0) if largest >= 1 else ("ms", 1e-3) if largest >= 1e-3 else ("µs", 1e-6)
     return f"{'–'.join(_digits(value / size) for value in seconds)} {unit}"
 
 
 def _digits(value: float) -> str:
-    """Three significant digits, never as a power of ten."""
+    """Format with three significant digits and no power of ten."""
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
