@@ -1,6 +1,7 @@
-"""``lstm-parity bench``: how fast each implementation is, after it was shown to compute the same numbers.
+"""``lstm-parity bench``: how fast each implementation is, once it is known to compute the same numbers.
 
-``contenders`` are what is timed: a new one goes there. ``timing`` runs them, ``record`` keeps and shows what came out.
+``contenders`` holds the programs that are timed; add new ones there. ``timing`` runs them. ``record`` saves and shows
+the results.
 """
 
 # The files that other rooms may import.

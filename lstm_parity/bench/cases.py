@@ -1,4 +1,4 @@
-"""What is timed: named shapes with their weights and inputs, and the modes they are timed in."""
+"""The cases: named shapes with their weights and inputs, and the modes in which they are timed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +14,7 @@ from lstm_shared.specs import ByHandSpec, LSTMSpec, Spec
 
 FORWARD, GRADIENT, ADAM, TRAINING = "forward", "forward+backward", "adam-step", "training"
 
-# Mode -> what one call does; the loss is the sum of the squared outputs, the gradient that of every weight.
+# Mode -> what one call computes. The loss is the sum of the squared outputs; the gradient is for every weight.
 MODES: dict[str, str] = {
     FORWARD: "the outputs",
     GRADIENT: "the gradient of the loss",
@@ -25,17 +25,17 @@ MODES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class BenchCase:
-    """One shape, and what is special about it.
+    """One shape and its options.
 
     Attributes:
-        name: what the command line calls it.
-        kind: "sequence"; "streaming", one step a call with the state carried over; "by hand", the twelve-weight model
-            on its two companies.
-        time, batch, input_size, hidden_size: of the sequences; by hand, 4 days of 1 price in batches of 1 company.
-        ragged: the sequences have lengths of their own.
-        dtype: of weights and inputs.
-        curve: of a scaling curve's point, the axis that it varies ("T", "B" or "H"); else empty.
-        train_steps: Adam steps in one call of the mode "training".
+        name: its name on the command line.
+        kind: "sequence"; "streaming" (one step a call, carrying the state over); or "by hand" (the twelve-weight model
+            on its two companies).
+        time, batch, input_size, hidden_size: sizes of the sequences. By hand: 4 days of 1 price, 1 company a batch.
+        ragged: whether each sequence has its own length.
+        dtype: dtype of weights and inputs.
+        curve: for a point of a scaling curve, the axis that varies ("T", "B" or "H"); otherwise empty.
+        train_steps: Adam steps in one call in the mode "training".
     """
 
     name: str
@@ -68,14 +68,14 @@ class BenchCase:
     def parity_dtypes(self) -> tuple[str, ...]:
         """The dtypes in which the numbers are compared before anything is timed.
 
-        Below float32 the tolerance is too wide to find much, so the same program is judged in float32 too; by hand,
-        where 200 steps are compared, float64 is the verdict.
+        Below float32 the tolerance is too wide to find much, so the same program is judged in float32 as well. By hand,
+        float64 decides: it compares 200 steps.
         """
         first = {"bfloat16": ("float32",)}.get(self.dtype, ())
         return (*(("float64",) if self.kind == "by hand" else first), self.dtype)
 
     def weights(self, dtype: str) -> dict[str, np.ndarray]:
-        """The weight dictionary, the same numbers for every contender."""
+        """Return the weight dictionary. Every contender gets the same numbers."""
         if self.kind == "by hand":
             return {name: np.asarray(value, dtype) for name, value in PUBLISHED_INIT.items()}
         options: dict[str, Any] = {"bidirectional": self.bidirectional, "proj_size": self.proj_size}
@@ -83,15 +83,15 @@ class BenchCase:
         return init_lstm(*sizes, num_layers=self.num_layers, dtype=np.dtype(dtype), **options)
 
     def inputs(self, dtype: str) -> np.ndarray:
-        """(time, batch, input_size) from N(0, 1)."""
+        """Return inputs drawn from N(0, 1), (time, batch, input_size)."""
         return self._draw()[0].astype(np.dtype(dtype))
 
     def lengths(self) -> np.ndarray | None:
-        """(batch,) lengths from just over a quarter of the time up, the first of them whole; None unless ragged."""
+        """Return lengths (batch,), each more than a quarter of ``time`` and the first all of it; None unless ragged."""
         return self._draw()[1] if self.ragged else None
 
     def companies(self, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-        """(prices (companies, days), labels (companies,)) of the by-hand model."""
+        """Return the data for the by-hand model: prices (companies, days) and labels (companies,)."""
         return COMPANY_PRICES.astype(dtype), COMPANY_LABELS.astype(dtype)
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ class BenchCase:
         return inputs, lengths
 
     def in_words(self) -> str:
-        """The sizes, and what is special, as a reader wants them beside the name."""
+        """Return the sizes and options as text, to print after the name."""
         if self.kind == "by hand":
             return "12 weights, 4 days, 1 company a step"
         sizes = f"T {self.time}, B {self.batch}, I {self.input_size}, H {self.hidden_size}"
@@ -117,7 +117,7 @@ class BenchCase:
         return ", ".join([sizes, *filter(None, special)])
 
     def to_dict(self) -> JsonObject:
-        """For JSON; ``BenchCase(**content)`` is the way back."""
+        """Return the fields for JSON; ``BenchCase(**content)`` reverses this."""
         return asdict(self)
 
 
@@ -129,7 +129,7 @@ _CURVES = {
     "H": (16, 32, 64, 128, 256, 512),
 }
 
-_H64 = BenchCase("h64", 64, 32, 32, 64, train_steps=20)  # the point that all scaling curves share
+_H64 = BenchCase("h64", 64, 32, 32, 64, train_steps=20)  # the point on every scaling curve
 
 _NAMED = (
     BenchCase("tiny", 4, 2, 1, 1, train_steps=200),
@@ -152,7 +152,7 @@ _NAMED = (
 
 
 def curve(axis: str) -> dict[int, str]:
-    """The points of the scaling curve over an axis, "T", "B" or "H": its value -> the name of the case."""
+    """Return the points of the scaling curve over "T", "B" or "H": value on the axis -> name of the case."""
     base = getattr(_H64, _FIELDS[axis])
     return {value: _H64.name if value == base else f"{axis}{value}" for value in _CURVES[axis]}
 

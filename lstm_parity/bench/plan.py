@@ -1,4 +1,4 @@
-"""What a benchmark will do: cases, modes, contenders and rounds, from the command line's words."""
+"""The plan of a benchmark: cases, modes, contenders and rounds, from the options of the command line."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ class Plan:
 
     Attributes:
         cases: names of cases.
-        modes: names of modes; a case that has none of them is run in its own.
-        contenders: names of contenders that are installed.
-        missing: contenders that were wanted and are not installed -> why they are left out.
-        rounds: how often each contender is timed for each case and mode.
-        seconds: about how long, each time.
-        scaling: the contenders that also run the points of the scaling curves.
+        modes: names of modes. A case that supports none of them runs in its own modes.
+        contenders: names of installed contenders.
+        missing: contender that was asked for and is not installed -> why it is left out.
+        rounds: how often each contender is timed on each case in each mode.
+        seconds: roughly how long each round lasts.
+        scaling: contenders that also run the points of the scaling curves.
     """
 
     cases: tuple[str, ...]
@@ -32,7 +32,7 @@ class Plan:
     scaling: tuple[str, ...]
 
     def groups(self) -> Iterator[tuple[BenchCase, str, tuple[str, ...]]]:
-        """Case, mode, and the contenders that are compared there, those that will refuse it included."""
+        """Yield each case and mode with its contenders, including those that will refuse it."""
         for case in map(CASES.__getitem__, self.cases):
             chosen = [name for name in self.contenders if not case.curve or name in self.scaling]
             for mode in self._modes_of(case):
@@ -44,7 +44,7 @@ class Plan:
 
 _SCALING = (REFERENCE, OURS, "jax-scan", "flax")
 
-# Under two minutes on two cores: the shapes that compile and run quickly, and the contenders that most people know.
+# Under two minutes on two cores: shapes that compile and run quickly, and the contenders that most people know.
 _QUICK = Plan(
     cases=("tiny", "small", "h64", "streaming", "by-hand"),
     modes=(FORWARD, GRADIENT),
@@ -69,16 +69,17 @@ def make_plan(
     rounds: int | None = None,
     seconds: float | None = None,
 ) -> Plan:
-    """The quick, the default or the full benchmark, with whatever is chosen by name in the place of its own choice.
+    """Make the plan of the quick, the default or the full benchmark. Arguments replace its own choices.
 
     Raises:
-        InputError: everything that is wrong: unknown names, with those that are known; numbers out of range; nothing
-            to run.
+        InputError: for unknown names (with the known ones), numbers out of range, options that exclude each other,
+            packages that are not installed, or a plan with nothing to run. It lists all that is wrong with the names,
+            numbers and options.
     """
     problems = [*_unknown("case", cases, CASES), *_unknown("mode", modes, MODES)]
     problems += _unknown("contender", contenders, CONTENDERS)
     if quick and full:
-        problems.append("--quick and --full: one of them is enough")
+        problems.append("--quick and --full: give one of them, not both")
     if rounds is not None and rounds < 1:
         problems.append(f"--rounds is {rounds}, expected 1 or more")
     if seconds is not None and not 0 < seconds < float("inf"):
@@ -87,7 +88,7 @@ def make_plan(
         problems += [f"--contender {name}: left out by --no-peers" for name in contenders if name in PEERS]
     for name in dict.fromkeys(cases):
         if modes and name in CASES and set(CASES[name].modes).isdisjoint(modes):
-            problems.append(f"--case {name}: it is timed in the mode {', '.join(CASES[name].modes)} only")
+            problems.append(f"--case {name}: it can only be timed in the mode {', '.join(CASES[name].modes)}")
     InputError.raise_any(problems)
     frameworks = [name for name in ("torch", "jax") if find_spec(name) is None]
     InputError.raise_any([f"{name} is not installed: pip install 'lstm-parity[all]'" for name in frameworks])
@@ -105,7 +106,7 @@ def make_plan(
         missing={name: _install(name) for name in wanted if name not in there},
         scaling=there if contenders else _SCALING,
     )
-    if modes and not cases:  # cases that are not asked for by name are left out where they have none of the modes
+    if modes and not cases:  # drop cases with none of these modes, unless they were asked for by name
         plan = replace(plan, cases=tuple(n for n in plan.cases if not set(CASES[n].modes).isdisjoint(modes)))
     if not plan.contenders:
         raise InputError([f"{name}: {why}" for name, why in plan.missing.items()])

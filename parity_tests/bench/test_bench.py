@@ -1,4 +1,4 @@
-"""The benchmark's parts: figures from samples, the order of the rounds, cases and plans."""
+"""Parts of the benchmark: figures from samples, the order of the rounds, cases and plans."""
 
 import json
 
@@ -17,7 +17,7 @@ from lstm_shared import InputError, save
 
 
 def measured(contender, *medians, case="h64", mode=FORWARD, **others) -> Measurement:
-    """A measurement whose rounds had these medians, in seconds."""
+    """Return a measurement whose rounds have these medians, in seconds."""
     rounds = tuple(Round(10, 0.9 * m, 0.95 * m, m, 1.1 * m) for m in medians)
     return Measurement(
         case, mode, contender, TIMED, "", **{"tolerance_used": 0.1, "first_call": 1.0} | others, rounds=rounds
@@ -99,7 +99,7 @@ def test_everybody_is_first_once_and_nobody_is_left_out_of_a_round():
 
 
 class FakeProcess:
-    """Answers at once; ``asked`` has every request in order. The contender ``fails`` gives up in its second turn."""
+    """Answers at once. ``asked`` keeps every request in order. The contender ``fails`` gives up in its second turn."""
 
     asked: list[tuple[str, str]]
     fails: str | None = None

@@ -138,9 +138,9 @@ def test_who_computes_other_numbers_is_not_timed(cli, monkeypatch, tmp_path):
         (("--threads", 0), "--threads is 0, expected 1 to"),
         (("--threads", 4096), "--threads is 4096, expected 1 to"),
         (("--device", "tpu"), "Invalid value for '--device'"),
-        (("--quick", "--full"), "--quick and --full: one of them is enough"),
+        (("--quick", "--full"), "--quick and --full: give one of them, not both"),
         (("--no-peers", "--contender", "haiku"), "--contender haiku: left out by --no-peers"),
-        (("--case", "streaming", "--mode", "adam-step"), "--case streaming: it is timed in the mode forward only"),
+        (("--case", "streaming", "--mode", "adam-step"), "--case streaming: it can only be timed in the mode forward"),
         (
             ("--case", "h64", "--contender", "lightning", "--mode", "forward"),
             "it trains the LSTM by hand and nothing else",

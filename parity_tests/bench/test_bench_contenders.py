@@ -1,4 +1,4 @@
-"""Same numbers first: what every contender of the benchmark computes, and what is found to differ."""
+"""The comparison before the timing: what contenders compute, and which differences it finds."""
 
 import os
 
@@ -27,7 +27,7 @@ SPECIAL = {
     "by hand": replace(SMALL, kind="by hand"),
 }
 TWO = "two layers, two directions"
-# torch.compile takes half a minute; what puts layers, directions and lengths together is the same for all peers.
+# torch.compile takes half a minute. All peers share the code that combines layers, directions and lengths.
 RUNNING = [
     *(("jax", mode, "plain") for mode in MODES),
     *(("jax", GRADIENT, kind) for kind in (TWO, "ragged", "projected")),
@@ -62,7 +62,9 @@ def test_every_contender_shows_the_numbers_of_the_reference(name, mode, kind):
 def test_what_is_not_shown_is_not_the_same():
     reference = {"gradient": {"a": np.ones(2), "b": np.ones(2)}, "adam": {"a": np.ones(2), "b": np.ones(2)}}
     without = {"gradient": reference["gradient"], "adam": {"a": np.ones(2)}}
-    assert all(row.ok for row in judge(SMALL, "float32", "x", without, reference))  # a bias with no place of its own
+    assert all(
+        row.ok for row in judge(SMALL, "float32", "x", without, reference)
+    )  # a bias that the layout has no place for
     for shown in ({}, {"gradient": reference["gradient"]}, {**reference, "gradient": {"a": np.ones(2)}}):
         assert not all(row.ok for row in judge(SMALL, "float32", "x", shown, reference))
 

@@ -1,4 +1,4 @@
-"""Records of the benchmark that were damaged in any way: shown, or refused in one line that says what is wrong."""
+"""Damaged records of the benchmark: each is shown, or refused in one line that says what is wrong."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from lstm_shared import InputError
 RECORD = Path(__file__).parents[2] / "benchmarks" / "cpu-two-cores.json"
 TEXT = RECORD.read_text(encoding="utf-8")
 
-# In the place of a value that a record holds.
+# Values to put in place of one in a record.
 OTHERS = (
     None, True, 0, -1, 1, 0.5, 1e308, 1e-300, -0.0, 10**40, float("nan"), float("inf"), "", "torch", "\ud800", [], {},
     [[]], [None], {"": 1}, ["a", 2], "timed", "left out", "\x1b[31m", 2**53,
@@ -26,7 +26,7 @@ OTHERS = (
 
 
 def small() -> dict[str, Any]:
-    """A record of two cases, so that most of what is drawn hits something."""
+    """Return a record with two cases only, so that most drawn changes hit something."""
     content = json.loads(TEXT)
     content["measurements"] = content["measurements"][:6] + content["measurements"][-3:]
     named = {one["case"] for one in content["measurements"]}
@@ -35,7 +35,7 @@ def small() -> dict[str, Any]:
 
 
 def places(content: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value in it."""
+    """Return the path to every value in it."""
     children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     return [place for key, child in children for place in ((*above, key), *places(child, (*above, key)))]
 
@@ -54,7 +54,7 @@ def changed(place: tuple[Any, ...], change: Callable[[Any, Any], None]) -> str:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """The text of a record with one value dropped, exchanged or added; or cut off, or with other characters in it."""
+    """Draw the text of a record with a value dropped, replaced or added, or with text cut off or overwritten."""
     way = draw(st.sampled_from(["drop", "exchange", "exchange", "exchange", "add", "double", "truncate", "characters"]))
     if way == "truncate":
         return TEXT[: draw(st.integers(0, len(TEXT) - 1))]
@@ -80,7 +80,7 @@ def file(tmp_path_factory) -> Path:
 
 
 def show(path: Path) -> list[str]:
-    """All that the command makes of a record; or the problems it is refused for."""
+    """Do all that the command does with a record. Return the problems if it is refused."""
     try:
         record = read_record(path)
     except InputError as error:

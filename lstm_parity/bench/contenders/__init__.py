@@ -1,1 +1,1 @@
-"""What is timed: ``registry`` names every contender, and each other file makes the programs of one or some of them."""
+"""The contenders. ``registry`` names them all; the other files make the programs that they run."""

@@ -1,7 +1,7 @@
-"""Training the twelve-weight LSTM, Adam step by Adam step, in the five ways that it is done.
+"""Five ways to train the twelve-weight LSTM, one Adam step at a time.
 
-All start from the published weights and alternate between the two companies. A call trains from the start; the losses
-and predictions of its first steps are compared.
+All start from the published weights and alternate between the two companies. Each call trains from the start. The
+losses and predictions of the first steps are compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 from lstm_parity.sides.adam import LEARNING_RATE
 from lstm_shared.training.plan import FitResult
 
-# The losses and predictions of the steps.
+# Each step's loss and prediction.
 History = Sequence[tuple[SupportsFloat, SupportsFloat]]
 
-# Adam steps in a call, so that a call takes long enough to be measured and not much longer.
-_PUBLISHED_EPOCHS = 5000  # of two steps, in one compiled loop
+# Adam steps in a call: enough to measure, and not many more.
+_PUBLISHED_EPOCHS = 5000  # two steps each, in one compiled loop
 _LOOP_STEPS = 200
 _EAGER_STEPS = 10
 
 
 def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
-    """``torch_lstm.fit``: the Lightning Trainer."""
+    """Make the program for ``torch_lstm.fit``, which uses the Lightning Trainer."""
     import torch_lstm
     from lstm_parity.bench.contenders.torch_device import DEVICE
 
@@ -37,7 +37,7 @@ def lightning(case: BenchCase, mode: str, dtype: str) -> Program:
 
 
 def jax_fit(case: BenchCase, mode: str, dtype: str) -> Program:
-    """``jax_lstm.fit``: the published run, whole, in one compiled loop."""
+    """Make the program for ``jax_lstm.fit``: the whole published run in one compiled loop."""
     import jax_lstm
     from lstm_parity.bench.contenders.jax_programs import settings
 
@@ -50,7 +50,7 @@ def jax_fit(case: BenchCase, mode: str, dtype: str) -> Program:
 
 
 def torch_loop(case: BenchCase, mode: str, dtype: str) -> Program:
-    """The training loop that people write in PyTorch."""
+    """Make the program for the usual training loop in PyTorch."""
     import torch
 
     import torch_lstm
@@ -78,7 +78,7 @@ def torch_loop(case: BenchCase, mode: str, dtype: str) -> Program:
 
 
 def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Program:
-    """The training loop that people write in JAX: one jitted step, called from Python."""
+    """Make the program for the usual training loop in JAX: one jitted step, called from Python."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -114,12 +114,12 @@ def jax_step(case: BenchCase, mode: str, dtype: str, *, jit: bool = True) -> Pro
     return Program(call, partial(_show, dtype), within=within, steps=steps)
 
 
-# The same loop without jit: operation by operation.
+# The same loop without jit, one operation at a time.
 jax_eager: Callable[..., Program] = partial(jax_step, jit=False)
 
 
 def _of_fit(call: Callable[[], FitResult], dtype: str, steps: int, **options: Any) -> Program:
-    """A call of either backend's ``fit``, which tells its own steps' time, set-up and compilation apart."""
+    """Make the program for a backend's ``fit``, which times its steps itself, without set-up and compilation."""
 
     def show(result: FitResult) -> Shown:
         return _show(dtype, list(zip(result.losses, result.predictions[:, 0], strict=True)))
@@ -133,5 +133,8 @@ def _show(dtype: str, history: History) -> Shown:
 
 
 def _shown(dtype: str) -> int:
-    """How many steps are compared. Over the loop's 200 float32 parts by half of what float64 is allowed over 400."""
+    """Return how many steps are compared.
+
+    Over the 200 steps of the loop, float32 differs by half of what float64 is allowed over 400.
+    """
     return _LOOP_STEPS if dtype == "float64" else COMPARED_STEPS

@@ -1,4 +1,4 @@
-"""The programs that every contender in JAX runs: forward, gradient, Adam, training."""
+"""The programs of every JAX contender: forward, gradient, Adam step, training."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from lstm_parity.sides.adam import LEARNING_RATE
 
 # forward(params, inputs, lengths or None) -> outputs (time, batch, features)
 Forward = Callable[[PyTree, Array, Array | None], Array]
-# params or their gradients -> by our names, as NumPy arrays
+# params or their gradients -> our name -> NumPy array
 Named = Callable[[PyTree], Mapping[str, np.ndarray]]
 
 _ADAM = optax.adam(LEARNING_RATE)
@@ -34,13 +34,14 @@ def programs(
     weights_back: Named,
     jit: bool = True,
 ) -> Program:
-    """The program of a mode, the same for our own and for other libraries' LSTMs.
+    """Make the program for a mode. It is the same for our LSTM and for those of other libraries.
 
     Args:
-        params: the weights as ``forward`` takes them, NumPy arrays.
-        gradients: gradients in the form of ``params``, by our names.
-        weights_back: weights in the form of ``params``, by our names, without those that train differently.
-        jit: compile; else run operation by operation, under ``jax.disable_jit``.
+        params: weights in the form that ``forward`` takes, as NumPy arrays.
+        gradients: names the gradients, which have the form of ``params``, as we do.
+        weights_back: names the weights, which have the form of ``params``, as we do. It leaves out weights that train
+            differently.
+        jit: whether to compile. Without it, operations run one at a time under ``jax.disable_jit``.
     """
     within = partial(settings, dtype, jit)
     with within():
@@ -69,7 +70,7 @@ def programs(
             lambda: jax.block_until_ready(run(params, inputs, lengths)), show, within=within, steps=case.time
         )
 
-    # As in a training loop: the old weights are given away, so that the new ones can take their place in memory.
+    # As in a training loop, the old weights are donated, so that the new ones can reuse their memory.
     run = jax.jit({ADAM: step, TRAINING: train}[mode], donate_argnums=0)
     state: list[PyTree] = [None]
 
@@ -92,6 +93,6 @@ def programs(
 
 @contextlib.contextmanager
 def settings(dtype: str, jit: bool = True) -> Iterator[None]:
-    """x64 for float64 alone, and jit unless it is to be left out."""
+    """Enable x64 for float64 only, and disable jit if asked to."""
     with jax.enable_x64(dtype == "float64"), jax.disable_jit(not jit):
         yield

@@ -15,7 +15,7 @@ from lstm_parity.bench.contenders.program import COMPARED_STEPS, Program, Shown
 
 
 def ours(case: BenchCase, mode: str, dtype: str, *, implementation: str = "auto", jit: bool = True) -> Program:
-    """``jax_lstm.lstm``, by default as a caller gets it: under jit, with the implementation that it chooses."""
+    """Make the program for ``jax_lstm.lstm``. By default it is jitted and chooses its own implementation."""
     if case.kind == "by hand":
         return (by_hand.jax_fit if jit else by_hand.jax_eager)(case, mode, dtype)
 
@@ -30,7 +30,7 @@ def ours(case: BenchCase, mode: str, dtype: str, *, implementation: str = "auto"
 
 
 ours_scan = partial(ours, implementation="scan")
-# Operation by operation there is nothing to choose an implementation for.
+# Without jit, the choice of an implementation does not matter.
 ours_eager = partial(ours, implementation="scan", jit=False)
 
 
@@ -50,7 +50,7 @@ def _streaming(case: BenchCase, weights: dict[str, np.ndarray], dtype: str, impl
         return outputs
 
     def show(first: Array) -> Shown:
-        later = [call() for _ in range(COMPARED_STEPS)]  # that the state is carried shows in the later outputs
+        later = [call() for _ in range(COMPARED_STEPS)]  # later outputs show that the state is carried over
         return {"forward": {"outputs": np.concatenate([np.asarray(part) for part in (first, *later)])}}
 
     return Program(call, show, reset, within)

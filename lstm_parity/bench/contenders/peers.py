@@ -1,7 +1,7 @@
-"""Other JAX libraries' LSTMs, on the same weights, under the same programs as ours.
+"""The LSTMs of other JAX libraries, with the same weights and programs as ours.
 
-Each library runs one layer in one direction; layers, directions and lengths are put together here, in the way that
-its users do it.
+Each library runs one layer in one direction. This file combines layers, directions and lengths as users of the library
+would.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ def _program(case: BenchCase, mode: str, dtype: str, layer: Layer, layout: str) 
             outputs = jnp.concatenate(directions, axis=-1) if len(directions) > 1 else directions[0]
         if lengths is None:
             return outputs
-        # One layer forward: the padding is run like the rest and reaches only outputs that are zeroed here.
+        # With one forward layer, padding affects only outputs that are zeroed here.
         valid = jnp.arange(case.time)[:, None] < lengths[None, :]
         return jnp.where(valid[..., None], outputs, jnp.zeros_like(outputs))
 
@@ -123,17 +123,17 @@ def _program(case: BenchCase, mode: str, dtype: str, layer: Layer, layout: str) 
 def _by_our_names(
     places: list[tuple[int, bool]], layout: str, gradient: bool, trees: PyTree
 ) -> Mapping[str, np.ndarray]:
-    """Trees in a layout with one bias, by torch's names.
+    """Return arrays by torch's names from trees in a layout with one bias.
 
-    As gradients: the one bias has the gradient of each of torch's two. As weights: without the biases, because an Adam
-    step moves one bias half as far as two.
+    Gradients: the gradient for the one bias is also that for each of torch's two. Weights: the biases are left out,
+    because an Adam step moves one bias half as far as two.
     """
     named: dict[str, np.ndarray] = {}
     for (k, reverse), tree in zip(places, trees, strict=True):
         tree = jax.tree.map(np.asarray, tree)
         arrays = from_layout(tree, layout, layer=k, reverse=reverse)
         if gradient:
-            # The 1 that haiku's layout adds to a forget bias is no part of a gradient.
+            # Haiku's layout adds 1 to the forget bias; a gradient must not get it.
             origin = from_layout(jax.tree.map(np.zeros_like, tree), layout, layer=k, reverse=reverse)
             arrays = {name: array - origin[name] for name, array in arrays.items()}
             arrays |= {name.replace("_ih_", "_hh_"): arrays[name] for name in arrays if name.startswith("bias_ih_")}

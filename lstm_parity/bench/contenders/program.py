@@ -1,4 +1,4 @@
-"""What a contender gives the benchmark: a program for one case in one mode."""
+"""The interface between a contender and the benchmark: a program for one case in one mode."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-# Stage -> name -> array, for the comparison of numbers.
+# Stage -> name -> array, to compare with the reference.
 Shown = Mapping[str, Mapping[str, np.ndarray]]
 
-# Losses that the mode "training" shows for the comparison of numbers: as many Adam steps as the check compares.
+# How many losses the mode "training" shows for the comparison: as many as ``check`` compares Adam steps.
 COMPARED_STEPS = 10
 
 
@@ -19,13 +19,13 @@ class Program:
     """One case in one mode, ready to run.
 
     Attributes:
-        call: run it once; returns when the device has finished. The first call traces and compiles.
-        show: what a call returned -> stage ("forward", "gradient", "adam" or "losses") -> name -> array. Weights and
-            gradients go by our names; names that a layout has no place for are left out.
-        reset: bring it back to its start (weights, optimizer, state), before the first call and before each round.
-        within: a context in which every call is made.
-        steps: by how many the time of a call is divided for the time of a step.
-        seconds: the call's own account of its time, from what it returned; None to look at the clock.
+        call: runs the program once and returns when the device has finished. The first call traces and compiles.
+        show: result of a call -> stage ("forward", "gradient", "adam" or "losses") -> name -> array. Weights and
+            gradients have our names. Names that a layout has no place for are left out.
+        reset: restores weights, optimizer and state to the start, before the first call and before each round.
+        within: a context manager for every call.
+        steps: steps in a call. Divide the time of a call by this for that of a step.
+        seconds: result of a call -> the time that the call itself measured. None to use the clock.
     """
 
     call: Callable[[], Any]

@@ -1,4 +1,4 @@
-"""torch.nn.LSTM eager and compiled, and the loop over torch.nn.LSTMCell; on a GPU if this process sees one."""
+"""torch.nn.LSTM, eager and compiled, and a loop over torch.nn.LSTMCell. They run on a GPU if the process sees one."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,7 +19,7 @@ Forward = Callable[[], Outputs]
 
 
 def eager(case: BenchCase, mode: str, dtype: str) -> Program:
-    """The reference: ``torch.nn.LSTM`` as it is."""
+    """Make the program for the reference: plain ``torch.nn.LSTM``."""
     if case.kind == "by hand":
         return by_hand.torch_loop(case, mode, dtype)
     module = _load(nn.LSTM(**vars(case.spec)), case.weights(dtype))
@@ -29,12 +29,12 @@ def eager(case: BenchCase, mode: str, dtype: str) -> Program:
     if lengths is None:
         return _program(case, mode, module, lambda: module(inputs)[0])
     tensor = torch.tensor(lengths)
-    # The loss is taken over the packed outputs, which spares torch the padding of them.
+    # The loss uses the packed outputs, so that torch does not have to pad them.
     return _program(case, mode, module, lambda: module(pack_padded_sequence(inputs, tensor, enforce_sorted=False))[0])
 
 
 def cell_loop(case: BenchCase, mode: str, dtype: str) -> Program:
-    """The loop that people write round ``torch.nn.LSTMCell``."""
+    """Make the program for the usual loop over ``torch.nn.LSTMCell``."""
     weights = {name.removesuffix("_l0"): array for name, array in case.weights(dtype).items()}
     cell = _load(nn.LSTMCell(case.input_size, case.hidden_size), weights)
     inputs = to_tensor(case.inputs(dtype)).to(DEVICE)
@@ -51,8 +51,8 @@ def cell_loop(case: BenchCase, mode: str, dtype: str) -> Program:
 
 
 def compiled(case: BenchCase, mode: str, dtype: str) -> Program:
-    """``torch.compile`` of the whole module in one graph; by default it would leave out nn.LSTM and run it eagerly."""
-    torch._dynamo.reset()  # what another mode has compiled would not be compiled in this one's first call
+    """Make the program for ``torch.compile`` of the whole module. By default, torch.compile runs nn.LSTM eagerly."""
+    torch._dynamo.reset()  # or the first call would reuse what another mode compiled
     torch._dynamo.config.allow_rnn = True  # pyright: ignore[reportAttributeAccessIssue]
     module = _load(nn.LSTM(**vars(case.spec)), case.weights(dtype))
     inputs = to_tensor(case.inputs(dtype)).to(DEVICE)
@@ -115,7 +115,7 @@ def _streaming(module: nn.Module, inputs: Tensor) -> Program:
         return finished(outputs)
 
     def show(first: Tensor) -> Shown:
-        later = [call() for _ in range(COMPARED_STEPS)]  # that the state is carried shows in the later outputs
+        later = [call() for _ in range(COMPARED_STEPS)]  # later outputs show that the state is carried over
         return {"forward": {"outputs": to_array(torch.cat([first, *later]))}}
 
     return Program(call, show, reset, within=torch.no_grad)
@@ -132,7 +132,10 @@ def _padded(case: BenchCase, outputs: Outputs) -> np.ndarray:
 
 
 def _load(module: nn.Module, weights: Mapping[str, np.ndarray]) -> nn.Module:
-    """As ``torch_lstm.to_torch``, whose import brings Lightning along and takes four times as long as torch's."""
+    """Load weights as ``torch_lstm.to_torch`` does.
+
+    Importing that would also import Lightning, which takes four times as long as importing torch.
+    """
     tensors = {name: to_tensor(array) for name, array in weights.items()}
     module = module.to(DEVICE, next(iter(tensors.values())).dtype)
     module.load_state_dict(tensors)

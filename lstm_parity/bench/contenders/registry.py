@@ -1,4 +1,4 @@
-"""Who is timed: names, what each needs installed, and what it cannot do. Nothing heavy is imported here."""
+"""The list of contenders: what each one is, which package it needs, and what it cannot run. Imports nothing heavy."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from importlib.util import find_spec
 
 from lstm_parity.bench.cases import TRAINING, BenchCase
 
-# What every other contender is compared with, in its numbers and in its time; and whom the project stands for.
+# Every contender's numbers and times are compared with REFERENCE. OURS is what this project offers.
 REFERENCE, OURS = "torch", "jax"
 
-# Why a case cannot be run in a mode; "" if it can.
+# (case, mode) -> why the contender cannot run it; "" if it can.
 Refusal = Callable[[BenchCase, str], str]
 
 _HERE = __name__.rpartition(".")[0]
@@ -17,20 +17,20 @@ _HERE = __name__.rpartition(".")[0]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to run an LSTM; it gets a process of its own.
+    """One way to run an LSTM. Each contender gets its own process.
 
     Attributes:
-        name: what the command line calls it.
-        title: what it is, for readers; "" if it trains the LSTM by hand only.
-        framework: "torch" or "jax": whose device it computes on.
-        programs: "module:function", called in the contender's process as ``function(case, mode, dtype)``; returns a
+        name: its name on the command line.
+        title: a description for readers; "" if it only trains the LSTM by hand.
+        framework: "torch" or "jax", whose device it computes on.
+        programs: "module:function". The contender's process calls ``function(case, mode, dtype)``, which returns a
             ``program.Program``.
-        refuses: why it cannot run a case in a mode; "" if it can.
-        package: what it imports beside its framework; "" for nothing.
-        family: "torch", "ours" or "peer": the strongest other is looked for outside ours.
-        compiles: its first call compiles, so that there is something to pay off.
-        by_hand: what it is when it trains the LSTM by hand; "" if it does not.
-        synchronous: JAX runs what is called in the thread that calls it; by default another one does, on a CPU.
+        refuses: (case, mode) -> why it cannot run that; "" if it can.
+        package: the package it imports besides its framework; "" for none.
+        family: "torch", "ours" or "peer". Ours is compared with the fastest contender outside "ours".
+        compiles: whether its first call compiles, which later calls have to pay off.
+        by_hand: a description for readers of how it trains the LSTM by hand; "" if it does not.
+        synchronous: whether JAX runs a call in the calling thread. By default, on a CPU, it uses another thread.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _compiled(case: BenchCase, mode: str) -> str:
 def _eager(case: BenchCase, mode: str) -> str:
     if case.kind != "sequence":
         return ""
-    return "operation by operation it takes seconds beyond 64 steps" if case.time > 64 else _one_cell(case, mode)
+    return "without jit it takes seconds beyond 64 steps" if case.time > 64 else _one_cell(case, mode)
 
 
 def _peer(case: BenchCase, mode: str) -> str:
@@ -86,7 +86,7 @@ def _peer(case: BenchCase, mode: str) -> str:
 
 
 def _keras(case: BenchCase, mode: str) -> str:
-    # Measured with keras 3.15: outputs off by 1e-7, also with set_floatx("float64").
+    # Measured with keras 3.15: outputs are off by 1e-7, even with set_floatx("float64").
     return "keras computes float64 to float32's accuracy" if case.dtype == "float64" else _peer(case, mode)
 
 

@@ -1,4 +1,4 @@
-"""The device that torch's contenders compute on, and when it has finished."""
+"""The device for torch contenders, and how to wait for it."""
 
 from typing import TypeVar
 
@@ -6,13 +6,13 @@ import torch
 
 Result = TypeVar("Result")
 
-# A GPU if this process sees one: the runner hides it from a benchmark of the CPU. torch.set_default_device would slow
-# every call down.
+# A GPU if this process sees one; the runner hides it when it benchmarks the CPU. torch.set_default_device would slow
+# down every call.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def finished(result: Result) -> Result:
-    """The result, when the device has computed it."""
+    """Wait until the device has computed the result, and return it."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return result

@@ -1,1 +1,1 @@
-"""What came out: kept as JSON, checked when it is read, shown as tables and pictures."""
+"""The results: saved as JSON, checked when read, shown as tables and pictures."""

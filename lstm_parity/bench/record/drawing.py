@@ -52,7 +52,7 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def add_title(figure: Figure, text: str, record: Record, spread: str) -> None:
-    """Say what the picture shows, on which processor, with how many threads, and what its ``spread`` is drawn as."""
+    """Add a title: what the picture shows, on which processor, with how many threads, and how it draws the spread."""
     gpu = record.settings.get("device") == "gpu" and record.device.get("gpu")
     device = str(gpu or record.device.get("cpu") or "an unknown processor")[:_LONGEST_DEVICE]
     threads, rounds = (record.settings.get(name, "?") for name in ("threads", "rounds"))

@@ -1,4 +1,4 @@
-"""One contender on one case in one mode, timed in rounds."""
+"""Timings of one contender on one case in one mode, in rounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ TIMED, DIFFERS, FAILED, LEFT_OUT = "timed", "differs", "failed", "left out"
 
 @dataclass(frozen=True)
 class Round:
-    """The calls of one round, in seconds."""
+    """The calls in one round: how many, and their times in seconds."""
 
     samples: int
     minimum: float
@@ -31,13 +31,13 @@ class Measurement:
     """One contender on one case in one mode.
 
     Attributes:
-        outcome: "timed"; "differs", its numbers are not the reference's; "failed", it could not run; "left out", it
-            does not do this.
+        outcome: "timed"; "differs" (its numbers are not the reference's); "failed" (it could not run); or "left out"
+            (it does not support this).
         reason: why it was not timed.
-        tolerance_used: the largest share of the tolerance that any compared number used.
-        first_call: seconds of the first call: tracing, compiling and running.
-        steps: by how many a call's time is divided for the time of a step: time steps, or Adam steps in training.
-        rounds: the steady state, a round after each of the other contenders' rounds.
+        tolerance_used: largest share of the tolerance that any compared number used.
+        first_call: seconds for the first call, which traces, compiles and runs.
+        steps: time steps in a call, or Adam steps in training. Divide the time of a call by this for that of a step.
+        rounds: the steady state. The contenders take turns, one round each.
     """
 
     case: str
@@ -52,7 +52,7 @@ class Measurement:
 
     @property
     def steady(self) -> Round | None:
-        """Median over the rounds of each figure; the minimum and the number of samples over all of them."""
+        """The median of each figure over the rounds; the minimum and the number of samples are over all rounds."""
         if not self.rounds:
             return None
         middle = {
@@ -63,17 +63,17 @@ class Measurement:
 
     @property
     def medians(self) -> list[float]:
-        """Seconds of each round's median call."""
+        """Seconds for the median call of each round."""
         return [one.median for one in self.rounds]
 
     @property
     def a_step(self) -> list[float]:
-        """Seconds of each round's median step, for comparisons: contenders may take different numbers in training."""
+        """Seconds for the median step of each round. Compare these: training calls may differ in their steps."""
         return [median / self.steps for median in self.medians]
 
     @property
     def first_and_next(self) -> tuple[float, float] | None:
-        """Seconds of the first call and of every later one; in training, of the first and every later Adam step."""
+        """Seconds for the first call and for each later one; in training, for the first and each later Adam step."""
         if self.steady is None or self.first_call is None:
             return None
         steady = self.steady.median

@@ -98,7 +98,7 @@ def scaling_curves(record: Record) -> Figure | None:
 
 
 def _rows(record: Record) -> dict[tuple[str, str], _Row]:
-    """(mode, case) -> its row. The points of scaling curves have none."""
+    """Return (mode, case) -> its row. Points of scaling curves have no row."""
     rows: dict[tuple[str, str], _Row] = {}
     if _only_curves(record):
         return rows
@@ -117,12 +117,12 @@ def _rows(record: Record) -> dict[tuple[str, str], _Row]:
 
 
 def _names() -> list[str]:
-    """Every contender, in the order of the legend."""
+    """Return every contender, in the order of the legend."""
     return list(dict.fromkeys((*STYLES, *CONTENDERS)))
 
 
 def _only_curves(record: Record) -> bool:
-    """Whether the record holds scaling curves only. The point that all of them share is a named case too."""
+    """Return whether the record holds only scaling curves. The point that they share is also a named case."""
     points = {name for axis in _AXES for name in curve(axis).values()}
     return set(record.cases) <= points and any(case.curve for case in record.cases.values())
 
@@ -168,7 +168,7 @@ def _draw_line(axes: Axes, name: str, points: Mapping[int, tuple[float, float, f
 def _line(
     groups: Mapping[tuple[str, str], Mapping[str, Measurement]], mode: str, axis: str
 ) -> dict[str, dict[int, tuple[float, float, float]]]:
-    """Contender -> value of the axis -> seconds a step: median over the rounds, least and most."""
+    """Return contender -> value on the axis -> seconds a step: median, lowest and highest over the rounds."""
     lines: dict[str, dict[int, tuple[float, float, float]]] = {}
     for value, case in curve(axis).items():
         for name, one in groups.get((case, mode), {}).items():
@@ -183,7 +183,7 @@ def _dress_curve(axes: Axes, axis: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    if high / low < 4:  # a few percent would fill the panel
+    if high / low < 4:  # or a difference of a few percent would fill the panel
         middle = (low * high) ** 0.5
         axes.set_ylim(middle / 2, middle * 2)
     ticks = list(curve(axis))

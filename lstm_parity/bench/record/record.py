@@ -1,4 +1,4 @@
-"""The record of a benchmark: what was measured, on what, under which settings. JSON on disk."""
+"""The record of a benchmark: what was measured, on which machine, with which settings. JSON on disk."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,18 @@ Fact = str | float | None
 
 @dataclass(frozen=True)
 class Record:
-    """A benchmark's record.
+    """Everything that one run of the benchmark measured, and what it takes to repeat it.
 
     Attributes:
-        date: when it began, ISO 8601, UTC.
-        command: what to type to repeat it.
-        device: the processor, its cores, the GPU if one was used.
+        date: when the run began, ISO 8601, UTC.
+        command: what to type to repeat the run.
+        device: the processor, its cores, and the GPU if the run used one.
         versions: distribution -> version.
-        environment: variables that change the speed, as they were set (XLA_FLAGS, MALLOC_…, …).
-        settings: threads, device, precision, rounds, seconds, and the machine's load before it began.
-        missing: contenders that were left out of everything -> why.
-        cases: the cases that were timed, by name, with all their sizes and their dtype.
-        measurements: in the order in which they were made.
+        environment: environment variables that change the speed (XLA_FLAGS, MALLOC_…, …) -> value.
+        settings: threads, device, precision, rounds, seconds, and the load on the machine before the run.
+        missing: contender that took no part -> why.
+        cases: name -> case, with all sizes and the dtype.
+        measurements: in the order of the run.
     """
 
     date: str
@@ -47,14 +47,14 @@ class Record:
 
     @property
     def ok(self) -> bool:
-        """Whether something was timed, all that ran computed the reference's numbers, and torch and ours did run."""
+        """Whether something was timed, no contender's numbers differed, and neither torch nor ours failed."""
         return any(one.outcome == TIMED for one in self.measurements) and not any(
             one.outcome == DIFFERS or (one.outcome == FAILED and one.contender in (OURS, REFERENCE))
             for one in self.measurements
         )
 
     def groups(self) -> dict[tuple[str, str], dict[str, Measurement]]:
-        """(case, mode) -> contender -> measurement, without those that were left out."""
+        """Return (case, mode) -> contender -> measurement, without those that were left out."""
         groups: dict[tuple[str, str], dict[str, Measurement]] = {}
         for one in self.measurements:
             if one.outcome != LEFT_OUT:
@@ -88,7 +88,7 @@ class Record:
         return replace(self, measurements=kept, cases={name: self.cases[name] for name in self.cases if name in named})
 
     def to_dict(self) -> JsonObject:
-        """Everything as JSON has it: each measurement with the figures that follow from it as "summary"."""
+        """Return everything for JSON. Each measurement also gets the figures computed from it, as "summary"."""
         groups = self.groups()
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         content["cases"] = {name: case.to_dict() for name, case in self.cases.items()}
@@ -99,11 +99,11 @@ class Record:
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file that ``lstm-parity bench --json`` has written.
+    """Read a record from a file that ``lstm-parity bench --json`` wrote.
 
     Raises:
-        OSError: there is no such file, or it cannot be read.
-        InputError: it is not such a record, or of another format version.
+        OSError: the file does not exist or cannot be read.
+        InputError: the file is not such a record, or has another format version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What follows from the measurements: ratios within a round, and when compiling has paid off."""
+"""Figures computed from the measurements: ratios within a round, and when compiling has paid off."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from lstm_parity.bench.record.measurements import Measurement
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast as another: median over the rounds, and the rounds' extremes. Above 1 is faster."""
+    """How many times as fast as another contender: median, lowest and highest over the rounds. Above 1 is faster."""
 
     median: float
     lowest: float
@@ -21,17 +21,17 @@ class Ratio:
 
 
 def ratio(seconds: Sequence[float], others: Sequence[float]) -> Ratio:
-    """How many times as fast as the other, each round compared with the other's in the same round."""
+    """Return how many times as fast as the other it was. Each round is compared with the same round of the other."""
     rounds = [other / own for own, other in zip(seconds, others, strict=True)]
     return Ratio(float(np.median(rounds)), min(rounds), max(rounds))
 
 
 def break_even(first: float, later: float, other_first: float, other_later: float) -> int | None:
-    """How many calls it takes until they have cost no more in all than as many of the other's; None if never.
+    """Return after how many calls the total time is at most the other's; None if it never is.
 
     Args:
-        first, other_first: seconds of the first call, compiling included.
-        later, other_later: seconds of every later call.
+        first, other_first: seconds for the first call, compiling included.
+        later, other_later: seconds for every later call.
     """
     if first <= other_first:
         return 1
@@ -41,27 +41,33 @@ def break_even(first: float, later: float, other_first: float, other_later: floa
 
 
 def against_reference(one: Measurement, group: Mapping[str, Measurement]) -> Ratio | None:
-    """How many times as fast as torch eager; None where one of the two was not timed."""
+    """Return how many times as fast as torch eager it was; None if one of the two was not timed."""
     return _against(one, group.get(REFERENCE))
 
 
 def strongest(
     group: Mapping[str, Measurement], wanted: Callable[[str], bool] = lambda family: family != "ours"
 ) -> Measurement | None:
-    """The fastest in the steady state among the contenders of a family, by default of all but ours."""
+    """Return the fastest contender in the steady state. By default all but our own take part.
+
+    Args:
+        wanted: (family) -> whether its contenders take part.
+    """
     timed = [one for name, one in group.items() if one.rounds and name in CONTENDERS]
     timed = [one for one in timed if wanted(CONTENDERS[one.contender].family)]
     return min(timed, key=lambda one: float(np.median(one.a_step)), default=None)
 
 
 def ours_against(group: Mapping[str, Measurement], other: Measurement | None) -> Ratio | None:
-    """How many times as fast ours is as another contender; None where one of the two was not timed."""
+    """Return how many times as fast as another contender ours was; None if one of the two was not timed."""
     return None if OURS not in group or other is None else _against(group[OURS], other)
 
 
 def pays_off(one: Measurement, group: Mapping[str, Measurement]) -> int | str | None:
-    """Calls (Adam steps in training) until compiling has paid off against torch eager: a number or "never"; None where
-    one of the two was not timed, or nothing is compiled."""
+    """Return after how many calls compiling has paid off against torch eager: a number, or "never".
+
+    In training it counts Adam steps. None if one of the two was not timed, or if nothing is compiled.
+    """
     reference = group.get(REFERENCE)
     if reference is None or one.first_and_next is None or reference.first_and_next is None:
         return None
@@ -72,7 +78,7 @@ def pays_off(one: Measurement, group: Mapping[str, Measurement]) -> int | str | 
 
 
 def summarize(one: Measurement, group: Mapping[str, Measurement]) -> JsonObject | None:
-    """All the figures of a measurement that was timed; None if it was not."""
+    """Return all figures for a measurement; None if it was not timed."""
     if one.steady is None:
         return None
     to_reference, best = against_reference(one, group), strongest(group)
@@ -88,7 +94,7 @@ def summarize(one: Measurement, group: Mapping[str, Measurement]) -> JsonObject 
 
 
 def as_times(value: float) -> str:
-    """A ratio: two decimals, two digits when it is very small, none when it is large."""
+    """Format a ratio: two decimals; two significant digits if it is very small; no decimals if it is large."""
     return f"{value:.2g}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 

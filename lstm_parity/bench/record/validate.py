@@ -1,4 +1,4 @@
-"""Whether what a JSON file holds is a whole record of a benchmark: names, types and ranges, before anything uses it."""
+"""Checks that the content of a JSON file is a complete benchmark record, before anything else uses it."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 from lstm_parity.bench.cases import MODES, BenchCase
 from lstm_parity.bench.record.measurements import DIFFERS, FAILED, LEFT_OUT, TIMED, Measurement, Round
 
-# Far beyond what anybody measures; within it no figure that follows from the numbers overflows.
+# Nobody measures anything near these limits. Within them, no figure computed from the numbers overflows.
 _SHORTEST, _LONGEST = 1e-12, 1e12  # seconds
 _LARGEST = 2**53
 
@@ -20,10 +20,12 @@ Test = Callable[[object], bool]
 
 
 def problems_of(content: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the content of a record, without its ``format``: nothing if it can be shown.
+    """Yield what is wrong with the content of a record: missing names, wrong types, numbers out of range.
+
+    Nothing is yielded if the record can be shown.
 
     Args:
-        content: what ``Record.to_dict`` gives, after a way through JSON.
+        content: the result of ``Record.to_dict`` as JSON returns it, without ``format``.
     """
     expected: dict[str, tuple[str, Test]] = {
         "date": _TEXT,
@@ -61,7 +63,7 @@ def _wrong_measurement(one: Any, where: str, cases: Mapping[str, object]) -> Ite
 
 
 def _unequal_rounds(measurements: Sequence[object]) -> Iterator[str]:
-    """Ratios are taken round by round, so all that was timed on a case in a mode has as many."""
+    """Yield contenders with another number of rounds than the first in their group: ratios are taken round by round."""
     seen: dict[tuple[str, str], int] = {}
     for place, one in enumerate(measurements):
         if not isinstance(one, dict) or not isinstance(one.get("rounds"), list) or not one["rounds"]:
@@ -121,7 +123,7 @@ def _is_text(value: object) -> bool:
         return False
     try:
         value.encode()
-    except UnicodeEncodeError:  # half a pair of surrogates, which JSON can say and nothing can print
+    except UnicodeEncodeError:  # half of a surrogate pair: JSON can hold it, and nothing can print it
         return False
     return True
 

@@ -1,1 +1,1 @@
-"""How it is timed: in processes of their own, on the same cores, in rounds that alternate."""
+"""How contenders are timed: each in its own process, on the same cores, taking turns in rounds."""

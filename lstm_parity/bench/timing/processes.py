@@ -1,4 +1,4 @@
-"""The contenders' processes, seen from the one that asks: one long-lived process each, idle until it is asked."""
+"""The parent's side of the contenders' processes. Each process lives long and is idle until it gets a request."""
 
 import json
 import os
@@ -12,19 +12,19 @@ from typing import Any
 from lstm_parity.annotations import Json
 from lstm_parity.bench.contenders.registry import Contender
 
-# Longer than any call or compilation of a benchmark that should go on.
+# A benchmark in which one call or compilation takes longer than this is not worth continuing.
 _PATIENCE_SECONDS = 600.0
 
 
 class WorkerError(RuntimeError):
-    """A contender did not do what it was asked; the message says why, in one line."""
+    """A contender failed at a request. The message says why, in one line."""
 
 
 class Process:
-    """One contender's process. It starts with the first request, and again after it had to be stopped.
+    """The process of one contender. It starts with the first request, and starts again if it had to be stopped.
 
     Args:
-        threads: cores that it is pinned to and threads that it computes with.
+        threads: number of cores it is pinned to and of threads it computes with.
         device: "cpu" or "gpu".
     """
 
@@ -39,8 +39,8 @@ class Process:
         """Send one request and wait for its answer.
 
         Raises:
-            WorkerError: the contender failed, died, or did not answer in time; in the last two cases its process is
-                gone, and the next request starts a new one.
+            WorkerError: the contender failed, died, or did not answer in time. If it died or was too slow, its process
+                is gone, and the next request starts a new one.
         """
         process = self._process or self._start()
         assert process.stdin is not None
@@ -58,9 +58,9 @@ class Process:
         return answer
 
     def forget(self) -> None:
-        """Let the contender drop its program, if its process is still there."""
+        """Ask the contender to drop its program, if its process still runs."""
         if self._process is not None:
-            with suppress(WorkerError):  # it has died since: then it holds nothing, and the next request starts another
+            with suppress(WorkerError):  # if it has died, it holds nothing, and the next request starts another process
                 self.ask("forget")
 
     def stop(self) -> None:
@@ -73,12 +73,12 @@ class Process:
             assert pipe is not None
             try:
                 pipe.close()
-            except BrokenPipeError:  # what it was asked last, and never read
+            except BrokenPipeError:  # a last request that it never read
                 continue
         self._process = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop(); a pipe that nobody reads would fill up
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed in stop(); nobody reads it, so a pipe would fill up
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "lstm_parity.bench.timing.worker", *self._command],
             stdin=subprocess.PIPE,
@@ -95,10 +95,10 @@ class Process:
             if not selector.select(_PATIENCE_SECONDS):
                 self.stop()
                 raise WorkerError(f"no answer in {_PATIENCE_SECONDS:g} s")
-        return process.stdout.readline()  # an answer is written at once
+        return process.stdout.readline()  # answers are written in one piece
 
     def _died(self) -> str:
-        """What a process that is gone said last."""
+        """Return the exit code and the last line on stderr of a process that has ended."""
         assert self._process is not None
         code = self._process.wait()
         self._said.seek(0)
@@ -109,14 +109,14 @@ class Process:
 
 def _environment(threads: int, device: str) -> dict[str, str]:
     changes = {
-        # How threads wait is left as users have it: torch's spin for about a millisecond, and are 8 times as slow on
-        # small models where they may not.
+        # How threads wait is not set here, so it is as users have it. torch's threads spin for about a millisecond; if
+        # they may not, small models are 8 times as slow.
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "KERAS_BACKEND": "jax",
-        # The first call is to compile, whatever an earlier run has left behind.
+        # The first call must compile, even if an earlier run left its programs behind.
         "JAX_ENABLE_COMPILATION_CACHE": "false",
-        # Every contender has a process of its own on the same GPU.
+        # All contenders' processes share one GPU.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONWARNINGS": "ignore",

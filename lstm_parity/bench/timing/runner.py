@@ -1,4 +1,4 @@
-"""Run a plan: same numbers first, then rounds in which every contender takes its turn."""
+"""Run a plan: first compare the numbers, then time the contenders in rounds, each in turn."""
 
 import os
 import tempfile
@@ -25,30 +25,31 @@ from lstm_shared.progress import progress_bar
 from lstm_shared.trees import unflatten_tree
 from lstm_shared.weight_files.load_save import read_arrays
 
-# A contender's process by its name, and the measurements of one case in one mode likewise.
+# Contender -> its process, and contender -> its measurement on one case in one mode.
 Processes = Mapping[str, Process]
 Group = dict[str, Measurement]
 
 
 def run(plan: Plan, *, command: str = "", threads: int = 1, device: str = "cpu", progress: bool = False) -> Record:
-    """Time every contender of a plan, each in a process of its own, after its numbers have been compared.
+    """Compare the numbers of every contender in a plan, then time those that match. Each has its own process.
 
     Args:
-        command: for the record, what to type to repeat it.
-        threads: cores that each process is pinned to, and threads that it computes with.
+        command: what to type to repeat the run, for the record.
+        threads: number of cores each process is pinned to and of threads it computes with.
         device: "cpu" or "gpu".
-        progress: show a bar on stderr.
+        progress: whether to show a progress bar on stderr.
 
     Raises:
-        InputError: more threads than cores; no GPU where one is asked for; torch, the reference, does not start.
+        InputError: there are more threads than cores, a GPU is asked for and not found, or torch, the reference, does
+            not start.
     """
     machine: dict[str, Any] = dict(processor())
     if not 0 < threads <= machine["usable cores"]:
-        raise InputError(f"--threads is {threads}, expected 1 to {machine['usable cores']}, the cores that are usable")
+        raise InputError(f"--threads is {threads}, expected 1 to {machine['usable cores']}, the number of usable cores")
     began = datetime.now(UTC).isoformat(timespec="seconds")
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "unknown"
     with ExitStack() as stack:
-        names = dict.fromkeys((REFERENCE, *plan.contenders))  # torch judges, whether it is timed or not
+        names = dict.fromkeys((REFERENCE, *plan.contenders))  # torch is the reference even if it is not timed
         processes = {name: Process(CONTENDERS[name], threads, device) for name in names}
         for process in processes.values():
             stack.callback(process.stop)
@@ -85,7 +86,7 @@ def run(plan: Plan, *, command: str = "", threads: int = 1, device: str = "cpu",
 
 
 def orders(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
-    """The order of each round: everybody once, and the first of a round is the last of the next."""
+    """Yield the order of each round. Everyone runs once a round, and the first of one round is the last of the next."""
     for turn in range(rounds):
         first = turn % len(names) if names else 0
         yield [*names[first:], *names[:first]]
@@ -100,7 +101,7 @@ def _requests(plan: Plan) -> int:
 
 
 def _start(processes: Processes, device: str) -> tuple[dict[str, Process], dict[str, str]]:
-    """The processes that start, and the others -> why not."""
+    """Return the processes that start, and for the others, name -> why not."""
     started: dict[str, Process] = {}
     missing: dict[str, str] = {}
     for name, process in processes.items():
@@ -108,20 +109,18 @@ def _start(processes: Processes, device: str) -> tuple[dict[str, Process], dict[
             found = process.ask("about")["device"]
         except WorkerError as error:
             if name == REFERENCE:
-                raise InputError(f"torch, which the others are compared with, does not start: {error}") from error
+                raise InputError(f"torch, the reference for the others, does not start: {error}") from error
             missing[name] = f"does not start: {error}"
             continue
         if found is None:
             framework = {"jax": "JAX"}.get(CONTENDERS[name].framework, CONTENDERS[name].framework)
-            raise InputError(
-                f"--device {device}: {framework} finds no {device} here, expected one that torch and JAX find"
-            )
+            raise InputError(f"--device {device}: {framework} finds no {device} here; torch and JAX must both find one")
         started[name] = process
     return started, missing
 
 
 class _Turn:
-    """Measures one case in one mode after the other."""
+    """Measures cases and modes, one after the other."""
 
     def __init__(self, processes: Processes, directory: Path, show: Callable[[int], None]):
         self._processes = processes
@@ -130,7 +129,7 @@ class _Turn:
         self._done = 0
 
     def measure(self, case: BenchCase, mode: str, names: Sequence[str], plan: Plan) -> list[Measurement]:
-        """Compare, then time in interleaved rounds."""
+        """Compare the numbers, then time in interleaved rounds."""
         group: Group = {}
         for name in names:
             if reason := CONTENDERS[name].refuses(case, mode):
@@ -154,7 +153,7 @@ class _Turn:
         return [replace(group[name], rounds=timed.get(name, ())) for name in names]
 
     def _prepare(self, case: BenchCase, mode: str, names: Sequence[str]) -> Group:
-        """Every contender's first call, its numbers compared with the reference's."""
+        """Let every contender make its first call, and compare its numbers with the reference's."""
         group: Group = {name: Measurement(case.name, mode, name, TIMED, tolerance_used=0.0) for name in names}
         for dtype in case.parity_dtypes:
             reference: Shown = {}
@@ -192,9 +191,9 @@ def _judged(one: Measurement, case: BenchCase, dtype: str, shown: Shown, referen
     rows = judge(case, dtype, one.contender, shown, reference)
     used = max([one.tolerance_used or 0.0, *(row.used for row in rows)])
     wrong = [row for row in rows if not row.ok]
-    one = replace(one, tolerance_used=used if np.isfinite(used) else None)  # JSON has no word for infinity
+    one = replace(one, tolerance_used=used if np.isfinite(used) else None)  # JSON has no infinity
     if not wrong:
         return one
-    # The worst: files do not keep the order of their arrays.
+    # The worst, not the first: files do not keep the order of their arrays.
     worst = max(wrong, key=lambda row: row.used)
     return replace(one, outcome=DIFFERS, reason=f"its numbers differ from torch's: {in_words(worst)}")

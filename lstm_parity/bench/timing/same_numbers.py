@@ -1,4 +1,4 @@
-"""Same numbers first: a contender is timed only when it computes what the reference computes."""
+"""The comparison before the timing: only contenders that compute the reference's numbers are timed."""
 
 import numpy as np
 
@@ -9,12 +9,13 @@ from lstm_parity.compare.tolerance import TRAJECTORY_FACTOR, adam_tolerance, eps
 
 
 def judge(case: BenchCase, dtype: str, contender: str, shown: Shown, reference: Shown) -> list[Row]:
-    """Compare what a contender showed with what the reference showed for the same case and mode.
+    """Compare the numbers of a contender with those of the reference for the same case and mode.
+
+    A stage or name that the contender lacks fails. The exception is a weight after an Adam step: its layout may have no
+    place for it. If one side has losses for more steps, the extra steps are not compared.
 
     Args:
-        shown, reference: stage -> name -> array, as ``Program.show`` returns them. Stages and names that the
-            contender does not show fail, but for weights after an Adam step that its layout has no place for; of
-            losses, as many steps are compared as both have.
+        shown, reference: stage -> name -> array, as ``Program.show`` returns them.
     """
     k = TRAJECTORY_FACTOR if case.kind == "by hand" else factor(case.spec, case.time)
     rows: list[Row] = []
@@ -34,7 +35,7 @@ def judge(case: BenchCase, dtype: str, contender: str, shown: Shown, reference: 
 
 
 def in_words(row: Row) -> str:
-    """Where and by how much a row is out of its tolerance."""
+    """Say where and by how much a row exceeds its tolerance."""
     where = f" at {list(row.where)}" if row.where else ""
     if row.problem:
         return f"{row.stage}, {row.name}, {row.dtype}: {row.problem}"

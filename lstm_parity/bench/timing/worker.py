@@ -1,7 +1,7 @@
-"""The process of one contender: it waits for a request, a line of JSON, and answers it with another.
+"""The process of one contender. It waits for requests and answers them; each is one line of JSON.
 
-Started by ``processes.py`` as ``python -m lstm_parity.bench.timing.worker FRAMEWORK PROGRAMS THREADS DEVICE DISPATCH``.
-Nothing heavy is imported above: the process is pinned first, so that the thread pools of the libraries are made for its
+``processes.py`` starts it as ``python -m lstm_parity.bench.timing.worker FRAMEWORK PROGRAMS THREADS DEVICE DISPATCH``.
+Import nothing heavy at the top: the process must be pinned first, so that libraries size their thread pools for its
 cores.
 """
 
@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-# A round of a call that takes longer than its share of time still has three samples: a median and its neighbours.
+# Even if a call takes longer than a round should last, a round has three samples: a median and its neighbours.
 _FEWEST_SAMPLES = 3
 _MOST_SAMPLES = 2000
 
@@ -30,19 +30,19 @@ def main() -> None:
             if worker is None:
                 worker = Worker(framework, programs, int(threads), device, dispatch)
             answer = getattr(worker, request.pop("do"))(**request)
-        except Exception as error:  # whatever a library raises; the runner decides what it means
+        except Exception as error:  # libraries may raise anything; the runner decides what it means
             answer = {"failed": f"{type(error).__name__}: {_first_line(error)}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def pin(threads: int) -> None:
-    """Stay on the last cores there are, where the system allows it: the first ones serve everybody else."""
+    """Pin this process to the last cores, if the system allows it. Other processes mostly use the first ones."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
 class Worker:
-    """Answers requests; each method is one."""
+    """Answers requests. Each public method is one kind of request."""
 
     def __init__(self, framework: str, programs: str, threads: int, device: str, dispatch: str):
         self._device = _prepare_framework(framework, threads, device, dispatch)
@@ -52,11 +52,11 @@ class Worker:
         self._last = 0.0
 
     def about(self) -> dict[str, str | None]:
-        """The name of the device that it computes on; None if the one that was asked for is not here."""
+        """Return the name of the device it computes on; None if the requested one is not here."""
         return {"device": self._device}
 
     def prepare(self, case: dict[str, Any], mode: str, dtype: str, file: str) -> dict[str, float]:
-        """Make the program, time its first call, and write what it computed to a .safetensors file."""
+        """Make the program, time its first call, and write its results to a .safetensors file."""
         from lstm_parity.bench.cases import BenchCase
         from lstm_shared.weight_files.load_save import save
 
@@ -72,15 +72,15 @@ class Worker:
         return {"first_call": self._last, "steps": program.steps}
 
     def sample(self, seconds: float) -> dict[str, list[float]]:
-        """Call the program again and again for about this long; the time of each call in seconds."""
+        """Call the program repeatedly for about this long. Return the time of each call in seconds."""
         program = self._program
         samples: list[float] = []
         gc.collect()
-        gc.disable()  # as timeit does: a collection in the middle of a call is nobody's cost in particular
+        gc.disable()  # as timeit does: a garbage collection that hits a call is not the cost of that call
         try:
             with program.within():
                 program.reset()
-                # Others have used the caches since; a call that fills the time by itself does not notice.
+                # Warm up: others have used the caches. A long call does not need it.
                 for _ in range(2 if self._last < seconds / 4 else 0):
                     program.call()
                 end = time.perf_counter() + seconds
@@ -95,37 +95,39 @@ class Worker:
         return {"samples": samples}
 
     def forget(self) -> dict[str, object]:
-        """Drop the program and what it holds in memory."""
+        """Drop the program and free its memory."""
         self._program = None
         gc.collect()
         return {}
 
 
 def _keep_stdout() -> TextIO:
-    """The real stdout, for answers alone: what the libraries print goes to stderr."""
+    """Return the real stdout for the answers, and send what libraries print to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers
 
 
 def _prepare_framework(framework: str, threads: int, device: str, dispatch: str) -> str | None:
-    """Set threads, dispatch and precision; the name of the device, or None if it is not here."""
+    """Set threads, dispatch and precision. Return the name of the device, or None if it is not here."""
     if framework == "torch":
         import torch
 
         torch.set_num_threads(threads)
-        with contextlib.suppress(RuntimeError):  # only before anything has run
+        with contextlib.suppress(RuntimeError):  # raised if something has run already
             torch.set_num_interop_threads(1)
         if device == "cpu":
             return "cpu"
         if not torch.cuda.is_available():
             return None
-        # Both sides in full float32: by default cuDNN's LSTM and JAX's products use TF32.
+        # Use full float32 on both sides. By default, cuDNN's LSTM and JAX's products use TF32.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         return torch.cuda.get_device_name()
     import jax
 
-    jax.config.update("jax_cpu_enable_async_dispatch", dispatch == "asynchronous")  # read when the backend starts
+    jax.config.update(
+        "jax_cpu_enable_async_dispatch", dispatch == "asynchronous"
+    )  # must be set before the backend starts
     if device == "gpu":
         if jax.default_backend() != "gpu":
             return None
