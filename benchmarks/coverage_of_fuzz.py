@@ -1,9 +1,9 @@
-"""Which branches of the recurrences ``lstm-parity fuzz`` takes, and which it does not: a table, and every one left.
+"""Print which branches of the recurrences ``lstm-parity fuzz`` takes, as a table, and each branch that it misses.
 
     python benchmarks/coverage_of_fuzz.py [--cases 200] [--seed 0]
 
-It needs the package coverage, which is in no extra: ``pip install --target FOLDER coverage``, then PYTHONPATH=FOLDER.
-Exit code 1 if a branch is left that raises no error and that ``NOT_BY_FUZZ`` does not explain.
+It needs the package coverage, which no extra installs: ``pip install --target FOLDER coverage``, then set
+PYTHONPATH=FOLDER. The exit code is 1 if a missed branch raises no error and ``NOT_BY_FUZZ`` does not explain it.
 """
 
 import argparse
@@ -31,28 +31,28 @@ FILES = (
     "recurrences/recompute.py",
 )
 
-# (file, function, part of the line that branches, or "" for all of its lines) -> why no case goes there.
+# (file, function, part of the branching line, or "" for all lines of the function) -> why no case goes there.
 NOT_BY_FUZZ: dict[tuple[str, str, str], str] = {
-    ("compiler/one_kernel.py", "fits_one_kernel", ""): "asked by fit alone",
-    ("compiler/one_kernel.py", "_compiles", ""): "asked by fit, and under vmap",
-    ("compiler/one_kernel.py", "_is_safe", ""): "asked by fit, and under vmap",
-    ("compiler/one_kernel.py", "_equations", ""): "asked by fit, and under vmap",
-    ("compiler/one_kernel.py", "_run", ""): "for calls outside of any program, and under disable_jit",
-    ("compiler/one_kernel.py", "_batched", ""): "under vmap alone",
-    ("compiler/one_kernel.py", "_full", ""): "in forward mode alone",
-    ("stack.py", "lstm", 'implementation == "cudnn"'): "on an NVIDIA GPU alone",
+    ("compiler/one_kernel.py", "fits_one_kernel", ""): "only fit asks",
+    ("compiler/one_kernel.py", "_compiles", ""): "only fit and vmap ask",
+    ("compiler/one_kernel.py", "_is_safe", ""): "only fit and vmap ask",
+    ("compiler/one_kernel.py", "_equations", ""): "only fit and vmap ask",
+    ("compiler/one_kernel.py", "_run", ""): "only for calls outside any program, and under disable_jit",
+    ("compiler/one_kernel.py", "_batched", ""): "only under vmap",
+    ("compiler/one_kernel.py", "_full", ""): "only in forward mode",
+    ("stack.py", "lstm", 'implementation == "cudnn"'): "only on an NVIDIA GPU",
     ("stack.py", "_run", "recompute is not None"): "no case asks for recompute",
     ("stack.py", "_run", "layer and dropout"): "torch and JAX draw different masks",
     ("stack.py", "_drop", ""): "torch and JAX draw different masks",
-    ("stack.py", "_trace", ""): "gates are looked at where check names a place",
-    ("recurrences/choose.py", "choose", "default_backend"): "on other devices than CPUs",
-    ("recurrences/choose.py", "choose", "not sizes.known"): "in a program that is exported for any size",
+    ("stack.py", "_trace", ""): "check looks at gates only to name a place",
+    ("recurrences/choose.py", "choose", "default_backend"): "only on devices other than CPUs",
+    ("recurrences/choose.py", "choose", "not sizes.known"): "only in a program that is exported for any size",
     ("recurrences/recompute.py", "recur_in_segments", ""): "no case asks for recompute",
 }
 
 
 class Left(NamedTuple):
-    """A branch that was not taken."""
+    """A branch that no case took."""
 
     file: str
     function: str
@@ -63,7 +63,7 @@ class Left(NamedTuple):
 
     @property
     def why(self) -> str:
-        """The reason that is known, or nothing."""
+        """The known reason, or an empty string."""
         known = ((f, name, part) for f, name, part in NOT_BY_FUZZ if (f, name) == (self.file, self.function))
         return next((NOT_BY_FUZZ[key] for key in known if key[2] in self.text), "")
 
@@ -74,7 +74,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if find_spec("coverage") is None:
-        print("error: no module coverage: pip install --target FOLDER coverage, and PYTHONPATH=FOLDER", file=sys.stderr)
+        print(
+            "error: coverage is not installed: pip install --target FOLDER coverage, then set PYTHONPATH=FOLDER",
+            file=sys.stderr,
+        )
         return 2
     import coverage
 
@@ -98,7 +101,7 @@ def main() -> int:
 
 
 def report(measured: Any, file: str) -> list[Left]:
-    """Print the row of a file; its branches that were not taken and raise no error."""
+    """Print the row for a file. Return the branches that were not taken and raise no error."""
     path = PACKAGE / file
     analysis = measured._analyze(str(path))
     lines, tree = path.read_text().splitlines(), ast.parse(path.read_text())
@@ -114,7 +117,7 @@ def report(measured: Any, file: str) -> list[Left]:
 
 
 def function_of(tree: ast.AST, line: int) -> str:
-    """The innermost function that this line is in."""
+    """Return the name of the innermost function around this line."""
     functions = [
         node
         for node in ast.walk(tree)
@@ -124,7 +127,7 @@ def function_of(tree: ast.AST, line: int) -> str:
 
 
 def raises(tree: ast.AST, line: int, target: int) -> bool:
-    """Whether the branch from this line begins a block that ends by raising an error."""
+    """Return whether the branch from this line leads to a block that ends by raising an error."""
     blocks = [
         block
         for node in ast.walk(tree)

@@ -1,21 +1,22 @@
-"""Commands that write files, with one of their system calls failing or ending them: is anything lost, or silent?
+"""Make system calls fail in commands that write files: is anything lost, or does any failure go unreported?
 
     python benchmarks/faults.py --jobs 2 --record benchmarks/faults.json     # needs strace, so Linux; about an hour
     python benchmarks/faults.py --only convert --only inspect                # two of the commands
     python benchmarks/faults.py --show benchmarks/faults.json
 
-Every command runs once under strace, which counts the calls of its main thread. Then it runs once for each of these
-calls with that one failing (a full disk, an error of the disk), and once with the process killed there. All its output
-files were there before. What is found afterwards:
+Each command first runs once under strace, which counts the system calls of its main thread. For each of these calls it
+then runs twice more: once with that call failing (a full disk, a disk error), and once with the process killed there.
+All output files exist beforehand. The outcomes are:
 
-- *new*: every file is the new one, whole;
-- *said*: exit code 2 and a line on what could not be written, and every file is the old one or the new one, whole;
-- *harmless*: the call was of a library, and the command did without it: exit code 0, every file is new;
-- *killed*: the process ended there, and every file is the old one or the new one, whole;
-- *unreported*: the failing call was standard error's own: every file is whole, but no line could be read;
-- *wrong*: anything else. A file that is neither, exit code 0 with a file that is not new, a leftover file, no line.
+- *new*: every file is new and complete;
+- *said*: exit code 2 and a line about what could not be written; every file is complete, old or new;
+- *harmless*: the call came from a library and the command did not need it: exit code 0, and every file is new;
+- *killed*: the process ended there; every file is complete, old or new;
+- *unreported*: the failing call wrote to standard error itself: every file is complete, but no line could be read;
+- *wrong*: anything else, such as a file that is neither old nor new, exit code 0 with a file that is not new, a
+  leftover file, or no line.
 
-0 wrong: exit code 0, else 1.
+The exit code is 0 if nothing is wrong, otherwise 1.
 """
 
 import argparse
@@ -54,14 +55,14 @@ COMMANDS = {
     "diagnose": "diagnose --weights m.npz --against port.py:port --json out.json",
     "bench": "bench --case tiny --rounds 1 --seconds 0.05 --contender torch --contender jax --json out.json",
 }
-# What a whole write calls, and what fails there.
+# The calls of a complete write, and how each can fail.
 FAILURES = {"write": ("ENOSPC",), "fsync": ("EIO",), "rename": ("EIO",), "fchmod": ("EPERM",)}
 OUTCOMES = ("new", "said", "harmless", "killed", "unreported", "wrong")
-_LONGEST = 300  # seconds that a command may take
+_LONGEST = 300  # seconds before a command is stopped
 
 
 class Fault(NamedTuple):
-    """One call of one command: its name, its number among those of that name, and what becomes of it."""
+    """One call of one command: the name of the call, its number among calls of that name, and how it fails."""
 
     command: str
     call: str
@@ -98,7 +99,7 @@ def main() -> int:
 
 
 def run(names: list[str], jobs: int) -> dict[str, Any]:
-    """Every fault of these commands, counted."""
+    """Run every fault of these commands and count the outcomes."""
     rows, wrong = [], []
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         root = Path(folder)
@@ -122,7 +123,7 @@ def run(names: list[str], jobs: int) -> dict[str, Any]:
 
 
 def faults_of(name: str, place: Path) -> Iterator[Fault]:
-    """Every call of the command's main thread that may write, and what may become of it."""
+    """Yield every call of the command's main thread that may write, with every way in which it can fail."""
     ended = _run(name, place, ["-e", f"trace={','.join(FAILURES)}"])
     shutil.rmtree(place)
     if ended.code != 0:
@@ -135,7 +136,7 @@ def faults_of(name: str, place: Path) -> Iterator[Fault]:
 
 
 def outcome_of(fault: Fault, root: Path) -> tuple[str, str]:
-    """(one of ``OUTCOMES``, what is wrong) after a fault."""
+    """Run a fault and return its outcome, one of ``OUTCOMES``, and what is wrong."""
     place = root / f"{fault.command} {fault.call} {fault.number} {fault.failure}"
     what = "signal=KILL" if fault.failure == "KILL" else f"error={fault.failure}"
     inject = f"inject={fault.call}:{what}:when={fault.number}"
@@ -167,7 +168,7 @@ def _judge(fault: Fault, place: Path, ended: Ended) -> tuple[str, str]:
 
 
 def _run(name: str, place: Path, options: list[str]) -> Ended:
-    """The command under strace, in a folder where all its outputs are there already, as they are not after it."""
+    """Run the command under strace, in a folder where all its output files exist with other content."""
     place.mkdir()
     save(place / "m.npz", init_lstm(3, 4))
     (place / "port.py").write_text(
@@ -197,7 +198,7 @@ def _outputs(name: str, place: Path) -> list[Path]:
 
 
 def _found(path: Path) -> str:
-    """Whether a file is "old", or whole and "new", or what else it is."""
+    """Return whether a file is "old", or complete and "new", or what else is wrong with it."""
     if not path.exists():
         return "absent"
     content = path.read_bytes()

@@ -1,19 +1,21 @@
-"""Training killed at random moments, and what was left damaged: is every resumed run the straight run?
+"""Kill training at random moments and damage its checkpoints: does every resumed run equal the straight run?
 
     python benchmarks/kills.py --kills 500 --record benchmarks/kills.json
     python benchmarks/kills.py --show benchmarks/kills.json
 
-Each trial starts ``lstm-parity train --checkpoint-dir`` as a process of its own, sends it SIGKILL, SIGTERM or SIGINT at
-a random moment of its training, or of all its life (perhaps kills its resumed run as well), and then, in half of the
-trials, flips bits of what is in the directory or cuts it. Then the run is resumed to its end. It counts
+Each trial starts ``lstm-parity train --checkpoint-dir`` in its own process and sends it SIGKILL, SIGTERM or SIGINT at a
+random moment, either of its training or of its whole life. Some trials then kill the resumed run as well. Half of the
+trials flip bits in the checkpoints or cut them short. Finally the run resumes and trains to the end. The results are:
 
-- *straight*: the weights, losses and predictions of the resumed run are the straight run's bit for bit;
-- *refused*: one line said why not, which may only happen after damage;
-- *wrong*: anything else. Other bits; a refusal without damage; damage of what was resumed from, or would have been,
-  without a line on it; an exit code that is not the signal's; more lines on standard error than errors.
+- *straight*: weights, losses and predictions of the resumed run equal those of the straight run bit for bit;
+- *refused*: one line said why the run could not resume, which may only happen after damage;
+- *wrong*: anything else: different bits; a refusal without damage; no line about damage to the checkpoint that the run
+  resumed from, or would have resumed from; an exit code other than the signal's; more lines on standard error than
+  errors.
 
-Processes are forked from one that has imported everything. Every trial is a function of the seed and its number. What
-is done is kept in a file, so that a run that was cut off goes on where it stopped. 0 wrong: exit code 0, else 1.
+Processes are forked from one that has imported everything. A trial depends only on the seed and its number. Finished
+trials can be kept in a file, so that an interrupted run continues where it stopped. The exit code is 0 if nothing is
+wrong, otherwise 1.
 """
 
 import argparse
@@ -39,11 +41,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ |= {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 
 BACKENDS = ("jax", "torch")
-SIGNALS = {"SIGKILL": 137, "SIGTERM": 143, "SIGINT": 130}  # and the exit codes that they end in
+SIGNALS = {"SIGKILL": 137, "SIGTERM": 143, "SIGINT": 130}  # and their exit codes
 DAMAGES = ("flip", "flip the first line", "cut", "empty", "flip all but one")
-EPOCHS = {"jax": 4000, "torch": 30}  # about half a second of training, a tenth of it between checkpoints
-_OF_TRAINING = 0.75  # this part of the signals comes while checkpoints are being written: most of a run is its start
-_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # whether a process has ended, which it still can be asked after
+EPOCHS = {"jax": 4000, "torch": 30}  # about half a second of training, with a checkpoint every tenth of it
+_OF_TRAINING = 0.75  # share of signals sent while checkpoints are being written; starting up takes most of a run
+_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # ask whether a process has ended, and leave it to be waited for
 
 Trial = dict[str, Any]
 
@@ -53,7 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trials", type=Path, help="the file that keeps what is done (default: none)")
+    parser.add_argument("--trials", type=Path, help="keep finished trials in this file (default: none)")
     parser.add_argument("--record", type=Path, help="write the counts to this file")
     parser.add_argument("--show", type=Path, help="print a record instead of running")
     arguments = parser.parse_args()
@@ -70,7 +72,7 @@ def main() -> int:
 
 
 def run(kills: int, seed: int, kept: Path | None) -> list[Trial]:
-    """Every trial, those that are kept already from the file."""
+    """Return every trial. Those that the file has are not run again."""
     done: dict[int, Trial] = {}
     if kept is not None and kept.exists():
         done = {trial["number"]: trial for trial in map(json.loads, kept.read_text().splitlines())}
@@ -81,7 +83,7 @@ def run(kills: int, seed: int, kept: Path | None) -> list[Trial]:
         place = Path(folder)
         straight: dict[str, dict[str, Any]] = {}
         seconds: dict[str, tuple[float, float]] = {}
-        for backend in BACKENDS:  # once for what is compiled, which is then read by all, and once for its times
+        for backend in BACKENDS:  # once to compile, for all to reuse, and once to time it
             straight[backend] = _in_a_process(lambda b=backend: _resume(b, place / b), place)
             seconds[backend] = _times(backend, place)
         for number in range(kills):
@@ -114,7 +116,10 @@ def _trial(
         trial["signals"].append([name, "of training" if training else "of all", round(after, 4)])
         code, errors = _killed(backend, directory, place, getattr(signal, name), after, training)
         if code not in (0, SIGNALS[name]) or errors:
-            return trial | {"result": "wrong", "why": f"exit code {code} after {name}, and it said {errors!r}"}
+            return trial | {
+                "result": "wrong",
+                "why": f"exit code {code} after {name}, and on standard error {errors!r}",
+            }
     files = sorted(directory.glob("epoch-*.checkpoint"), key=lambda path: int(path.stem[6:])) if place.exists() else []
     trial["checkpoints"] = len(files)
     damaged: list[Path] = []
@@ -137,11 +142,11 @@ def _trial(
     trial |= {"resumed_from": resumed["resumed_from"], "notes": len(resumed["notes"])}
     if same and from_newest and not unsaid and len(resumed["notes"]) == bool(passed_over):
         return trial | {"result": "straight"}
-    return trial | {"result": "wrong", "why": f"same bits: {same}, newest: {from_newest}, not said: {unsaid}"}
+    return trial | {"result": "wrong", "why": f"same bits: {same}, newest: {from_newest}, not mentioned: {unsaid}"}
 
 
 def _damage(kind: str, files: list[Path], draw: random.Random) -> list[Path]:
-    """Damage some of the checkpoints, the newest more often than not; which of them."""
+    """Damage some of the checkpoints, most often the newest, and return which."""
     if kind == "flip all but one":
         damaged = draw.sample(files, len(files) - 1)
     else:
@@ -157,7 +162,7 @@ def _damage(kind: str, files: list[Path], draw: random.Random) -> list[Path]:
         else:
             last = content.index(b"\n") if kind == "flip the first line" else len(content)
             for _ in range(draw.choice([1, 1, 3])):
-                # One flip may undo another; the first byte is flipped only here.
+                # One flip may undo another. Only the line below the loop flips the first byte.
                 content[draw.randrange(1, last)] ^= 1 << draw.randrange(8)
             content[0] ^= 1 if kind == "flip the first line" else 0
         path.write_bytes(content)
@@ -165,14 +170,14 @@ def _damage(kind: str, files: list[Path], draw: random.Random) -> list[Path]:
 
 
 def _killed(backend: str, directory: Path, place: Path, number: int, after: float, training: bool) -> tuple[int, str]:
-    """Run the command, send it a signal: its exit code as a shell says it, and what it said on standard error.
+    """Run the command, send it a signal, and return its exit code, as a shell gives it, and its standard error.
 
     Args:
-        after: seconds from its start or, if ``training``, from its first checkpoint.
+        after: seconds from the start or, if ``training``, from the first checkpoint.
     """
     err = place / "stderr.txt"
     before = set(directory.glob("epoch-*"))
-    # Until the command answers signals they end the process, as they end Python itself: none of them is ours.
+    # Until the command handles signals, they end the process, as they would end Python. None may reach this process.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     child = os.fork()
     if child:
@@ -190,7 +195,7 @@ def _killed(backend: str, directory: Path, place: Path, number: int, after: floa
 
 
 def _times(backend: str, place: Path) -> tuple[float, float]:
-    """Seconds that a whole run takes, and those of it from its first checkpoint on."""
+    """Return the seconds of a whole run, and those from its first checkpoint on."""
     directory = place / f"timed {backend}"
     first: list[float] = []
     began = time.perf_counter()
@@ -209,7 +214,7 @@ def _times(backend: str, place: Path) -> tuple[float, float]:
 
 
 def _command(arguments: list[str], err: Path) -> None:
-    """In a new process: the command line, with standard error in a file."""
+    """Run the command line in this new process, with standard error in a file."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for number, name in ((1, os.devnull), (2, str(err))):
@@ -232,7 +237,7 @@ def _command(arguments: list[str], err: Path) -> None:
 
 
 def _resume(backend: str, directory: Path) -> dict[str, Any]:
-    """Train to the end, from the newest checkpoint: what the result is, or the lines that refuse it."""
+    """Train to the end from the newest checkpoint. Return the result, or the lines that refuse to resume."""
     import numpy as np
 
     from lstm_parity.training import backends
@@ -252,7 +257,7 @@ def _resume(backend: str, directory: Path) -> dict[str, Any]:
 
 
 def _in_a_process(work: Callable[[], dict[str, Any]], place: Path) -> dict[str, Any]:
-    """What the work returns in a forked process; a RuntimeError if it ends in an exception."""
+    """Do the work in a forked process and return its result. Raise a RuntimeError if it raises."""
     answer, said = place / "answer.json", place / "said.txt"
     answer.unlink(missing_ok=True)
     child = os.fork()
@@ -265,26 +270,26 @@ def _in_a_process(work: Callable[[], dict[str, Any]], place: Path) -> dict[str, 
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    content = json.loads(answer.read_text()) if answer.exists() else {"raised": "nothing: it died"}
+    content = json.loads(answer.read_text()) if answer.exists() else {"raised": "nothing, but its process died"}
     if "raised" in content:
         raise RuntimeError(f"the resumed run raised {content['raised']}")
     return content
 
 
 def _import_everything() -> None:
-    warnings.simplefilter("ignore")  # of forking, where JAX is loaded but has no threads yet
+    warnings.simplefilter("ignore")  # about forking: JAX is loaded, but has no threads yet
     import jax
     import lightning.pytorch  # noqa: F401
     import matplotlib.figure  # noqa: F401
 
-    # The compiled programs are read from here: compiling would be most of the time of a trial.
+    # Trials read compiled programs from here. Compiling would take most of their time.
     jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="lstm-parity-kills-"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def summary(trials: list[Trial]) -> dict[str, Any]:
-    """The counts, by backend and by what was done."""
+    """Return the counts, by backend and by kind of damage."""
     rows = []
     for backend in BACKENDS:
         for damage in (None, *DAMAGES):

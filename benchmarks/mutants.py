@@ -1,12 +1,13 @@
-"""Plant one mistake after the other in a copy of ``jax_lstm``, and see which commands notice.
+"""Plant one mistake at a time in a copy of ``jax_lstm``, and see which commands notice.
 
     python benchmarks/mutants.py                        # all of mutants.toml; exit code 1 for an unexplained survivor
     python benchmarks/mutants.py --only backward- --jobs 2 --json mutants.json
-    python benchmarks/mutants.py --judge "lstm-parity fuzz --cases 200"   # in the place of the commands below
+    python benchmarks/mutants.py --judge "lstm-parity fuzz --cases 200"   # instead of the usual commands
     python benchmarks/mutants.py --list
 
-A mutant is caught by the first command that ends with exit code 1, "they differ". Any other failure catches it too, but
-is named, because the mistake did not get as far as a verdict. Exit code 3, undecided, does not catch it.
+The first command that ends with exit code 1, "they differ", catches the mutant. Any other failure also catches it, but
+the output names the failure, because the mistake did not get as far as a verdict. Exit code 3, undecided, does not
+catch it.
 """
 
 import argparse
@@ -30,9 +31,9 @@ PACKAGES = ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity")
 
 
 class Mutant(NamedTuple):
-    """One mistake: ``old`` occurs exactly once in ``file`` of ``jax_lstm``, and ``new`` takes its place.
+    """One mistake: ``old`` occurs exactly once in ``file`` of ``jax_lstm``, and ``new`` replaces it.
 
-    ``survives`` says why no check on default settings can notice it; empty of all others.
+    ``survives`` says why no check with default settings can notice it; it is empty if one can.
     """
 
     name: str
@@ -44,12 +45,12 @@ class Mutant(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant.
+    """The result for a mutant.
 
     Attributes:
-        caught_by: the command, or None if every one was content.
+        caught_by: the command that caught it, or None if none did.
         how: "differ", "time limit", or the exit code and the last line.
-        seconds: for all commands together.
+        seconds: the time of all commands together.
     """
 
     name: str
@@ -60,24 +61,24 @@ class Outcome(NamedTuple):
 
 
 def mutants() -> list[Mutant]:
-    """All of ``mutants.toml``.
+    """Return all mutants in ``mutants.toml``.
 
     Raises:
-        ValueError: one is not applicable to the code as it is, one line for each.
+        ValueError: one line for each mutant that does not apply to the current code.
     """
     every = [Mutant(**entry) for entry in tomllib.loads((HERE / "mutants.toml").read_text())["mutant"]]
     problems = [f"two mutants are called {m.name}" for m in every if sum(m.name == other.name for other in every) > 1]
     for mutant in every:
         found = (HERE.parent / "jax_lstm" / mutant.file).read_text().count(mutant.old)
         if found != 1:
-            problems.append(f"{mutant.name}: {mutant.file} has what it replaces {found} times, expected once")
+            problems.append(f"{mutant.name}: the text it replaces occurs {found} times in {mutant.file}, expected once")
     if problems:
         raise ValueError("\n".join(problems))
     return every
 
 
 def write_weights(directory: Path) -> list[str]:
-    """Small weight files of every kind, and the commands that judge them: quick ones first."""
+    """Write small weight files of every kind. Return the commands that judge them, quick ones first."""
     lstm = init_lstm(3, 5)
     cell = {name.removesuffix("_l0"): array for name, array in lstm.items()}
     forecaster = {"lstm." + name: array for name, array in lstm.items()}
@@ -97,7 +98,7 @@ def write_weights(directory: Path) -> list[str]:
 
 
 def judge(mutant: Mutant | None, commands: list[str] | None, limit: float) -> Outcome:
-    """Run the commands on a copy of the packages with the mistake, or without one, until a command catches it."""
+    """Run commands on a copy of the packages until one catches the mistake. Without a mutant, the copy has none."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mutant-") as place:
         directory = Path(place)
@@ -106,7 +107,7 @@ def judge(mutant: Mutant | None, commands: list[str] | None, limit: float) -> Ou
         if mutant is not None:
             file = directory / "jax_lstm" / mutant.file
             file.write_text(file.read_text().replace(mutant.old, mutant.new))
-        # The verdict stands before a failed check looks for the mistake, which takes most of its time.
+        # Looking for the mistake takes most of the time of a failed check, and comes after its verdict. Skip it.
         (directory / "lstm_parity" / "failed_outputs.py").write_text("def explain(*failed):\n    return None\n")
         usual = write_weights(directory)
         caught_by, how = None, ""
@@ -120,7 +121,7 @@ def judge(mutant: Mutant | None, commands: list[str] | None, limit: float) -> Ou
 
 
 def run(command: str, directory: Path, limit: float) -> str:
-    """How the command notices a mistake, "" if it does not. ``lstm-parity`` is the copy's in ``directory``."""
+    """Return how the command notices a mistake, "" if it does not. ``lstm-parity`` runs the copy in ``directory``."""
     words = shlex.split(command)
     if words[0] == "lstm-parity":
         words[:1] = [sys.executable, "-m", "lstm_parity"]
@@ -140,10 +141,10 @@ def run(command: str, directory: Path, limit: float) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the mutants and what each breaks")
-    parser.add_argument("--only", default="", metavar="PART", help="mutants whose name or file holds this")
-    parser.add_argument("--judge", action="append", metavar="COMMAND", help="judge by this; may be given several times")
-    parser.add_argument("--limit", type=float, default=600, metavar="SECONDS", help="for each command")
-    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
+    parser.add_argument("--only", default="", metavar="PART", help="only mutants with this in their name or file")
+    parser.add_argument("--judge", action="append", metavar="COMMAND", help="judge by this command; repeatable")
+    parser.add_argument("--limit", type=float, default=600, metavar="SECONDS", help="time limit of each command")
+    parser.add_argument("--jobs", type=int, default=1, help="how many mutants to judge at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes to this file")
     asked = parser.parse_args()
     chosen = [mutant for mutant in mutants() if asked.only in mutant.name or asked.only in mutant.file]
@@ -151,7 +152,7 @@ def main() -> int:
         for mutant in chosen:
             print(f"{mutant.name:36} {mutant.file:20} {mutant.breaks}")
         return 0
-    # What catches code without a mistake says nothing about the others.
+    # If a command fails on code without a mistake, its failures say nothing about the mutants.
     control = judge(None, asked.judge, asked.limit)
     print(line(control), flush=True)
     if control.caught_by:

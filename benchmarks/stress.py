@@ -1,10 +1,10 @@
-"""Every implementation in every way of calling it, each pair in a fresh process.
+"""Call every implementation in every way, each pair in a fresh process.
 
-Whatever a caller wraps round ``jax_lstm``, the process must end with exit code 0 and the plain loop's numbers.
+Whatever a caller wraps around ``jax_lstm``, the process must end with exit code 0 and the numbers of the plain loop.
 
     python benchmarks/stress.py                          # the full cross; exit code 1 if any pair fails
     python benchmarks/stress.py --list
-    python benchmarks/stress.py --only "chunked × scan"  # any part of a pair's name
+    python benchmarks/stress.py --only "chunked × scan"  # pairs with this in their name
     python benchmarks/stress.py --run "chunked × scan"   # that pair, in this process
 """
 
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Before JAX is imported anywhere: a processor that is two devices, for the ways that need them.
+# Some ways need two devices. The processor must be split into two before JAX is imported.
 if "--run" in sys.argv and "_STRESS_DEVICES" in os.environ:
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={os.environ['_STRESS_DEVICES']}"
 
@@ -30,8 +30,8 @@ from stress_ways import TWO_DEVICES, ways  # noqa: E402
 
 IMPLEMENTATIONS = ("auto", "scan", "chunked", "single-kernel", "fit")
 
-# Every result lies within this many eps of its dtype, times max(1, the largest of all results), of the plain loop's.
-# Measured over the full cross: 2.8 at most.
+# A result may differ from the plain loop's by this many eps of its dtype, times max(1, the largest of all results).
+# The most measured over the full cross is 2.8.
 TOLERANCE = 32
 
 
@@ -40,7 +40,7 @@ def pairs() -> list[str]:
 
 
 def command(pair: str, *options: str) -> tuple[list[str], dict[str, str]]:
-    """What runs a pair in a fresh process, and the environment for it."""
+    """Return the command that runs a pair in a fresh process, and its environment."""
     environment = {**os.environ, "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")}
     if pair.split(" × ")[1] in TWO_DEVICES:
         environment["_STRESS_DEVICES"] = "2"
@@ -48,10 +48,10 @@ def command(pair: str, *options: str) -> tuple[list[str], dict[str, str]]:
 
 
 def run(pair: str, fewer: bool, named: str) -> float:
-    """Run a pair in this process, or its task of that name: the largest difference, in tolerances.
+    """Run a pair, or its task of that name, in this process. Return the largest difference, in tolerances.
 
     Raises:
-        AssertionError: which task differs, and by how much.
+        AssertionError: a task differs. The message says which, and by how much.
     """
     implementation, way = pair.split(" × ")
     every = list(ways(implementation))
@@ -59,18 +59,18 @@ def run(pair: str, fewer: bool, named: str) -> float:
     chosen = tasks(implementation, every.index(way), len(every), fewer=fewer, named=named)
     assert chosen, f"{pair} has no task {named!r}"
     for task in chosen:
-        print(task.name, flush=True)  # so that an abort says where
+        print(task.name, flush=True)  # so that the output of an abort says where
         worst = max(worst, difference(*ways(implementation)[way](task)))
         assert worst <= 1, f"{pair}, {task.name}: {worst:.3g} tolerances from the plain loop"
     return worst
 
 
 def difference(ours: Any, wanted: Any) -> float:
-    """The largest difference in tolerances; infinite where structure, shapes, dtypes or what is finite differ."""
+    """Return the largest difference in tolerances; infinity if structure, shapes, dtypes or NaNs differ."""
     import jax
 
     pairs = list(zip(jax.tree.leaves(ours), jax.tree.leaves(wanted), strict=True))
-    # Adam has no second derivative where a gradient is zero: there the plain loop has NaN, and so must we.
+    # Adam has no second derivative where a gradient is zero. The plain loop gives NaN there, and so must ours.
     scale = max([1.0, *(float(np.max(np.nan_to_num(np.abs(theirs)), initial=0)) for _, theirs in pairs)])
     worst = 0.0
     for mine, theirs in ((np.asarray(mine), np.asarray(theirs)) for mine, theirs in pairs):
@@ -105,11 +105,11 @@ def fresh_process(pair: str, *options: str) -> Outcome:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the pairs")
-    parser.add_argument("--only", default="", metavar="PART", help="pairs whose name holds this")
+    parser.add_argument("--only", default="", metavar="PART", help="only pairs with this in their name")
     parser.add_argument("--run", metavar="PAIR", help="run one pair in this process")
-    parser.add_argument("--task", default="", metavar="NAME", help="with --run: this task alone")
-    parser.add_argument("--fewer", action="store_true", help="two sizes in each pair, as the tests do")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--task", default="", metavar="NAME", help="with --run: only this task")
+    parser.add_argument("--fewer", action="store_true", help="run two sizes in each pair, as the tests do")
+    parser.add_argument("--jobs", type=int, default=2, help="how many processes to run at a time")
     asked = parser.parse_args()
     if asked.run:
         print(f"largest difference {run(asked.run, asked.fewer, asked.task):.3f} of the tolerance")

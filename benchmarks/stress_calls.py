@@ -1,4 +1,4 @@
-"""Ways to call: what is an argument and what a constant, when it is compiled, by whom, and under which settings."""
+"""Ways to call: with arguments or constants, compiled in different ways, and under different settings of JAX."""
 
 import threading
 from functools import partial
@@ -65,7 +65,7 @@ def compiled_ahead(task: Task) -> Any:
 
 @general
 def export(task: Task) -> Any:
-    """Written down and read again: called as it is, and with constants in a program of the caller's."""
+    """Export, serialize and read again. Call the result directly, and with constants inside another program."""
     from jax import export as exporting
 
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.asarray(leaf).dtype), task.arguments)
@@ -116,7 +116,7 @@ def x64(task: Task) -> Any:
 
 @general
 def disable_jit(task: Task) -> Any:
-    """On the first three steps or examples, because this takes milliseconds for each operation."""
+    """Use only the first three steps or examples, because each operation takes milliseconds."""
     weights, data, *rest = task.arguments
     task = task._replace(arguments=(weights, jax.tree.map(lambda leaf: leaf[:3], data), *rest))
     wanted = expected(task)

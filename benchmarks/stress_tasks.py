@@ -1,4 +1,4 @@
-"""What the stress test calls: LSTMs and trainings on both sides of every size at which ``jax_lstm`` branches."""
+"""Tasks for the stress test: LSTMs and trainings on both sides of every size at which ``jax_lstm`` branches."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -28,11 +28,11 @@ class Task(NamedTuple):
     """Something to call in every way.
 
     Attributes:
-        name: what it is, with its sizes.
-        run: (*arguments) -> a pytree of floating arrays, by the implementation under test.
-        plain: the same by the plain loop.
-        arguments: two pytrees or more of float32 arrays: the weights, the data, and what else there is.
-        options: what some ways need: the Flax modules the sizes and the implementation.
+        name: a name, with the sizes.
+        run: (*arguments) -> pytree of floating-point arrays, by the implementation under test.
+        plain: like ``run``, but by the plain loop.
+        arguments: two or more pytrees of float32 arrays: the weights, the data, and any others.
+        options: settings that some ways need; the Flax modules need the sizes and the implementation.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Size(NamedTuple):
         return f"T{self.steps} B{self.batch} I{self.inputs} H{self.hidden}{extra}"
 
 
-# A batch of one. On the first four, closed-over weights aborted the process once.
+# Sizes with a batch of one. Closed-over weights used to abort the process on the first four.
 SINGLE = (
     Size(5, 1, 32, 32),
     Size(5, 1, 16, 32),
@@ -72,19 +72,19 @@ SINGLE = (
 ABORTED = 4
 BATCHED = (Size(4, 2, 3, 4), Size(3, 3, 3, 5, bidirectional=True, layers=2, projection=2), Size(0, 2, 3, 4))
 
-# XLA copies constants of more bytes than this into a kernel. Measured: it does with 10,004 and does not with 10,000.
+# XLA copies constants of more bytes than this into a kernel. Measured: it copies 10,004 bytes and not 10,000.
 XLA_LARGE_CONSTANT = 10_000
 
 
 def edges(predicate: Callable[[int], Any], numbers: range) -> Iterator[int]:
-    """The numbers on both sides of every change of the predicate."""
+    """Yield the numbers on both sides of every change of the predicate."""
     for number in numbers[:-1]:
         if predicate(number) != predicate(number + 1):
             yield from (number, number + 1)
 
 
 def single_edges() -> list[Size]:
-    """Around the largest model for a single kernel, and around the constants that XLA copies into one."""
+    """Return sizes around the largest model for a single kernel, and around the constants that XLA copies into one."""
     hidden = 64
     largest = LARGEST_SINGLE_KERNEL // hidden - hidden
     inputs = XLA_LARGE_CONSTANT // (4 * 4 * 10)  # 4 gates of 10 units in 4 bytes
@@ -92,7 +92,7 @@ def single_edges() -> list[Size]:
 
 
 def batched_edges() -> list[Size]:
-    """Around the shared loop, the chunks, one product a step, and features first."""
+    """Return sizes around the limits of the shared loop, the chunks, one product a step, and features first."""
     float32 = jnp.float32
     sizes = [Size(3, 2, 3, hidden, True) for hidden in edges(SHARED_LOOP.__contains__, range(1, 65))]
     for batch in (2, *edges(chunk_steps, range(CHUNK_ROWS // 4, CHUNK_ROWS // 4 + 3))):
@@ -112,7 +112,7 @@ def batched_edges() -> list[Size]:
 
 
 def lstm_task(size: Size, implementation: str) -> Task:
-    """One call of ``lstm``, with an initial state."""
+    """Make a task that calls ``lstm`` once, with an initial state."""
     weights = init_lstm(
         size.inputs,
         size.hidden,
@@ -143,9 +143,10 @@ def lstm_task(size: Size, implementation: str) -> Task:
 def fit_task(
     name: str, loss: Any, params: Any, data: Any, *, schedule: Any = 1e-3, epochs: int = 2, optimizer: Any = None
 ) -> Task:
-    """A training of a few epochs: the last weights and the losses, beside the same as a loop over optax's steps.
+    """Make a task that trains for a few epochs and returns the last weights and the losses.
 
-    By Adam; its option "strict" is the same task by gradient descent, because optax's Adam needs promotion.
+    Its plain version loops over optax's steps. The default optimizer is Adam. The option "strict" then holds the same
+    task with gradient descent, because optax's Adam needs promotion.
     """
     options = {}
     if optimizer is None:
@@ -173,7 +174,11 @@ def fit_task(
 
 
 def fit_tasks() -> list[Task]:
-    """The by-hand model (one kernel), constants in the loss and the optimizer, and sizes around the largest array."""
+    """Return tasks for ``fit``.
+
+    They cover the by-hand model (one kernel), constants in the loss and the optimizer, and sizes around the largest
+    array.
+    """
     rng = np.random.default_rng(0)
 
     def draw(*shape: int) -> np.ndarray:
@@ -187,14 +192,14 @@ def fit_tasks() -> list[Task]:
         row = jnp.asarray(jnp.abs(batch[1][0]) * 100, jnp.int32)
         return value * jnp.asarray(table)[row], predictions
 
-    def selected(params: Any, batch: Any) -> Any:  # reads neither all weights nor all data
+    def selected(params: Any, batch: Any) -> Any:  # does not read all weights or all data
         value = jnp.where(True, params["a"], params["b"]) * batch[0][0]
         return value**2, batch[0]
 
     def product(params: Any, batch: Any) -> Any:
         return jnp.mean((params["w"] * batch[0][0]) ** 2), batch[0]
 
-    def looked_up(params: Any, batch: Any) -> Any:  # its gradient scatters
+    def looked_up(params: Any, batch: Any) -> Any:  # the gradient scatters
         places = jnp.array([0, 2, 2]) + (batch[0][0] > 0).astype(jnp.int32)
         return jnp.sum(params["w"][places] ** 2 * batch[0][0]), batch[0]
 
@@ -219,11 +224,15 @@ def fit_tasks() -> list[Task]:
 
 
 def tasks(implementation: str, place: int, of: int, *, fewer: bool, named: str = "") -> list[Task]:
-    """The tasks of the pair at ``place`` ``of`` all the pairs of an implementation, which share the sizes.
+    """Return the tasks for one pair. The pairs of an implementation share out the sizes among them.
 
-    Each pair has two of the sizes that once aborted and two or three other small ones; each of the sizes around a
-    threshold is in one pair or more. ``fewer`` leaves out those, and the second of every two. ``named`` is the one
-    task of that name.
+    Each pair gets two of the sizes that used to abort and two or three other small ones. Each size around a threshold
+    is in at least one pair.
+
+    Args:
+        place, of: the number of this pair among the pairs of the implementation, and how many there are.
+        fewer: leave out the sizes around thresholds, and the second of every two others.
+        named: return only the task of this name.
     """
     if implementation == "fit":
         tasks = fit_tasks()

@@ -1,4 +1,4 @@
-"""Ways to call: under JAX's transforms and control flow, and on several devices."""
+"""Ways to call: inside JAX's transforms and control flow, and on several devices."""
 
 from functools import partial
 from typing import Any
@@ -89,7 +89,7 @@ def jvp(task: Task) -> Any:
 
 @general
 def hessian(task: Task) -> Any:
-    """Of a step along the weights, so that it stays small."""
+    """Take the Hessian with respect to a step along the weights, so that it stays small."""
     weights, *rest = task.arguments
 
     def curvature(run: Any, weights: Any) -> Any:
@@ -134,7 +134,7 @@ def shard_map(task: Task) -> Any:
 
 
 def _spread(weights: Any, devices: Mesh) -> Any:
-    """The weights with their first axis on both devices, where it divides."""
+    """Return the weights with their first axis split over both devices, where it divides evenly."""
 
     def place(leaf: Any) -> Any:
         even = np.ndim(leaf) and len(leaf) % devices.size == 0
@@ -153,7 +153,7 @@ def sharded_weights(task: Task) -> Any:
 
 @of_lstm
 def streaming(task: Task) -> Any:
-    """One step a call, the state carried by a scan."""
+    """Call once a step, with a scan that carries the state."""
     weights, inputs, state = task.arguments
 
     def step(state: Any, features: Any) -> Any:

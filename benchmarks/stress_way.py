@@ -1,4 +1,4 @@
-"""What is common to the ways to call: their registers, what the plain loop gives, and examples to map over."""
+"""Shared code for the ways to call: their registries, the results of the plain loop, and examples to map over."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from stress_tasks import Task
 
-# way(task) -> (what came out, what the plain loop gives with everything an argument of a jit)
+# way(task) -> (its results, those of the plain loop under jit with everything as an argument)
 Way = Callable[[Task], tuple[Any, Any]]
 
 GENERAL: dict[str, Way] = {}  # for every task
-OF_LSTM: dict[str, Way] = {}  # for those that call ``lstm``: with weights, inputs and state
-TWO_DEVICES = {"pmap", "shard map", "sharded weights"}  # these need the processor to be two
+OF_LSTM: dict[str, Way] = {}  # for tasks that call ``lstm`` with weights, inputs and state
+TWO_DEVICES = {"pmap", "shard map", "sharded weights"}  # these need the processor to be split into two devices
 
 
 def general(function: Way) -> Way:
@@ -31,12 +31,12 @@ def expected(task: Task) -> Any:
 
 
 def square(run: Callable[..., Any]) -> Callable[..., Any]:
-    """A number that depends on everything that comes out."""
+    """Return a function that sums the squares of everything that ``run`` returns."""
     return lambda *arguments: sum(jnp.sum(jnp.asarray(leaf) ** 2) for leaf in jax.tree.leaves(run(*arguments)))
 
 
 def close_over(task: Task, places: set[int]) -> tuple[Any, Any]:
-    """The arguments at ``places`` are constants of the program."""
+    """Run the task with the arguments at ``places`` as constants of the program."""
 
     def run(*given: Any) -> Any:
         rest = iter(given)
@@ -47,12 +47,12 @@ def close_over(task: Task, places: set[int]) -> tuple[Any, Any]:
 
 
 def some_of(whole: Any, factors: tuple[float, ...] = (1.0, 0.5, -1.0)) -> Any:
-    """As many examples as factors, stacked."""
+    """Stack one example for each factor."""
     return jax.tree.map(lambda leaf: np.stack([np.asarray(leaf) * np.float32(factor) for factor in factors]), whole)
 
 
 def each(task: Task, place: int, stacked: Any, count: int) -> Any:
-    """The plain loop on each of the stacked examples of one argument."""
+    """Run the plain loop on each stacked example of one argument, and stack the results."""
 
     def alone(n: int) -> Any:
         one = jax.tree.map(lambda leaf: leaf[n], stacked)

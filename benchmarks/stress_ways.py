@@ -1,4 +1,4 @@
-"""The ways to call a function that JAX compiles: each runs a task in its way and says what the plain loop gives."""
+"""All ways to call a function that JAX compiles. Each runs a task and returns its results and the plain loop's."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ try:
 except ImportError:
     equinox = None
 
-# The other two are imported for the ways that they register.
+# The other two modules are imported because they register their ways.
 __all__ = ["TWO_DEVICES", "stress_calls", "stress_transforms", "ways"]
 
 

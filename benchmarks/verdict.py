@@ -1,21 +1,23 @@
-"""Whether the verdict of ``check`` can be believed: right pairs and planted mistakes over three kinds of models.
+"""Measure how far to trust the verdict of ``check``, on right pairs and planted mistakes in three kinds of models.
 
     python benchmarks/verdict.py --pairs 1000 --plants 1000 --record benchmarks/verdict.json
     python benchmarks/verdict.py --show benchmarks/verdict.json
 
-Counts, by kind (``verdict_models.py``):
+It counts, for each kind (``verdict_models.py``):
 
-- *false alarms*: right pairs said to differ, and ports said to differ whose mistake moves nothing by a tolerance;
-- *missed*: planted mistakes (``verdict_plants.py``) that move an entry by more than ten tolerances and are not said to
-  differ; *too small*: the others that are not;
-- *undecided*: right pairs that are neither said to agree nor to differ;
-- *listed wrongly*: right pairs whose report says of a part of the model that these inputs cannot tell whether it is
-  used, while the outputs move by more than ten tolerances when it is zeroed, negated or moved by one.
+- *false alarms*: right pairs with the verdict "differ", and ports with that verdict whose mistake moves no entry by a
+  tolerance;
+- *missed*: planted mistakes (``verdict_plants.py``) that move an entry by more than ten tolerances without the verdict
+  "differ";
+- *too small*: all other planted mistakes without that verdict;
+- *undecided*: right pairs with the verdict "undecided";
+- *listed wrongly*: right pairs whose report says that these inputs cannot tell whether a part of the model is used,
+  although the outputs move by more than ten tolerances when that part is zeroed, negated or moved by one.
 
 A right pair is our JAX backend against torch, or a right port (``verdict_ports.py``) against torch.
 
-Every trial is a function of the seed and its number. What is done is kept in a file and not done again while the code
-stays as it is, so a run that was cut off goes on where it stopped. Each process computes on one thread.
+A trial depends only on the seed and its number. Finished trials are kept in a file and not repeated until the code
+changes, so an interrupted run continues where it stopped. Each process computes on one thread.
 """
 
 import argparse
@@ -38,14 +40,14 @@ ROOT = Path(__file__).parents[1]
 KINDS = ("random", "trained-like", "ill-conditioned")
 MOST_UNDECIDED = {"random": 0.02, "trained-like": 0.10, "ill-conditioned": 1.0}
 _TEMPORARY = Path(tempfile.gettempdir())
-# A worker starts anew after so many trials: compiled programs stay in memory.
+# A worker process is replaced after this many trials, because compiled programs stay in memory.
 _TRIALS_A_PROCESS = 150
 
 Trial = dict[str, Any]
 
 
 def main() -> int:
-    """Run what is left to run, print the tables, and write the record; 0 if every aim is reached, else 1."""
+    """Run the remaining trials, print the tables and write the record. Return 0 if every aim is reached, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1000, help="right pairs")
     parser.add_argument("--plants", type=int, default=1000, help="planted mistakes")
@@ -53,7 +55,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
-        "--trials", type=Path, help="the file that keeps what is done (default: in the temporary folder)"
+        "--trials", type=Path, help="keep finished trials in this file (default: one in the temporary folder)"
     )
     parser.add_argument("--record", type=Path, help="write the summary to this file")
     parser.add_argument("--show", type=Path, help="print a record instead of running")
@@ -77,7 +79,7 @@ def main() -> int:
 
 
 def run(todo: list[tuple[str, int]], seed: int, processes: int, kept: Path) -> list[Trial]:
-    """Every trial of the list, those that are kept already from the file."""
+    """Return every trial in the list. Those that the file has are not run again."""
     code = fingerprint()
     done = {
         (trial["role"], trial["number"]): trial
@@ -85,7 +87,7 @@ def run(todo: list[tuple[str, int]], seed: int, processes: int, kept: Path) -> l
         if (trial["code"], trial["seed"]) == (code, seed)
     }
     left = [one for one in todo if one not in done]
-    print(f"{len(todo) - len(left)} trials of {len(todo)} are kept in {kept}", file=sys.stderr)
+    print(f"{len(todo) - len(left)} of {len(todo)} trials are in {kept} already", file=sys.stderr)
     with kept.open("a") as file:
         for trial in _parallel(left, seed, processes):
             done[trial["role"], trial["number"]] = trial
@@ -117,7 +119,7 @@ def _prepare() -> None:
 
     from lstm_parity.diagnosis.explain import failed_outputs
 
-    # The verdict stands before a failed check looks for the mistake, which takes most of its time.
+    # Looking for the mistake takes most of the time of a failed check, and comes after its verdict. Skip it.
     failed_outputs.explain = _no_diagnosis
     torch.set_num_threads(1)
     jax.config.update("jax_compilation_cache_dir", str(_TEMPORARY / "lstm-parity-verdict-programs"))
@@ -136,7 +138,7 @@ def _trial(role: str, number: int, seed: int) -> Trial:
 
 
 def fingerprint() -> str:
-    """Of the code that a trial's result depends on."""
+    """Return a digest of the code that the result of a trial depends on."""
     folders = ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity")
     files = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
     digest = hashlib.sha256()
@@ -146,17 +148,17 @@ def fingerprint() -> str:
 
 
 def false_alarm(trial: Trial) -> bool:
-    """A right pair said to differ, or a port whose mistake shows nowhere."""
+    """Return whether the verdict is "differ" for a right pair, or for a port whose mistake shows nowhere."""
     return trial["verdict"] == "differ" and (trial["role"] == "pair" or trial["moves"] is not None)
 
 
 def missed(trial: Trial) -> bool:
-    """A mistake that moves an entry by more than ten tolerances and was not said to differ."""
+    """Return whether a mistake moves an entry by more than ten tolerances and the verdict is not "differ"."""
     return trial["role"] == "plant" and trial["verdict"] in ("agree", "undecided") and trial["moves"] > 10
 
 
 def summary(trials: list[Trial]) -> dict[str, Any]:
-    """Counts by kind and by mistake, the largest share of the tolerance that a right pair used, and what is wrong."""
+    """Return counts by kind and by mistake, the largest share of the tolerance used by a right pair, and all faults."""
     counts, used = {}, {}
     for kind in KINDS:
         of_kind = [trial for trial in trials if trial["kind"] == kind]
@@ -205,7 +207,10 @@ def _largest_used(shares: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def reached(record: dict[str, Any]) -> bool:
-    """No false alarm, no miss, no error, nothing listed wrongly, and as little undecided as ``MOST_UNDECIDED`` says."""
+    """Return whether there is no false alarm, miss, error or wrong listing, and little enough is undecided.
+
+    ``MOST_UNDECIDED`` is the share of right pairs that may be undecided.
+    """
     return not record["wrong"] and all(
         count["undecided"] <= MOST_UNDECIDED[kind] * count["pairs"] for kind, count in record["counts"].items()
     )

@@ -1,14 +1,14 @@
-"""The models that ``verdict.py`` draws, of three kinds, in a few shapes each so that XLA compiles each shape once.
+"""The three kinds of models that ``verdict.py`` draws. Each has a few shapes, so that XLA compiles each shape once.
 
-- "random": U(±1/√hidden), as frameworks initialise them, and the by-hand model with N(0, 1). Every option of
-  ``torch.nn.LSTM``, cells and forecasters.
-- "trained-like": what the trained models of ``parity_tests/helpers/real_models.py`` have in common. The singular values
-  of each recurrent block fall off as a power of their rank (there by 0.3 to 1), the candidate's block holds each unit
-  back (its singular vectors are turned against each other by -0.1 to -0.35), the recurrent gain is 2 to 4 times the
-  initial one,
-  the forget gate's bias is near +1, inputs are as large as 4. One in five is a real one.
-- "ill-conditioned": random ones with ``weight_hh`` times 6, 12 or 20, over 60 to 160 steps: rounding errors grow until
-  they are as large as the outputs.
+- "random": weights from U(±1/√hidden), as frameworks initialise them, and the by-hand model with N(0, 1). The shapes
+  cover every option of ``torch.nn.LSTM``, cells and forecasters.
+- "trained-like": weights with what the trained models of ``parity_tests/helpers/real_models.py`` have in common. The
+  singular values of each recurrent block fall off as a power of their rank (0.3 to 1 in those models). The candidate's
+  block holds each unit back: its left and right singular vectors have an alignment of -0.1 to -0.35. The recurrent gain
+  is 2 to 4 times the initial one, the bias of the forget gate is near +1, and inputs are as large as 4. One model in
+  five is a real one.
+- "ill-conditioned": random weights with ``weight_hh`` times 6, 12 or 20, over 60 to 160 steps. Rounding errors grow
+  until they are as large as the outputs.
 """
 
 import sys
@@ -30,11 +30,11 @@ GAINS = (6.0, 12.0, 20.0)
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes and options; everything that XLA would compile anew.
+    """Sizes and options: everything for which XLA has to compile again.
 
     Attributes:
         make: (rng) -> weights.
-        leading: the inputs' axes before the features, as the model takes them.
+        leading: sizes of the axes of the inputs before the features, in the order that the model takes.
         options: batch_first, lengths, reset, as ``check`` takes them.
     """
 
@@ -46,12 +46,12 @@ class Shape:
 
 @dataclass(frozen=True)
 class Model:
-    """What one trial judges.
+    """The model and inputs of one trial.
 
     Attributes:
-        seed: of the cotangents and of a state that is not given; one for each shape, since both are constants of the
-            compiled program.
-        state: None to let ``check`` draw it.
+        seed: seed for the cotangents, and for the state if it is not given. Each shape has one seed, because both are
+            constants in the compiled program.
+        state: initial state; None to let ``check`` draw it.
     """
 
     name: str
@@ -128,7 +128,7 @@ KINDS = ("random", "trained-like", "ill-conditioned")
 
 
 def draw_model(kind: str, rng: np.random.Generator, *, by_hand: bool = True) -> Model:
-    """One model of a kind with its inputs; ``by_hand`` says whether it may be the by-hand model."""
+    """Draw one model of a kind with its inputs. ``by_hand`` says whether it may be the by-hand model."""
     shapes = {"random": RANDOM, "trained-like": TRAINED, "ill-conditioned": ILL}[kind]
     if not by_hand:
         shapes = tuple(shape for shape in shapes if shape.name != "by-hand")
@@ -149,7 +149,7 @@ def draw_model(kind: str, rng: np.random.Generator, *, by_hand: bool = True) -> 
     features = () if isinstance(spec, ByHandSpec) else (lstm.input_size,)
     inputs = size * rng.standard_normal((*shape.leading, *features))
     state = None
-    if not isinstance(spec, ByHandSpec) and rng.random() < 0.5:  # else check draws it
+    if not isinstance(spec, ByHandSpec) and rng.random() < 0.5:  # otherwise check draws it
         unbatched = not isinstance(spec, CellSpec) and inputs.ndim == 2
         first = shape.options.get("batch_first") or name.startswith("forecaster")
         batch = () if unbatched else (shape.leading[0 if first or isinstance(spec, CellSpec) else 1],)
@@ -160,7 +160,7 @@ def draw_model(kind: str, rng: np.random.Generator, *, by_hand: bool = True) -> 
 
 
 def sources() -> dict[str, str]:
-    """Where each real model comes from on this machine: "wheel" or "look-alike"."""
+    """Return where each real model comes from on this machine: "wheel" or "look-alike"."""
     from real_models import source  # pyright: ignore[reportMissingImports]  in parity_tests/helpers
 
     return {shape.name: source(shape.name) for shape in REAL}
@@ -184,11 +184,11 @@ def _as_trained(weights: Weights, rng: np.random.Generator) -> Weights:
 
 
 def _trained_block(block: np.ndarray, holds_back: bool, rng: np.random.Generator) -> np.ndarray:
-    """A gate's recurrent block with the same sum of squares and a trained one's singular values."""
+    """Return a recurrent block of a gate with the same sum of squares and the singular values of a trained one."""
     left, _, right = np.linalg.svd(block, full_matrices=False)
     values = np.arange(1, len(right) + 1) ** -rng.uniform(0.3, 1)
     if holds_back and block.shape[0] == block.shape[1]:
         alignment = -rng.uniform(0.1, 0.35)
         left, _ = np.linalg.qr(alignment * right.T + np.sqrt(1 - alignment**2) * left)
-        left *= np.sign(np.sum(left * right.T, axis=0)) * -1  # QR may turn vectors round
+        left *= np.sign(np.sum(left * right.T, axis=0)) * -1  # QR may flip the sign of vectors
     return (left * values) @ right * (np.linalg.norm(block) / np.linalg.norm(values))

@@ -15,7 +15,7 @@ def _rng(plant: Plant) -> np.random.Generator:
 
 
 def _blocks(ops: Ops, array: Any, order: Any, change: Any = lambda block: block) -> Any:
-    """The four gates' blocks in another order, each changed."""
+    """Put the blocks of the four gates in another order, and change each one."""
     size = len(array) // 4
     return ops.join([change(array[gate * size : (gate + 1) * size]) for gate in order], 0)
 
@@ -43,7 +43,7 @@ def _scaled_bias(factor: float) -> Any:
 
 
 def _factors(array: Any, plant: Plant, *, entry: bool) -> np.ndarray:
-    """1, and 1 + size for one gate's rows, or for one entry."""
+    """Return factors of 1, except 1 + size for the rows of one gate, or for one entry."""
     factors, rng = np.ones(tuple(array.shape)), _rng(plant)
     if entry:
         factors.reshape(-1)[int(rng.integers(factors.size))] += plant.size
@@ -62,7 +62,7 @@ def _off(*, entry: bool) -> Any:
 
 
 def _gradient_off(*, entry: bool) -> Any:
-    """x + (factor - 1) (x - x with its gradient stopped): the same number, and factor times the gradient."""
+    """Compute x + (factor - 1) (x - stop_gradient(x)), which is x, but with ``factor`` times its gradient."""
 
     def change(ops: Ops, parts: Any, plant: Plant) -> Any:
         array = parts[name := _MATRICES[plant.seed % 2]]
@@ -83,7 +83,7 @@ def _borrowed_bias(ops: Ops, parts: Any, plant: Plant) -> Any:
 
 
 def _with_gate(name: str, change: Any) -> Any:
-    """The gates with one of them computed from all."""
+    """Replace one gate by a function of all four."""
 
     def gates(ops: Ops, gates: Any) -> Any:
         return tuple(change(ops, *gates) if number == GATES[name] else gate for number, gate in enumerate(gates))
@@ -108,7 +108,7 @@ def _first_row(ops: Ops, x: Any) -> Any:
     return x[:, :1] + 0 * x
 
 
-# name -> what it changes. Those of the third group show in gradients only.
+# name -> what it changes. Those in the last group, ``GRADIENTS_ONLY``, show only in gradients.
 MISTAKES: dict[str, Changes] = {
     "gate-order": Changes(parts=_gate_order),
     "gate-order-of-weight_hh": Changes(parts=_gate_order_of_one),
@@ -157,12 +157,12 @@ MISTAKES: dict[str, Changes] = {
 GRADIENTS_ONLY = frozenset(
     name for name in MISTAKES if name.startswith("gradient") or "no-gradient" in name or "detached" in name
 )
-# The sizes that these are off by are drawn, down to what no float64 shows.
+# These are off by a size that is drawn, down to sizes that float64 cannot show.
 SIZED = frozenset(name for name in MISTAKES if name.endswith("-off"))
 
 
 def draw_plant(spec: Any, options: dict[str, Any], framework: str, rng: np.random.Generator) -> Plant:
-    """A mistake that can be made in a port of this model in this framework, in one place or in all."""
+    """Draw a mistake that a port of this model in this framework can have, in one place or in all."""
     fitting = [name for name in MISTAKES if _fits(name, spec, options, framework)]
     lstm = getattr(spec, "lstm", spec)
     layers, suffixes = getattr(lstm, "num_layers", 1), getattr(lstm, "directions", ("",))
@@ -193,7 +193,7 @@ def _fits(name: str, spec: Any, options: dict[str, Any], framework: str) -> bool
 
 
 def _is_square(lstm: Any, place: str) -> bool:
-    """Whether what goes into a layer is as wide as its state, so that its two matrices can be exchanged."""
+    """Return whether the input of a layer is as wide as its state, so that its two matrices can be swapped."""
     if place.startswith("_l0"):
         return lstm.input_size == lstm.hidden_size
     return lstm.output_size == lstm.hidden_size

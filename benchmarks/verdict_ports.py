@@ -1,6 +1,6 @@
-"""Ports of an LSTM in NumPy, JAX and torch from one text, right or with a mistake planted: what ``verdict.py`` judges.
+"""The ports that ``verdict.py`` judges: one LSTM for NumPy, JAX and torch, either right or with a planted mistake.
 
-Written for this alone: nothing here is shared with the backends or with the mistakes that ``diagnose`` simulates.
+It shares no code with the backends or with the mistakes that ``diagnose`` simulates.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ GATES = {"input": 0, "forget": 1, "candidate": 2, "output": 3}
 
 @dataclass(frozen=True)
 class Ops:
-    """What a framework calls the few things that the port needs."""
+    """The few operations that a port needs, in one framework."""
 
     tanh: Callable[[Any], Any]
     where: Callable[[Any, Any, Any], Any]
@@ -72,12 +72,12 @@ OPS = {
 
 @dataclass(frozen=True)
 class Plant:
-    """A mistake: its name in ``verdict_plants.MISTAKES``, where it sits, and how large it is where that can be chosen.
+    """A planted mistake: its name in ``verdict_plants.MISTAKES``, its places and its size.
 
     Attributes:
-        places: the endings of the weights that it touches ("_l0_reverse", …; "" for a cell).
-        size: of what is off by so much, relative or absolute.
-        seed: of whatever else is drawn: an order of the gates, an entry.
+        places: suffixes of the weights that it changes ("_l0_reverse", …; "" for a cell).
+        size: how much something is off, relative or absolute, for mistakes with a size.
+        seed: seed for anything else that is drawn, such as an order of the gates, or an entry.
     """
 
     name: str = ""
@@ -86,24 +86,24 @@ class Plant:
     seed: int = 0
 
 
-# What the plant does to the weights of a place, to the arrays that go in, to each step, and to what comes out.
+# (ops, parts of a place, plant) -> parts with the mistake.
 WeightsChange = Callable[[Ops, dict[str, Any], Plant], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a mistake changes; each is left out where it changes nothing there.
+    """What a mistake changes. None, or "" for ``ignores``, changes nothing.
 
     Attributes:
         parts: (ops, parts of a place, plant) -> parts.
-        gates: (ops, (i, f, g, o)) -> the gates as they are used; they are computed by then.
-        sigmoid: in the place of the sigmoid.
-        before: (ops, h, c, whether this is the middle step) -> h and c as a step begins with them.
-        cell: (ops, c) -> c as the next step gets it.
-        squash: in the place of tanh(c).
-        data: (ops, inputs, h_0, c_0, plant) -> the same; time first.
-        result: (ops, outputs, h_n, c_n) -> the same; time first.
-        ignores: "lengths" or "reset", which the port then does not look at.
+        gates: (ops, (i, f, g, o)) -> gates. It gets the computed gates, after their sigmoids and tanh.
+        sigmoid: replaces the sigmoid.
+        before: (ops, h, c, whether this is the middle step) -> h and c for the start of the step.
+        cell: (ops, c) -> c for the rest of the step and for the next one.
+        squash: replaces tanh(c).
+        data: (ops, inputs, h_0, c_0, plant) -> inputs, h_0, c_0; time first.
+        result: (ops, outputs, h_n, c_n) -> outputs, h_n, c_n; time first.
+        ignores: "lengths" or "reset", which the port then ignores.
     """
 
     parts: WeightsChange | None = None
@@ -121,7 +121,7 @@ RIGHT = Changes()
 
 
 def port(weights: dict[str, Any], framework: str, changes: Changes = RIGHT, plant: Plant | None = None) -> Any:
-    """A port of the model that these weights describe, as ``check(candidate=…)`` takes it."""
+    """Make a port of the model that these weights describe, as ``check(candidate=…)`` takes it."""
     ops, spec, plant = OPS[framework], describe(weights), plant or Plant()
 
     def lstm(params: Any, inputs: Any, state: Any, prefix: str = "", **options: Any) -> Any:

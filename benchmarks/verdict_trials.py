@@ -1,4 +1,4 @@
-"""One trial of ``verdict.py``: a model, a right pair or a planted mistake, and what ``check`` says of it."""
+"""One trial of ``verdict.py``: draw a model, make a right pair or plant a mistake, and run ``check`` on it."""
 
 import re
 import time
@@ -24,14 +24,14 @@ from lstm_shared import describe
 
 ROLES = ("pair", "plant")
 
-# Who computes the right results, and the ports with mistakes: JAX compiles, which takes a second or two each time.
+# What computes the right results and the ports with mistakes. JAX is rare: it takes a second or two to compile.
 _PAIRS = ("our backends",) * 7 + ("numpy", "torch", "jax")
 _PORTS = ("torch",) * 5 + ("numpy",) * 3 + ("jax",)
 
-# The tolerance that a mistake is measured in, written down here once more so that a slip in ``compare`` shows: 64 eps
-# of the group's scale, or 64 times the largest of eight responses to one ulp, up to a response of 1e-6. An entry counts
-# where the response is below a quarter of that, because eight other perturbations respond otherwise; one of a gradient
-# only where every output is.
+# The tolerance in which a mistake is measured: 64 eps of the group's scale, or 64 times the largest of eight responses
+# to one ulp, up to a response of 1e-6. It is repeated here so that a slip in ``compare`` shows. An entry counts if its
+# response is below a quarter of that limit, because eight other perturbations give another response. An entry of a
+# gradient counts only if the responses of all outputs are below it too.
 _EPS = float(np.finfo(np.float64).eps)
 _FLAT, _RESPONSES, _LIMIT, _PERTURBATIONS = 64 * _EPS, 64.0, 1e-6 / 4, 8
 
@@ -40,14 +40,16 @@ def run_trial(role: str, number: int, seed: int) -> dict[str, Any]:
     """Draw and judge one model.
 
     Returns:
-        role, number, kind, model; by: who computes it; verdict: "agree", "differ", "undecided" or "error"; line: the
-        verdict in words; seconds; used: stage and dtype -> largest share of the tolerance, "measured" where the
-        response was. Of a pair, invisible: the
-        parts listed as such, and wrongly: those of them that the outputs depend on. Of a plant, mistake, size, and
-        moves: by how many tolerances it moves an entry (None where it was caught and that is surely more than one).
+        For every trial: role, number, kind, model; by: what computes it; verdict: "agree", "differ", "undecided" or
+        "error"; line: the verdict in words; seconds; used: stage and dtype -> largest share of the tolerance, with
+        "measured" in the key if the response was measured.
+        For a pair: invisible: the parts that the report lists as such; wrongly: those of them on which the outputs do
+        depend.
+        For a plant: mistake, size; moves: by how many tolerances it moves an entry (None if it was caught and that is
+        certainly more than one).
     """
     rng = np.random.default_rng((seed, ROLES.index(role), number))
-    kind = KINDS[number % len(KINDS)]  # as verdict.py counts on
+    kind = KINDS[number % len(KINDS)]  # verdict.py relies on this
     by = str(rng.choice(_PAIRS if role == "pair" else _PORTS))
     model = draw_model(kind, rng, by_hand=by == "our backends")
     found = {"role": role, "number": number, "kind": kind, "model": model.name, "by": by}
@@ -61,7 +63,7 @@ def run_trial(role: str, number: int, seed: int) -> dict[str, Any]:
         candidate = Port(port(model.weights, by, changes, plant), framework=by)  # pyright: ignore[reportArgumentType]
     began = time.process_time()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # overflow in what a mistake makes of it
+        warnings.simplefilter("ignore")  # mistakes may overflow
         try:
             found |= _judged(model, candidate, role)
         except Exception as error:
@@ -87,7 +89,7 @@ def _judged(model: Model, candidate: Port | None, role: str) -> dict[str, Any]:
 
 @contextmanager
 def _shares_kept(used: dict[str, float]) -> Iterator[None]:
-    """Keep how much of its tolerance each row uses, and whether the response to rounding errors was measured for it."""
+    """Record how much of its tolerance each row uses, and whether its response to rounding errors was measured."""
     usual = judgement.judge
 
     def judge(*arguments: Any) -> list[Row]:
@@ -107,7 +109,7 @@ def _shares_kept(used: dict[str, float]) -> Iterator[None]:
 
 
 def _invisible(case: Case, report: Any) -> dict[str, Any]:
-    """What the report says these inputs cannot tell, and the parts of that on which the outputs do depend."""
+    """Return the parts that the report calls invisible, and those of them on which the outputs do depend."""
     prefixes = [re.match(r"first (\d+) steps", row.setting) for row in report.rows if row.dtype == "float64"]
     steps = [int(prefix[1]) for prefix in prefixes if prefix]
     case = case.first_steps(steps[0]) if steps else case
@@ -133,7 +135,7 @@ def _invisible(case: Case, report: Any) -> dict[str, Any]:
 
 
 def _flat_moves(observed: Observation, reference: Observation) -> float:
-    """The largest difference in the tolerances of a well-conditioned model."""
+    """Return the largest difference, in the tolerances of a well-conditioned model."""
     return max(
         float(np.max(np.abs(observed[stage][name] - array), initial=0.0)) / (_FLAT * group_scale(arrays))
         for stage, arrays in reference.items()
@@ -144,7 +146,7 @@ def _flat_moves(observed: Observation, reference: Observation) -> float:
 
 
 def _moves(case: Case, candidate: Port, *, caught: bool) -> float | None:
-    """By how many tolerances the port's arrays are off at most, over all steps or over those that can be judged."""
+    """Return by how many tolerances the port's arrays are off at most, over all steps or those that can be judged."""
     observed, returned = observe(case, candidate)
     reference = torch_backend.observe(returned)
     if not all(np.isfinite(a).all() for arrays in observed.values() for a in arrays.values()):
@@ -173,7 +175,7 @@ def _moves(case: Case, candidate: Port, *, caught: bool) -> float | None:
 
 
 def _responses(case: Case, reference: Observation) -> Observation:
-    """The largest change of each entry in eight cases one ulp away, and of those that are computed before it."""
+    """Return the largest change of each entry, or of those computed before it, over eight cases one ulp away."""
     largest = {stage: {n: np.zeros(a.shape) for n, a in arrays.items()} for stage, arrays in reference.items()}
     for number in range(_PERTURBATIONS):
         moved = torch_backend.observe(_one_ulp_away(case, np.random.default_rng((12345, number))))
