@@ -51,7 +51,7 @@ Trial = dict[str, Any]
 
 
 def main() -> int:
-    """Run what is left to run, print the table, and write the record."""
+    """Run the remaining trials, print the table, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)

@@ -10,7 +10,7 @@ import numpy as np
 # Stage -> name -> array, to compare with the reference.
 Shown = Mapping[str, Mapping[str, np.ndarray]]
 
-# How many losses the mode "training" shows for the comparison: as many as ``check`` compares Adam steps.
+# How many losses the mode "training" shows for the comparison. ``check`` also compares this many Adam steps.
 COMPARED_STEPS = 10
 
 

@@ -125,9 +125,8 @@ def _prepare_framework(framework: str, threads: int, device: str, dispatch: str)
         return torch.cuda.get_device_name()
     import jax
 
-    jax.config.update(
-        "jax_cpu_enable_async_dispatch", dispatch == "asynchronous"
-    )  # must be set before the backend starts
+    # Read when the backend starts, so this comes first.
+    jax.config.update("jax_cpu_enable_async_dispatch", dispatch == "asynchronous")
     if device == "gpu":
         if jax.default_backend() != "gpu":
             return None
