@@ -3,14 +3,17 @@
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from jax_lstm import by_hand, forecaster
-from jax_lstm.by_hand import lstm_unit
-from jax_lstm.cell import lstm_cell
-from jax_lstm.forecaster import forecast
-from jax_lstm.stack import lstm, lstm_trace
-from jax_lstm.training import fit
+from lstm_shared.requirements import say_what_to_install
 from lstm_shared.traces import ByHandTrace, LSTMTrace
 from lstm_shared.training.plan import FitResult
+
+with say_what_to_install("jax_lstm", {"jax": "JAX", "optax": "optax"}, extra="jax"):
+    from jax_lstm import by_hand, forecaster
+    from jax_lstm.by_hand import lstm_unit
+    from jax_lstm.cell import lstm_cell
+    from jax_lstm.forecaster import forecast
+    from jax_lstm.stack import lstm, lstm_trace
+    from jax_lstm.training import fit
 
 if TYPE_CHECKING:
     from jax_lstm import linen, nnx
@@ -46,4 +49,5 @@ def __getattr__(name: str) -> ModuleType | str:
         raise AttributeError(f"module 'jax_lstm' has no attribute {name!r}")
     import importlib
 
-    return importlib.import_module(f"jax_lstm.{name}")
+    with say_what_to_install(f"jax_lstm.{name}", {"flax": "Flax"}, extra="jax"):
+        return importlib.import_module(f"jax_lstm.{name}")
