@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from lstm_shared.argument_kinds import in_words
@@ -20,6 +19,7 @@ from lstm_shared.progress import progress_bar
 from lstm_shared.tensors import to_array, to_tensor
 from lstm_shared.training.arguments import plan_training
 from lstm_shared.training.plan import FitResult, TrainingPlan
+from torch_lstm.logs import open_logger
 from torch_lstm.training_run import TrainingRun, weights_of
 
 # What Lightning says about set-ups that are chosen on purpose here; everything else is shown as usual.
@@ -61,7 +61,8 @@ def fit(
         batch_size, shuffle_seed, checkpoint_dir, checkpoint_every, resume, progress: as in ``jax_lstm.fit``, with the
             same order of batches and the same kind of checkpoints, which hold what Lightning keeps and the state of
             torch's random numbers.
-        log_dir: where TensorBoard logs go (what the module logs, every step); none by default.
+        log_dir: directory for TensorBoard logs of what the module logs, every step; no logs by default. Each run gets
+            a directory of its own in it (``version_0``, ``version_1``, …); a resumed run goes on in the one it had.
 
     Returns:
         FitResult with NumPy arrays: the same fields as ``jax_lstm.fit``.
@@ -69,7 +70,7 @@ def fit(
     Raises:
         InputError: everything that is wrong with the arguments; what ``training_step`` returns; a checkpoint of
             another run.
-        OSError: a checkpoint cannot be written; those before it are still there.
+        OSError: a checkpoint or the logs cannot be written; earlier checkpoints are still there.
     """
     InputError.raise_any(_wrong_kinds(module, data, optimizer))
     tensors = [to_tensor(leaf) for leaf in data]
@@ -137,6 +138,8 @@ def _train(
         progress_bar("training in PyTorch Lightning", plan.epochs, done=run.first, enabled=progress) as show,
     ):
         run.show = show
+        if log_dir:
+            run.logger = open_logger(log_dir, run.log_file, first_step=run.first * plan.steps_per_epoch)
         device = next(module.parameters()).device
         trainer = L.Trainer(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
@@ -144,7 +147,7 @@ def _train(
             max_epochs=plan.epochs,
             callbacks=[run],
             plugins=[run.io],
-            logger=TensorBoardLogger(os.fspath(log_dir), name="", version="") if log_dir else False,
+            logger=run.logger or False,
             log_every_n_steps=1,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -7,6 +7,7 @@ from typing import Any, Self
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from lstm_shared.argument_kinds import in_words
 from lstm_shared.errors import InputError
@@ -16,6 +17,7 @@ from lstm_shared.training.checkpoint_file import Checkpoint
 from lstm_shared.training.plan import TrainingPlan
 from lstm_shared.training.run_identity import digest_of_weights
 from torch_lstm import checkpoints
+from torch_lstm.logs import first_file
 
 # A run with checkpoints keeps its state in memory about this often, at the end of an epoch: a signal loses no more
 # than that. For the by-hand model keeping takes 1 ms, an epoch of two steps 5.
@@ -35,6 +37,8 @@ class TrainingRun(L.Callback):
         self.notes: list[str] = []
         self.seconds = 0.0
         self.show: Callable[[int], None] = lambda done: None
+        self.logger: TensorBoardLogger | None = None
+        self.log_file: str | None = None  # the first file of the logs of the run that this one resumes
         self._began = 0.0
         self._losses: list[torch.Tensor] = []
         self._predictions: list[torch.Tensor] = []
@@ -88,10 +92,12 @@ class TrainingRun(L.Callback):
         about = self._about
         if self._optimizer is not None:
             about = about | checkpoints.describe_optimizers([self._optimizer(self.module.parameters())])
-        weights = {} if content is None else weights_of(checkpoints.read(content, self.place)["state_dict"])
+        saved = None if content is None else checkpoints.read(content, self.place)
+        weights = {} if saved is None else weights_of(saved["state_dict"])
         self.notes += self.plan.require_same_run(self._before, about, go_on_from=digest_of_weights(weights))
-        if content is None:
+        if saved is None:
             raise InputError(f"{self.place}: the checkpoint lacks what Lightning keeps")
+        self.log_file = saved["callbacks"][self.state_key].get("log_file")
         self.first = self._saved = self._before.epoch
         self.io.content = content
 
@@ -148,7 +154,8 @@ class TrainingRun(L.Callback):
         return "lstm-parity random state"
 
     def state_dict(self) -> dict[str, Any]:
-        return checkpoints.random_state(self.module.device)
+        log_file = self.log_file if self.logger is None else first_file(self.logger)
+        return {**checkpoints.random_state(self.module.device), "log_file": log_file}
 
     def history(self, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(losses (steps,), predictions (steps, batch, …)) of all epochs, or up to this one."""

@@ -158,7 +158,7 @@ def test_train_starts_from_the_weights_of_a_file(cli, tmp_path, backend):
 
 def test_train_in_torch_writes_tensorboard_logs(cli, tmp_path):
     assert cli("train", "--backend", "torch", "--epochs", 2, "--log-dir", tmp_path / "logs").code == 0
-    assert list((tmp_path / "logs").glob("events.out.tfevents.*"))
+    assert list((tmp_path / "logs").glob("version_0/events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -191,13 +191,74 @@ def test_a_bar_changes_nothing(capsys):
 
 
 def test_tensorboard_reads_the_logs(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     result = torch_lstm.fit(torch_lstm.LSTMByHand(PUBLISHED_INIT), COMPANIES, epochs=3, log_dir=tmp_path)
-    events = EventAccumulator(str(tmp_path)).Reload()
+    events = logged(tmp_path / "version_0")
     assert {"train_loss", "out_0", "out_1"} <= set(events.Tags()["scalars"])
     np.testing.assert_allclose([event.value for event in events.Scalars("train_loss")], result.losses, rtol=1e-6)
     np.testing.assert_allclose([e.value for e in events.Scalars("out_1")], result.predictions[1::2, 0], rtol=1e-6)
+
+
+def logged(directory):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(directory)).Reload()
+
+
+def test_each_run_logs_to_a_directory_of_its_own(tmp_path):
+    for epochs in (2, 3):
+        torch_lstm.fit(torch_lstm.LSTMByHand(PUBLISHED_INIT), COMPANIES, epochs=epochs, log_dir=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["version_0", "version_1"]
+    for run, epochs in (("version_0", 2), ("version_1", 3)):
+        steps = [event.step for event in logged(tmp_path / run).Scalars("train_loss")]
+        assert steps == list(range(2 * epochs))
+
+
+def test_a_resumed_run_goes_on_in_its_own_logs(tmp_path):
+    """What was logged after the checkpoint is logged again, and TensorBoard shows it once."""
+
+    class Interrupted(torch_lstm.LSTMByHand):
+        steps_left = 13
+
+        def training_step(self, batch, batch_idx):
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                raise KeyboardInterrupt
+            return super().training_step(batch, batch_idx)
+
+    def fit(epochs, log_dir, **options):
+        return torch_lstm.fit(module, COMPANIES, epochs=epochs, log_dir=log_dir, **options)
+
+    module, logs = Interrupted(PUBLISHED_INIT), tmp_path / "logs"
+    checkpoints = {"checkpoint_dir": tmp_path / "checkpoints", "checkpoint_every": 2}
+    with pytest.raises(KeyboardInterrupt):
+        fit(9, logs, **checkpoints)
+    module.steps_left = 100
+    torch_lstm.fit(torch_lstm.LSTMByHand(PUBLISHED_INIT), COMPANIES, epochs=1, log_dir=logs)
+    resumed = fit(9, logs, **checkpoints, resume=True)
+    assert 0 < resumed.resumed_from < 7
+    assert sorted(path.name for path in logs.iterdir()) == ["version_0", "version_1"]
+    shown = logged(logs / "version_0").Scalars("train_loss")
+    assert [event.step for event in shown] == list(range(18))
+    np.testing.assert_allclose([event.value for event in shown], resumed.losses, rtol=1e-6)
+
+    # Without logs, and then again with them; with logs elsewhere.
+    fit(10, None, **checkpoints, resume=True)
+    fit(11, logs, **checkpoints, resume=True)
+    assert [event.step for event in logged(logs / "version_0").Scalars("train_loss")][-3:] == [17, 20, 21]
+    fit(12, tmp_path / "others", **checkpoints, resume=True)
+    assert [event.step for event in logged(tmp_path / "others" / "version_0").Scalars("train_loss")] == [22, 23]
+
+
+def test_a_resumed_run_whose_logs_are_gone_leaves_those_of_another_run_alone(tmp_path):
+    module = torch_lstm.LSTMByHand(PUBLISHED_INIT)
+    checkpoints = tmp_path / "checkpoints"
+    torch_lstm.fit(module, COMPANIES, epochs=2, log_dir=tmp_path / "logs", checkpoint_dir=checkpoints)
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    torch_lstm.fit(module, COMPANIES, epochs=3, log_dir=tmp_path / "logs")
+    module = torch_lstm.LSTMByHand(PUBLISHED_INIT)
+    torch_lstm.fit(module, COMPANIES, epochs=4, log_dir=tmp_path / "logs", checkpoint_dir=checkpoints, resume=True)
+    for run, steps in (("version_0", [*range(6)]), ("version_1", [4, 5, 6, 7])):
+        assert [event.step for event in logged(tmp_path / "logs" / run).Scalars("train_loss")] == steps
 
 
 def test_the_module_trains_in_place_and_keeps_its_own_optimizer():
