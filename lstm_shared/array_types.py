@@ -1,4 +1,4 @@
-"""The types of arrays: what every framework's array can be asked for."""
+"""Array types: the attributes that the arrays of every framework have."""
 
 from typing import Any, Protocol
 
@@ -6,9 +6,9 @@ Shape = tuple[int, ...]
 
 
 class Array(Protocol):
-    """An array of NumPy, JAX (traced ones too) or torch, used only for its shape and dtype.
+    """An array of NumPy, JAX (traced or not) or torch, of which only the shape and dtype are used.
 
-    Code that needs the values takes ``np.ndarray``, or ``Any`` where a framework computes with them.
+    Code that needs the values takes ``np.ndarray``, or ``Any`` if a framework computes with them.
     """
 
     @property

@@ -1,9 +1,9 @@
 """The LSTM by hand: twelve scalar weights, and the published run that trained them.
 
-The model, its data and its results are those of *The StatQuest Illustrated Guide to Neural Networks and AI*,
-chapter 8, and its notebook. Names keep the article's words: 1 multiplies the short-term memory, 2 the input value;
-``lr`` long remember (forget gate), ``pr`` potential remember (input gate), ``p`` potential memory (candidate),
-``o`` output gate.
+The model, its data and its results come from *The StatQuest Illustrated Guide to Neural Networks and AI*, chapter 8,
+and its notebook. Names keep the article's words. Weights ending in 1 multiply the short-term memory, those ending in 2
+the input value. ``lr`` is long remember (forget gate), ``pr`` potential remember (input gate), ``p`` potential memory
+(candidate), ``o`` the output gate.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ BY_HAND: tuple[str, ...] = (
     "wo1", "wo2", "bo1",
 )  # fmt: skip
 
-# Four days of prices, then the price of day five.
+# Four days of prices for each company. The label is the price on day five.
 COMPANY_PRICES = np.array([[0.0, 0.5, 0.25, 1.0], [1.0, 0.5, 0.25, 1.0]])
 COMPANY_LABELS = np.array([0.0, 1.0])
 
-# The published run starts from torch's seed 42; the numbers are written out here, so that nothing depends on
-# a random stream.
+# The published run starts from torch's seed 42. The numbers are written out here, so that nothing depends on a random
+# stream.
 PUBLISHED_INIT: dict[str, float] = {
     "wlr1": 0.33669036626815796, "wlr2": 0.12880940735340118, "blr1": 0.0,
     "wpr1": 0.23446236550807953, "wpr2": 0.23033303022384644, "bpr1": 0.0,
@@ -28,7 +28,7 @@ PUBLISHED_INIT: dict[str, float] = {
     "wo1": 2.2082014083862305, "wo2": -0.637997031211853, "bo1": 0.0,
 }  # fmt: skip
 
-# After 5000 epochs, as printed: two decimals.
+# The weights after 5000 epochs, as printed: two decimals.
 PUBLISHED_TRAINED: dict[str, float] = {
     "wlr1": 2.70, "wlr2": 1.63, "blr1": 1.62,
     "wpr1": 2.00, "wpr2": 1.65, "bpr1": 0.62,
@@ -45,7 +45,7 @@ PUBLISHED_PREDICTIONS: dict[int, tuple[float, float]] = {
     5000: (0.0021682, 0.9692642),
 }
 
-# One step computed by hand in the article, from memories that are not zero.
+# The article computes one step by hand, from memories that are not zero.
 WORKED_EXAMPLE_WEIGHTS: dict[str, float] = {
     "wlr1": 2.7, "wlr2": 2.2, "blr1": 2.3,
     "wpr1": 1.1, "wpr2": 0.8, "bpr1": 0.8,

@@ -1,4 +1,4 @@
-"""The by-hand model as an LSTM of one feature and one hidden unit."""
+"""Convert the by-hand model to an LSTM with one feature and one hidden unit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from lstm_shared.names import BY_HAND_GATES
 
 
 def by_hand_to_lstm(weights: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The twelve scalars as an ``nn.LSTM(1, 1)`` dictionary: gate order (i, f, g, o), the second bias zero.
+    """Return the twelve scalars as an ``nn.LSTM(1, 1)`` dictionary: gate order (i, f, g, o), second bias zero.
 
     Raises:
         WeightsError: the dictionary is not a by-hand model.

@@ -1,7 +1,7 @@
-"""Read a model off its weight dictionary: kind, sizes, layers, directions, projection and bias.
+"""Read from a weight dictionary which model it is: kind, sizes, layers, directions, projection and bias.
 
-The dictionary is the model: nothing else describes it. Only names, shapes and dtypes are looked at, so arrays of
-NumPy, JAX (traced ones too) and torch will all do.
+The dictionary is the model: nothing else describes it. This code reads names, shapes and dtypes only, so the arrays
+may be NumPy's, JAX's (traced ones too) or torch's.
 """
 
 from collections import Counter
@@ -25,22 +25,22 @@ _EXPECTED: dict[type, str] = {
     ForecasterSpec: "a forecaster (lstm.…, fc.…)",
 }
 
-_OTHER_CELLS: dict[float, str] = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh for each column; an LSTM has four
+_OTHER_CELLS: dict[float, str] = {3: "a GRU", 1: "a plain RNN"}  # rows of weight_hh per column; an LSTM has four
 
 
 def describe(weights: Mapping[str, Any]) -> Spec:
-    """Say which model a dictionary is.
+    """Return which model a dictionary holds.
 
     Args:
-        weights: name -> array. Arrays need a shape and a dtype only; Python floats are scalars.
+        weights: name -> array. Arrays need only a shape and a dtype; Python floats count as scalars.
 
     Returns:
-        ByHandSpec, LSTMSpec, CellSpec or ForecasterSpec: frozen, with the sizes under torch's argument names and
-        ``shapes``, the names and shapes that such a model has.
+        ByHandSpec, LSTMSpec, CellSpec or ForecasterSpec. It is frozen. It has the sizes under torch's argument names,
+        and ``shapes``, the names and shapes of the weights of such a model.
 
     Raises:
         WeightsError: it is none of the four. The message lists every missing name, every unexpected name, every
-            wrong shape with the shape expected and why, and every name and array of the wrong kind.
+            wrong shape with the expected shape and the reason, and every name and array of the wrong kind.
     """
     require_mapping(weights)
     wrong = wrong_kinds(weights)
@@ -49,7 +49,7 @@ def describe(weights: Mapping[str, Any]) -> Spec:
     except WeightsError as error:
         if not wrong:
             raise
-        # Values of the wrong kind come first. If the dictionary holds nothing else, they are all that is wrong.
+        # List values of the wrong kind first. If the dictionary holds nothing else, they explain the other problems.
         raise WeightsError([*wrong.values(), *(error.problems if len(wrong) < len(weights) else ())]) from None
     require_spec(weights, spec)
     return spec
@@ -69,10 +69,10 @@ def _read(weights: Mapping[str, Any], shapes: Shapes) -> Spec:
 
 
 def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
-    """As ``describe``, for callers that take one kind of model.
+    """Return what ``describe`` returns, for callers that accept one kind of model only.
 
     Raises:
-        WeightsError: as ``describe``, or these are valid weights of another kind of model.
+        WeightsError: as in ``describe``, or the weights are valid but those of another kind of model.
     """
     spec = describe(weights)
     if not isinstance(spec, kind):
@@ -81,13 +81,13 @@ def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
 
 
 def require_spec(weights: Mapping[str, Any], spec: Spec) -> None:
-    """Raise a WeightsError with everything in which a dictionary differs from the expected model, if it does."""
+    """Raise a WeightsError that lists every difference between a dictionary and the expected model, if there is one."""
     require_mapping(weights)
     WeightsError.raise_any(_departures(weights, spec))
 
 
 def require_by_hand(weights: Mapping[str, Any]) -> None:
-    """Raise a WeightsError with everything in which a dictionary differs from the by-hand model, if it does."""
+    """Raise a WeightsError that lists every difference between a dictionary and the by-hand model, if there is one."""
     require_mapping(weights)
     if not any(name in BY_HAND for name in weights):
         raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {some_names(weights)}")
@@ -95,14 +95,14 @@ def require_by_hand(weights: Mapping[str, Any]) -> None:
 
 
 def _read_lstm(shapes: Shapes) -> LSTMSpec:
-    """Take each size from the majority of the arrays, so that one wrong array is reported and not all the others.
+    """Take each size from the majority of the arrays, so that one wrong array is blamed and not all the others.
 
-    A size that no array shows is 0.
+    A size is 0 if no array shows it.
     """
     found = [(known, shapes[name]) for name in shapes if (known := parse_weight_name(name))]
     layers = sorted({name.layer for name, _ in found})
-    if layers[-1] >= len(found):  # a list of all missing weights could be endless: the number is just text
-        raise WeightsError(f"of the layers 0 to {layers[-1]}, only {', '.join(map(str, layers))} are there")
+    if layers[-1] >= len(found):  # do not list all missing weights: a name can contain any number
+        raise WeightsError(f"expected layers 0 to {layers[-1]}, found only {', '.join(map(str, layers))}")
     _refuse_other_cells([shape for name, shape in found if name.part in ("weight_ih", "weight_hh")], shapes)
     projected = any(name.part == "weight_hr" for name, _ in found)
 
@@ -125,7 +125,7 @@ def _read_lstm(shapes: Shapes) -> LSTMSpec:
 
 
 def _refuse_other_cells(matrices: list[tuple[int, ...]], shapes: Shapes) -> None:
-    """Raise if all matrices are those of a GRU or of a plain RNN; ``shapes`` holds weight_hh among others."""
+    """Raise an OtherCellError if all matrices are those of a GRU or a plain RNN. ``shapes`` includes weight_hh."""
     recurrent = {shape for name, shape in shapes.items() if "weight_hh" in name}
     if len(recurrent) == 1 and len(shape := recurrent.pop()) == 2 and {other[:1] for other in matrices} == {shape[:1]}:
         rows, columns = shape
@@ -150,7 +150,7 @@ def _read_forecaster(shapes: Shapes) -> ForecasterSpec:
 
 
 def _shapes(weights: Mapping[Any, Any], wrong: Mapping[Any, str]) -> Shapes:
-    """Name -> shape of every weight that is not of the wrong kind."""
+    """Return name -> shape, for every weight of the right kind."""
     return {name: tuple(np.shape(value)) for name, value in weights.items() if name not in wrong}
 
 

@@ -1,4 +1,4 @@
-"""The two errors of the project, which list everything that is wrong, one problem a line; and ``Terminated``."""
+"""The project's two errors, which list everything that is wrong, one problem per line; and ``Terminated``."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,9 +7,10 @@ from lstm_shared.printable import printable
 
 
 class ReportedError(ValueError):
-    """A ValueError whose message lists every problem found, one to a line.
+    """A ValueError whose message lists every problem found, one per line.
 
-    Names in it may come from anywhere: characters that would break the line or control a terminal are escaped.
+    Names in the message may come from anywhere, so it escapes characters that would break the line or control a
+    terminal.
 
     Attributes:
         problems: the lines of the message.
@@ -21,7 +22,7 @@ class ReportedError(ValueError):
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problems,)  # or the whole message would come back as one problem
+        return type(self), (self.problems,)  # otherwise the whole message would be unpickled as one problem
 
     @classmethod
     def raise_any(cls, problems: list[str]) -> None:
@@ -35,7 +36,7 @@ class WeightsError(ReportedError):
 
 
 class OtherCellError(WeightsError):
-    """These are valid weights, but of another recurrent cell: a GRU or a plain RNN."""
+    """The weights are valid, but belong to another recurrent cell: a GRU or a plain RNN."""
 
 
 class InputError(ReportedError):
@@ -43,4 +44,4 @@ class InputError(ReportedError):
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, no error: let it pass, save on the way out."""
+    """The process was asked to end (SIGTERM). Like KeyboardInterrupt this is no error: save, and let it pass."""

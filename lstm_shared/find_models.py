@@ -1,4 +1,4 @@
-"""The models inside a larger checkpoint: all of them by their prefixes, or the names under one prefix."""
+"""Find the models inside a larger checkpoint: all of them with their prefixes, or the names under one prefix."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,9 @@ def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
     """Find every model of the four kinds inside a larger checkpoint.
 
     Returns:
-        prefix -> spec. The prefix ends in a dot, or is empty for a model at the top; ``load(path, prefix)`` takes
-        the names under it. What only looks like a model (a GRU, a missing layer) is left out;
-        ``possible_models`` lists those too.
+        prefix -> spec. The prefix ends in a dot, or is empty for a model at the top. ``load(path, prefix)`` loads the
+        names under it. This leaves out what only looks like a model (a GRU, an LSTM with a layer missing);
+        ``possible_models`` lists these, too.
     """
     require_mapping(weights)
     found: dict[str, Spec] = {}
@@ -29,10 +29,12 @@ def find_models(weights: Mapping[str, Any]) -> dict[str, Spec]:
 
 
 def under_prefix(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The names under a prefix, with the prefix stripped; the dot at its end may be left out.
+    """Return the weights under a prefix, with the prefix stripped from their names. Its final dot is optional.
 
     Raises:
-        WeightsError: nothing is under it. The message lists the prefixes that hold models.
+        InputError: the prefix is not text.
+        WeightsError: no name has this prefix, and the message lists the prefixes that hold models; or a name is not
+            text.
     """
     require_mapping(weights)
     if not is_text(prefix):
@@ -56,7 +58,7 @@ def _models_there(weights: Mapping[str, Any]) -> str:
 
 
 def _root_in_words(weights: Mapping[str, Any]) -> str:
-    """What kind of model is at the root, or "a model" if it is none of the four."""
+    """Name the kind of model at the root: "a model" if it is none of the four."""
     kinds: dict[type, str] = {
         ByHandSpec: "a by-hand model",
         LSTMSpec: "an LSTM",

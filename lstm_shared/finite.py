@@ -1,4 +1,4 @@
-"""NaN and infinity: counted where they are, left out of the largest magnitude, and null in JSON."""
+"""NaN and infinity: counting them, leaving them out of the largest magnitude, and writing them to JSON as null."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 from lstm_shared.argument_kinds import is_mapping, is_sequence
 
-_AT_ONCE = 2**16  # numbers, gathered from an array that is not contiguous
+_AT_ONCE = 2**16  # numbers that are copied at a time if an array is not contiguous
 
 
 def count_not_finite(array: np.ndarray) -> int:
-    """How many values are NaN or infinite, in memory that does not grow with the array; 0 where it holds no floats."""
+    """Count the values that are NaN or infinite. Memory use does not grow with the array; 0 if it holds no floats."""
     if "float" not in array.dtype.name:
         return 0
     pieces = np.nditer(array, ["external_loop", "buffered", "zerosize_ok"], order="K", buffersize=_AT_ONCE)
@@ -20,7 +20,7 @@ def count_not_finite(array: np.ndarray) -> int:
 
 
 def not_finite(arrays: Mapping[str, Any]) -> list[str]:
-    """A line for each array that holds NaN or infinity."""
+    """Return a line for each array that holds NaN or infinity."""
     problems: list[str] = []
     for name, value in arrays.items():
         array = np.asarray(value)
@@ -30,13 +30,13 @@ def not_finite(arrays: Mapping[str, Any]) -> list[str]:
 
 
 def largest_magnitude(array: Any) -> float:
-    """The largest finite magnitude, 0 if there is none; padding may hold anything."""
+    """Return the largest finite magnitude, or 0 if there is none. Padding may hold anything, so NaN must not count."""
     array = np.asarray(array)
     return float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array)))
 
 
 def json_ready(value: Any) -> Any:
-    """A copy with None for NaN and infinity, which JSON cannot express."""
+    """Return a copy with None in place of NaN and infinity, which JSON cannot express."""
     if is_mapping(value):
         return {key: json_ready(item) for key, item in value.items()}
     if is_sequence(value):

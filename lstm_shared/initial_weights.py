@@ -1,4 +1,4 @@
-"""New weight dictionaries, drawn from a seed."""
+"""New weight dictionaries, drawn at random from a seed."""
 
 from dataclasses import replace
 from math import prod
@@ -13,16 +13,16 @@ from lstm_shared.memory import require_memory
 from lstm_shared.model_arguments import wrong_dtype, wrong_output_size, wrong_seed, wrong_sizes
 from lstm_shared.specs import LSTMSpec
 
-_DRAWN = 8  # bytes of a number while it is drawn, in float64
+_DRAWN = 8  # bytes per number while it is drawn: float64
 
 
 def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     """Draw the twelve scalars as the published model does: weights from N(0, 1), biases 0.
 
-    The stream is NumPy's, so that both backends start from the same numbers; it is not torch's stream.
+    The random stream is NumPy's, so both backends start from the same numbers. torch's stream would give others.
 
     Raises:
-        InputError: a seed that is not a whole number from 0 up, or a dtype that is not a floating-point one.
+        InputError: the seed is not a whole number, 0 or larger, or the dtype is not a floating-point one.
     """
     InputError.raise_any(wrong_seed(seed) + wrong_dtype(dtype))
     draw = np.random.default_rng(seed).standard_normal
@@ -42,14 +42,15 @@ def init_lstm(
 ) -> dict[str, np.ndarray]:
     """Draw an LSTM as ``torch.nn.LSTM`` does: every weight and bias from U(±1/√hidden_size).
 
-    The arguments are torch's and mean the same. The stream is NumPy's, drawn in float64 and then cast to ``dtype``.
+    The sizes have torch's names and meanings. The random stream is NumPy's; numbers are drawn in float64 and then cast
+    to ``dtype``.
 
     Returns:
-        The dictionary of ``torch.nn.LSTM.state_dict()``: ``weight_ih_l0`` (4·hidden_size, input_size) and so on.
+        A dictionary like ``torch.nn.LSTM.state_dict()``: ``weight_ih_l0`` (4·hidden_size, input_size) and so on.
 
     Raises:
-        InputError: a size that is not a positive whole number, a projection that is not smaller than the hidden size,
-            a model that does not fit into memory, or a seed or dtype as in ``init_by_hand``.
+        InputError: a size is not a positive whole number, the projection is not smaller than the hidden size, the
+            model does not fit into memory, or the seed or dtype is wrong as in ``init_by_hand``.
     """
     InputError.raise_any(
         wrong_sizes(input_size, hidden_size, num_layers, bias, bidirectional, proj_size)
@@ -72,10 +73,10 @@ def init_forecaster(
         lstm: further arguments of ``init_lstm``.
 
     Returns:
-        The LSTM's names prefixed ``lstm.``, ``fc.weight`` (output_size, features) and ``fc.bias`` (output_size,).
+        The LSTM's names prefixed with ``lstm.``, ``fc.weight`` (output_size, features) and ``fc.bias`` (output_size,).
 
     Raises:
-        InputError: as ``init_lstm``, or an output size that is not a positive whole number.
+        InputError: as in ``init_lstm``, or the output size is not a positive whole number.
     """
     problems = wrong_output_size(output_size)
     try:
@@ -87,7 +88,7 @@ def init_forecaster(
     assert isinstance(spec, LSTMSpec)
     require_memory("the head", output_size * spec.output_size * _DRAWN)
     bound = 1 / np.sqrt(spec.output_size)
-    rng = np.random.default_rng((seed, 1))  # a stream of its own: the LSTM's is the same with and without a head
+    rng = np.random.default_rng((seed, 1))  # a stream of its own, so that the LSTM is the same with or without a head
     head = {"fc.weight": (output_size, spec.output_size), "fc.bias": (output_size,)}
     return {f"lstm.{name}": array for name, array in weights.items()} | {
         name: rng.uniform(-bound, bound, shape).astype(dtype) for name, shape in head.items()
@@ -95,7 +96,7 @@ def init_forecaster(
 
 
 def _require_memory(spec: LSTMSpec, dtype: Any) -> None:
-    """Refuse a model that does not fit. It is counted from two layers: a list of all weights may itself be too long."""
+    """Refuse a model that does not fit. Count from two layers, because a list of all weights may itself not fit."""
     two = replace(spec, num_layers=2).shapes  # all layers after the first are alike
     first, other = (sum(prod(shape) for name, shape in two.items() if f"_l{n}" in name) for n in (0, 1))
     drawn = max(map(prod, two.values())) * _DRAWN

@@ -1,6 +1,7 @@
-"""The checks of everything that is not a weight. Both backends call these, so that both say the same.
+"""Checks of all arguments that are not weights. Both backends call these, so both give the same messages.
 
-Only shapes and dtypes are looked at (and lengths, where they are known), so arrays of any framework will do.
+The checks read shapes and dtypes only (and the values of lengths, if they are known), so arrays may come from any
+framework.
 """
 
 import operator
@@ -26,7 +27,7 @@ from lstm_shared.states_and_lengths import wrong_lengths, wrong_pair, wrong_stat
 
 
 def is_whole(value: Any, at_least: int = 1) -> bool:
-    """Whether this is a whole number, of Python or NumPy, and not too small."""
+    """Return whether this is a whole number, Python's or NumPy's, and not too small."""
     try:
         return not isinstance(value, bool) and operator.index(value) >= at_least
     except TypeError:
@@ -39,26 +40,26 @@ def require_prices(
     """Check the inputs of the by-hand model by shape and dtype: prices (*series, days), memories () or (*series,).
 
     Args:
-        others: problems already found in other arguments, for the same message.
+        others: problems already found in other arguments, to be raised in the same message.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: something is wrong. The message lists everything that is.
     """
     problems = [*others]
     if not shape:
-        problems.append("prices is a single number, expected one a day: shape (days,) or (*series, days)")
+        problems.append("prices is a single number, expected one per day: shape (days,) or (*series, days)")
     problems += not_floating("prices", dtype)
     for name, memory in (("long_memory", long_memory), ("short_memory", short_memory)):
         if memory not in ((), shape[:-1]):
-            problems.append(f"{name} has shape {memory}, expected () or one value a series, {shape[:-1]}")
+            problems.append(f"{name} has shape {memory}, expected () or one value per series, {shape[:-1]}")
     InputError.raise_any(problems)
 
 
 def read_prices(prices: Any, long_memory: Any, short_memory: Any) -> tuple[Any, Any, Any]:
-    """The arguments of the by-hand model as arrays, checked as ``require_prices`` does.
+    """Return the arguments of the by-hand model as arrays, after the checks of ``require_prices``.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: something is wrong. The message lists everything that is.
     """
     problems: list[str] = []
     prices = as_array("prices", prices, problems)
@@ -66,7 +67,7 @@ def read_prices(prices: Any, long_memory: Any, short_memory: Any) -> tuple[Any, 
     for name, memory in (("long_memory", long_memory), ("short_memory", short_memory)):
         memories.append(as_array(name, memory, problems))
         problems += [] if memories[-1] is None else not_real(name, memories[-1].dtype)
-    if prices is None:  # without its shape nothing else can be judged
+    if prices is None:  # the other checks need its shape
         raise InputError(problems)
     shapes = (() if memory is None else tuple(memory.shape) for memory in memories)
     require_prices(tuple(prices.shape), prices.dtype, *shapes, others=problems)
@@ -75,10 +76,10 @@ def read_prices(prices: Any, long_memory: Any, short_memory: Any) -> tuple[Any, 
 
 
 def read_numbers(**numbers: Any) -> tuple[Any, ...]:
-    """Arguments that are numbers or arrays of any shape, as arrays.
+    """Return numbers, or arrays of any shape, as arrays.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: something is wrong. The message lists everything that is.
     """
     problems: list[str] = []
     arrays = [as_array(name, value, problems) for name, value in numbers.items()]
@@ -89,10 +90,10 @@ def read_numbers(**numbers: Any) -> tuple[Any, ...]:
 
 
 def read_labelled(batch: Any, inputs: str) -> tuple[Any, Any]:
-    """(inputs, labels) of a batch, the labels as an array.
+    """Return the inputs and labels of a batch, the labels as an array.
 
     Args:
-        inputs: what the model calls its inputs.
+        inputs: the model's name for its inputs, for messages.
 
     Raises:
         InputError: the batch is not a pair, or the labels are not numbers.
@@ -104,7 +105,7 @@ def read_labelled(batch: Any, inputs: str) -> tuple[Any, Any]:
 
 
 def require_labels(labels: Array, predictions: Array) -> None:
-    """Raise an InputError unless labels and predictions have the same shape: they would be broadcast."""
+    """Raise an InputError unless labels and predictions have the same shape. Otherwise they would be broadcast."""
     if tuple(labels.shape) != tuple(predictions.shape):
         raise InputError(
             f"labels has shape {tuple(labels.shape)}, expected that of the predictions, {tuple(predictions.shape)}"
@@ -124,20 +125,22 @@ def require_sequence(
     has_key: bool = True,
     others: Sequence[str] = (),
 ) -> None:
-    """Check the arguments of an LSTM over a sequence. An array that is None was left out, or is named in ``others``.
+    """Check the arguments of an LSTM over a sequence.
+
+    An array that is None was either left out by the caller or is already named in ``others``.
 
     Args:
         inputs: (time, batch, input_size), (batch, time, input_size) with ``batch_first``, or (time, input_size).
         state: None or (h_0, c_0), (layers·directions, batch, size) each, without the batch axis when unbatched.
         lengths: None or integers (batch,), () when unbatched.
-        known_lengths: their values, or None where they are not known yet (traced by jit); must be 0..time.
+        known_lengths: their values, which must be 0..time; or None if they are not known yet (traced by jit).
         reset: None or booleans with the inputs' leading axes.
         dropout: between layers, 0..1.
         has_key: whether there is a random key to draw from.
-        others: problems already found in other arguments, for the same message.
+        others: problems already found in other arguments, to be raised in the same message.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: something is wrong. The message lists everything that is.
     """
     problems = [*others, *wrong_switches(batch_first=batch_first)]
     wrong_dropout = wrong_probability("dropout", dropout)
@@ -152,7 +155,7 @@ def require_sequence(
     axes = "(batch, time, features)" if batch_first else "(time, batch, features)"
     problems += not_floating("inputs", inputs.dtype)
     if len(shape) not in (2, 3):
-        # without the axes nothing else can be judged
+        # the other checks need the axes
         problems.append(f"inputs has shape {shape}, expected {axes} or, unbatched, (time, features)")
         raise InputError([*problems, *wrong_dropout])
     if shape[-1] != spec.input_size:
@@ -180,10 +183,10 @@ def require_cell_inputs(spec: CellSpec, inputs: Any, state: Any, others: Sequenc
     """Check the arguments of one LSTM cell: inputs (batch, input_size) or (input_size,), states likewise.
 
     Args:
-        others: as in ``require_sequence``, and so is an array that is None.
+        others: as in ``require_sequence``. An array that is None has the same meaning as there.
 
     Raises:
-        InputError: everything that is wrong.
+        InputError: something is wrong. The message lists everything that is.
     """
     if inputs is None:
         InputError.raise_any([*others])

@@ -1,8 +1,8 @@
-"""Where every framework keeps the weights of one LSTM layer: names, shapes, gate order, biases.
+"""How each framework keeps the weights of one LSTM layer: names, shapes, gate order, biases.
 
-Written from the code of flax 0.12.8, dm-haiku 0.0.17, equinox 0.13.8, keras 3.15.1 and onnx 1.23.2 (LSTM-22); the
-tests run every row against the packages themselves. ``linear-gates`` is the textbook cell, one ``torch.nn.Linear``
-for each gate on the concatenation (input, hidden state).
+This table follows the code of flax 0.12.8, dm-haiku 0.0.17, equinox 0.13.8, keras 3.15.1 and onnx 1.23.2 (LSTM-22).
+The tests run every row against the packages themselves. ``linear-gates`` is the textbook cell: for each gate, one
+``torch.nn.Linear`` on the concatenation (input, hidden state).
 """
 
 from collections.abc import Iterator
@@ -38,11 +38,11 @@ class Layout:
     Attributes:
         gates: the order of the gates, in torch's letters.
         arrays: names of arrays -> the parts they hold, side by side. Four names hold one gate each, in the order of
-            ``gates``; one name holds all of them, one below the other. ``bias`` is the sum of both biases.
-        input_first: kernels are (input, output), as for ``x @ kernel``; otherwise (output, input), as torch has them.
-        direction_axis: every array has a leading axis of length 1, for the direction.
-        forget_offset: what the forward pass itself adds to the forget gate.
-        bias_optional: the cell has a form without biases.
+            ``gates``. One name holds all four gates, stacked as rows. ``bias`` is the sum of torch's two biases.
+        input_first: True if kernels are (input, output), as in ``x @ kernel``; False if (output, input), as in torch.
+        direction_axis: whether every array has a leading axis of length 1 for the direction.
+        forget_offset: what the cell's forward pass adds to the forget gate.
+        bias_optional: whether the cell also exists without biases.
     """
 
     gates: str
@@ -53,7 +53,7 @@ class Layout:
     bias_optional: bool = False
 
     def entries(self) -> Iterator[tuple[list[str], list[str], tuple[Axis, ...]]]:
-        """Names, the parts they hold, and the shape of each, row by row."""
+        """Yield, for each row of ``arrays``, the names, the parts they hold, and the shape of each named array."""
         for names, parts in self.arrays.items():
             names, parts = names.split(), parts.split()
             rows = Axis(hidden=4 // len(names))
@@ -65,7 +65,7 @@ class Layout:
 
 
 LAYOUT_TABLE: dict[str, Layout] = {
-    # flax.linen.LSTMCell and OptimizedLSTMCell, variables["params"]. The h side alone has biases.
+    # flax.linen.LSTMCell and OptimizedLSTMCell, variables["params"]. Only the h side has biases.
     "flax-linen": Layout(
         gates="ifgo",
         arrays={
@@ -75,7 +75,7 @@ LAYOUT_TABLE: dict[str, Layout] = {
         },
         input_first=True,
     ),
-    # flax.nnx.LSTMCell: an attribute cannot be called `if`.
+    # flax.nnx.LSTMCell: it has if_ because no attribute can be called `if`.
     "flax-nnx": Layout(
         gates="ifgo",
         arrays={
@@ -85,7 +85,7 @@ LAYOUT_TABLE: dict[str, Layout] = {
         },
         input_first=True,
     ),
-    # flax.nnx.OptimizedLSTMCell: not the tree of nnx.LSTMCell, whatever its docstring says.
+    # flax.nnx.OptimizedLSTMCell: its tree differs from that of nnx.LSTMCell, whatever its docstring says.
     "flax-nnx-optimized": Layout(
         gates="ifgo",
         arrays={"dense_i/kernel": "weight_ih", "dense_h/kernel": "weight_hh", "dense_h/bias": "bias"},
@@ -98,20 +98,20 @@ LAYOUT_TABLE: dict[str, Layout] = {
         input_first=True,
         forget_offset=1.0,
     ),
-    # equinox.nn.LSTMCell, its array fields.
+    # equinox.nn.LSTMCell: its array fields.
     "equinox": Layout(
         gates="ifgo",
         arrays={"weight_ih": "weight_ih", "weight_hh": "weight_hh", "bias": "bias"},
         bias_optional=True,
     ),
-    # keras.layers.LSTMCell, the names of its variables. Its forget bias of 1 is an initial value: nothing to undo.
+    # keras.layers.LSTMCell: the names of its variables. Its forget bias of 1 is only an initial value: nothing to undo.
     "keras": Layout(
         gates="ifgo",
         arrays={"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias"},
         input_first=True,
         bias_optional=True,
     ),
-    # The ONNX operator LSTM, its inputs of those names: the one layout here that keeps both biases.
+    # The ONNX operator LSTM: its inputs of these names. No other layout here keeps both biases.
     "onnx": Layout(
         gates="iofg",
         arrays={"W": "weight_ih", "R": "weight_hh", "B": "bias_ih bias_hh"},

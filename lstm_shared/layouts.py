@@ -1,7 +1,7 @@
-"""One LSTM layer from PyTorch's dictionary to another framework's tree and back.
+"""Convert one LSTM layer from PyTorch's dictionary to another framework's tree, and back.
 
-A layout is a row of ``layout_table``, and PyTorch's own is one more row: converting is reading the four parts (input
-kernel, recurrent kernel, two biases) by one row and writing them by another.
+A layout is a row of ``layout_table``, and PyTorch's own layout is one more such row. A conversion reads the four parts
+(input kernel, recurrent kernel, two biases) by one row and writes them by another.
 """
 
 import re
@@ -23,22 +23,23 @@ TORCH_NAME = re.compile(r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))(?P<ending>|_l\d
 
 
 def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, reverse: bool = False) -> dict[str, Any]:
-    """One layer and direction of a ``torch.nn.LSTM`` dictionary, as another framework's cell keeps it.
+    """Return one layer and direction of a ``torch.nn.LSTM`` dictionary as another framework's cell keeps it.
 
-    The dtype is kept and the arrays are contiguous copies. Where the layout has one bias it is the sum of torch's two.
-    A model without biases gets a zero bias, even if the framework has a cell without. For ``haiku``, 1 is
-    subtracted from the forget gate's bias, because haiku's forward pass adds 1; that rounds as numbers near 1 do.
+    The result has the same dtype, and its arrays are contiguous copies. If the layout has one bias, it is the sum of
+    torch's two. A model without biases gets a zero bias, even if the framework also has a cell without one. For
+    ``haiku``, 1 is subtracted from the forget gate's bias, because haiku's forward pass adds 1. The result is rounded
+    to the spacing of numbers near 1.
 
     Args:
         weights: ``weight_ih_l{k}{_reverse}`` (4·hidden, input), ``weight_hh_…`` (4·hidden, hidden), ``bias_ih_…`` and
-            ``bias_hh_…`` (4·hidden,), gates in the order i, f, g, o; or, for layer 0, an ``nn.LSTMCell`` dictionary
-            with the same names and no ending. NumPy arrays or anything that NumPy can read.
+            ``bias_hh_…`` (4·hidden,), gates in the order i, f, g, o. For layer 0, this may also be an
+            ``nn.LSTMCell`` dictionary: the same names without the ending. NumPy arrays, or anything NumPy can read.
         layout: one of ``LAYOUTS``.
         layer: which layer to take.
-        reverse: take the layer's reverse direction.
+        reverse: whether to take the layer's reverse direction.
 
     Returns:
-        A nested dictionary of NumPy arrays (its shapes, with H = hidden and I = input):
+        A nested dictionary of NumPy arrays. With H = hidden and I = input, its names and shapes are:
 
         - ``flax-linen``: ``ii if ig io`` with ``kernel`` (I, H); ``hi hf hg ho`` with ``kernel`` (H, H), ``bias`` (H,)
         - ``flax-nnx``: the same, with ``if_`` for ``if``
@@ -50,16 +51,16 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
         - ``linear-gates``: ``W{f,i,c,o}.weight`` (H, I+H), ``W{f,i,c,o}.bias`` (H,)
 
     Raises:
-        InputError: there is no such layout; an impossible layer or direction.
-        WeightsError: everything that is wrong with the dictionary; it has projections (no cell above has a place for
-            ``weight_hr``); the layer or the direction is not in it.
+        InputError: there is no such layout, or the layer or direction is impossible.
+        WeightsError: the dictionary is wrong (the message lists everything), has projections (no cell above has a
+            place for ``weight_hr``), or lacks the layer or direction.
     """
     InputError.raise_any(_wrong_place(layout, layer, reverse))
     require_mapping(weights)
     target = LAYOUT_TABLE[layout]
     endings = {name: match["ending"] for name in weights if (match := TORCH_NAME.fullmatch(str(name)))}
     if projections := ", ".join(name for name in endings if name.startswith("weight_hr")):
-        # Said alone: a projection gives every recurrent kernel another shape, which is not a second mistake.
+        # Report this alone: with a projection, every recurrent kernel has another shape, and that is no second mistake.
         raise WeightsError(f"{projections}: a projection (proj_size > 0) has no place in other frameworks' LSTM cells")
     ending = _ending(layer, reverse)
     if ending == "_l0" and set(endings.values()) == {""}:
@@ -69,7 +70,7 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
         direction = "reverse" if reverse else "forward"
         raise WeightsError(f"layer {layer} {direction} ({ending}) is not in the dictionary, which has {there}")
 
-    # Other layers are ignored; a name that belongs to no layer at all is unexpected.
+    # Ignore other layers, but keep names that belong to no layer at all: they are reported as unexpected.
     chosen = {name: array for name, array in weights.items() if endings.get(name, ending) in (ending, "")}
     biased = any(name.startswith("bias_") for name in endings)
     return unflatten_tree(_write(_read(chosen, _torch_layout(ending, bias_optional=not biased)), target))
@@ -78,25 +79,25 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
 def from_layout(
     tree: Mapping[str, Any], layout: str, *, layer: int = 0, reverse: bool = False
 ) -> dict[str, np.ndarray]:
-    """Another framework's cell as one layer and direction of a ``torch.nn.LSTM`` dictionary.
+    """Return another framework's cell as one layer and direction of a ``torch.nn.LSTM`` dictionary.
 
-    A merged bias becomes ``bias_ih`` and ``bias_hh`` is zero. Outputs are equal; training then differs, because torch
-    moves both biases. A cell without its bias (equinox, keras, onnx; absent or None) gives a dictionary without biases.
-    For ``haiku``, the 1 that its forward pass adds goes into the forget gate's bias.
+    A merged bias becomes ``bias_ih``, and ``bias_hh`` is zero. Outputs are equal, but training differs afterwards,
+    because torch updates both biases. A cell whose bias is absent or None (equinox, keras, onnx) gives a dictionary
+    without biases. For ``haiku``, the 1 that its forward pass adds goes into the forget gate's bias.
 
     Args:
-        tree: the nested dictionary that ``to_layout`` describes. NumPy arrays or anything that NumPy can read.
+        tree: the nested dictionary that ``to_layout`` describes. NumPy arrays, or anything NumPy can read.
         layout: one of ``LAYOUTS``.
         layer: the layer to name in the result.
-        reverse: name the result as the reverse direction.
+        reverse: whether to name the result as the reverse direction.
 
     Returns:
         ``weight_ih_l{k}{_reverse}``, ``weight_hh_…`` and, with biases, ``bias_ih_…``, ``bias_hh_…``: contiguous copies
         in the tree's dtype.
 
     Raises:
-        InputError: as ``to_layout``.
-        WeightsError: everything that is wrong with the tree.
+        InputError: as in ``to_layout``.
+        WeightsError: the tree is wrong. The message lists everything that is.
     """
     InputError.raise_any(_wrong_place(layout, layer, reverse))
     parts = _read(flatten_tree(tree), LAYOUT_TABLE[layout])
@@ -122,7 +123,7 @@ def _ending(layer: int, reverse: bool) -> str:
 
 
 def _read(arrays: Mapping[str, Any], layout: Layout) -> dict[str, np.ndarray]:
-    """The four parts, gates first and in torch's order: weights (4, H, width), biases (4, H); or two without biases."""
+    """Return the four parts, or two without biases: weights (4, H, width), biases (4, H), gates in torch's order."""
     entries = list(layout.entries())
     arrays = {name: array for name, array in arrays.items() if array is not None}  # bias=None in equinox and keras
     biased = any(name in arrays for names, held, _ in entries if held[0] not in WIDTHS for name in names)
@@ -146,7 +147,7 @@ def _read(arrays: Mapping[str, Any], layout: Layout) -> dict[str, np.ndarray]:
 
 
 def _write(parts: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
-    """The parts, as ``_read`` returns them, by the layout's flat names; zero biases where there are none."""
+    """Return the parts that ``_read`` returned under the layout's flat names. Missing biases become zeros."""
     zero = np.zeros_like(parts["weight_hh"][..., 0])
     bias = parts.get("bias_ih", zero) + parts.get("bias_hh", zero)
     bias[1] -= bias.dtype.type(layout.forget_offset)
@@ -160,20 +161,20 @@ def _write(parts: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndar
         joined: np.ndarray = np.concatenate(blocks, axis=-1)
         for name, block in zip(names, joined, strict=True):
             turned = block.T if layout.input_first else block
-            # Contiguous copies, because safetensors writes the wrong numbers of a transposed view and says nothing.
+            # Copy to contiguous memory: safetensors silently writes wrong numbers for a transposed view.
             arrays[name] = np.array(turned[None] if layout.direction_axis else turned, order="C")
     return arrays
 
 
 def _check(arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[Axis]]) -> tuple[dict[str, np.ndarray], int, int]:
-    """The arrays as NumPy's, the hidden size and the input size; WeightsError with everything that is wrong."""
+    """Return NumPy arrays, the hidden size and the input size; or raise a WeightsError that lists every problem."""
     problems = [f"{name}: missing" for name in shapes if name not in arrays]
     problems += [f"{name}: unexpected, the names are {', '.join(shapes)}" for name in arrays if name not in shapes]
     known: dict[str, np.ndarray] = {}
     for name in filter(arrays.__contains__, shapes):
         try:
             known[name] = np.asarray(native(arrays[name]))
-        except (TypeError, ValueError, RuntimeError) as error:  # what NumPy and torch raise
+        except (TypeError, ValueError, RuntimeError) as error:  # NumPy and torch raise these
             problems.append(f"{name}: cannot be read as an array ({error})")
 
     sizes = _find_sizes([(array.shape, shapes[name]) for name, array in known.items()])
@@ -191,12 +192,12 @@ def _check(arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[Axis]]) -> t
     if len(set(dtypes.values())) > 1:
         problems.append(f"expected one dtype, found {', '.join(map(' '.join, dtypes.items()))}")
     WeightsError.raise_any(problems)
-    assert sizes is not None  # without sizes there was a problem
+    assert sizes is not None  # otherwise there is a problem, and the line above has raised it
     return known, *sizes
 
 
 def _find_sizes(found: Sequence[tuple[tuple[int, ...], Sequence[Axis]]]) -> tuple[int, int] | None:
-    """(hidden, input) as most axes have them, so that one wrong array is blamed and not all the right ones."""
+    """Return (hidden, input) as most axes have them, so that one wrong array is blamed and not all the right ones."""
     pairs = [pair for shape, axes in found if len(shape) == len(axes) for pair in zip(shape, axes, strict=True)]
     votes = Counter(length // axis.hidden for length, axis in pairs if axis.hidden and not axis.input and length)
     if not votes:

@@ -1,4 +1,4 @@
-"""Checks of what a new model is made from: sizes, seed and dtype, for dictionaries and modules alike."""
+"""Checks of the arguments of a new model: sizes, seed and dtype. Used for dictionaries and for modules."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from lstm_shared.argument_kinds import FLOATING, dtype_name, in_words, wrong_switches
 from lstm_shared.inputs import is_whole
 
-MOST_LAYERS = 1_000_000  # the names of weights end in _l0 to _l999999
+MOST_LAYERS = 1_000_000  # weight names end in _l0 to _l999999
 
 
 def wrong_sizes(
@@ -18,7 +18,7 @@ def wrong_sizes(
     bidirectional: Any = False,
     proj_size: Any = 0,
 ) -> list[str]:
-    """What is wrong with the sizes of an LSTM, under torch's names."""
+    """Return what is wrong with the sizes of an LSTM, which have torch's names."""
     problems = [
         f"{name} is {in_words(value)}, expected a positive whole number"
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers))
@@ -35,21 +35,21 @@ def wrong_sizes(
 
 
 def wrong_output_size(output_size: Any) -> list[str]:
-    """What is wrong with the number of features that a head returns."""
+    """Return what is wrong with the number of features that a head returns."""
     if is_whole(output_size):
         return []
     return [f"output_size is {in_words(output_size)}, expected a positive whole number"]
 
 
 def wrong_seed(seed: Any) -> list[str]:
-    """What is wrong with the seed of a random stream."""
+    """Return what is wrong with the seed of a random stream."""
     return [] if is_whole(seed, at_least=0) else [f"seed is {in_words(seed)}, expected a whole number, 0 or larger"]
 
 
 def wrong_dtype(dtype: Any, name: str = "dtype") -> list[str]:
-    """What is wrong with the dtype of new weights."""
+    """Return what is wrong with the dtype of new weights."""
     try:
         found = in_words(dtype) if dtype is None else dtype_name(np.dtype(dtype))
-    except (TypeError, ValueError):  # what NumPy raises if it is not a dtype
+    except (TypeError, ValueError):  # NumPy raises one of these if it is not a dtype
         found = in_words(dtype)
     return [] if found in FLOATING else [f"{name} is {found}, expected a floating-point one, such as float32"]

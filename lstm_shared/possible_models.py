@@ -1,4 +1,4 @@
-"""What looks like a model inside a larger checkpoint, judged by its names alone."""
+"""Find what looks like a model inside a larger checkpoint, by names alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ HEAD_NAMES = ("fc.weight", "fc.bias")
 
 
 def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Prefix -> the names below it that look like those of one model, whatever their shapes."""
+    """Return prefix -> the names under it that look like those of one model, whatever their shapes."""
     possible: dict[str, list[str]] = {}
     for full_name in weights:
         if not is_text(full_name):
@@ -29,13 +29,13 @@ def possible_models(weights: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def possible_in_words(weights: Mapping[str, Any]) -> str:
-    """Which prefixes hold models, if none is at the top."""
+    """Say which prefixes hold models. To be called if there is no model at the top."""
     possible = possible_models(weights)
     if not possible:
-        return f"no model is known by these names: {some_names(weights)}"
+        return f"no known model has these names: {some_names(weights)}"
     return f"there are models under the prefixes {', '.join(map(repr, possible))}"
 
 
 def some_names(names: Mapping[str, Any]) -> str:
-    """The first of the names, in alphabetical order, for a message."""
+    """Return the first few names, in alphabetical order, for a message."""
     return some_of(sorted(map(str, names))) or "nothing"

@@ -10,10 +10,10 @@ from lstm_shared.errors import InputError
 def progress_bar(
     description: str, total: int, *, done: int = 0, enabled: bool = True
 ) -> Generator[Callable[[int], None]]:
-    """Show a bar on stderr while the block runs; yields ``show(done)``, which sets how much is done.
+    """Show a progress bar on stderr while the block runs. Yields ``show(done)``, which sets how much is done.
 
     Raises:
-        InputError: the bar is asked for and rich is not installed.
+        InputError: the bar is enabled, but rich is not installed.
     """
     if not enabled:
         yield lambda done: None
@@ -25,7 +25,7 @@ def progress_bar(
         raise InputError("progress needs rich: pip install rich, or leave progress=False") from error
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    nobody_sees = not (console.is_terminal or console.is_jupyter)  # a log would get an empty line
+    nobody_sees = not (console.is_terminal or console.is_jupyter)  # in a log file the bar would be an empty line
     with Progress(*columns, console=console, transient=True, disable=nobody_sees) as bar:
         task = bar.add_task(description, total=total, completed=done)
         yield lambda done: bar.update(task, completed=done)

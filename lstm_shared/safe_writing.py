@@ -1,4 +1,4 @@
-"""Files written whole or not at all: the old content stays until the new one is on the disk."""
+"""Write files completely or not at all: the old content stays until the new content is on the disk."""
 
 import errno
 import os
@@ -11,14 +11,15 @@ from pathlib import Path
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write the bytes to a temporary file beside ``path``, flush it to the disk, and rename it into place.
+    """Write the bytes to a temporary file next to ``path``, flush it to the disk, and rename it into place.
 
-    A file that was there keeps its permissions, and its owner if the system allows it; a new one gets those of the
-    umask. A link stays and its target is replaced; a pipe or a device, such as ``/dev/stdout``, is written directly.
+    An existing file keeps its permissions, and its owner if the system allows it. A new file gets the permissions of
+    the umask. A link stays a link, and its target is replaced. A pipe or a device, such as ``/dev/stdout``, is written
+    directly.
 
     Raises:
-        OSError: it could not be written, or not safely: what was there is untouched, unless it was the last step that
-            failed, the flush of the directory. Then the whole of the new content is there.
+        OSError: the file could not be written, or not safely. The old content is untouched, unless only the last step
+            failed: flushing the directory. In that case the complete new content is there.
     """
     with _errors_name(path):
         if _is_stream(path):
@@ -39,7 +40,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise the OSError that writing ``path`` would raise; to be called before a long computation."""
+    """Raise the OSError that writing ``path`` would raise. To be called before a long computation."""
     with _errors_name(path):
         if not _is_stream(path):
             with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
@@ -47,10 +48,12 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _write_new(path: str, data: bytes, like: os.stat_result | None) -> None:
-    """Write these bytes to a new file, which is on the disk when this returns. Without Python's file objects, so that
-    every system call that can fail, closing included, is made here."""
+    """Write these bytes to a new file, and return when it is on the disk.
+
+    This does not use Python's file objects, so that every system call that can fail, also the closing, is made here.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    # Nobody else may look into it before it has the permissions of the file it replaces.
+    # Nobody else may read it before it has the permissions of the file that it replaces.
     handle = os.open(path, flags, 0o666 if like is None else 0o600)
     try:
         left = memoryview(data)
@@ -70,20 +73,20 @@ def _make_like(handle: int, path: str, like: os.stat_result) -> None:
     if hasattr(os, "fchown"):
         own = os.fstat(handle)
         if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
-            with suppress(PermissionError):  # only the superuser may give files away
+            with suppress(PermissionError):  # only root may change a file's owner
                 os.fchown(handle, like.st_uid, like.st_gid)
     os.chmod(handle if os.chmod in os.supports_fd else path, stat.S_IMODE(like.st_mode))
 
 
 def _flush_directory(directory: str) -> None:
-    """The new name is on the disk only when its directory is."""
-    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot, and need not
+    """Flush a directory to the disk: only then is a new name in it safe."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot do this, and need not
         return
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that do not support it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system does not support it
             raise
     finally:
         os.close(handle)
@@ -97,13 +100,13 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _is_stream(path: str | os.PathLike[str]) -> bool:
-    """Whether this exists and is neither a file nor a directory."""
+    """Return whether this exists and is neither a file nor a directory."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 @contextmanager
 def _errors_name(path: str | os.PathLike[str]) -> Generator[None]:
-    """Make system errors name the file that was asked for, not the temporary one beside it."""
+    """Make system errors name the file that the caller wants to write, not the temporary one."""
     try:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, "this is a directory, a file name is needed")

@@ -1,4 +1,4 @@
-"""What a model is: its kind and sizes, and the names and shapes of the weights that follow from them."""
+"""What a model is: its kind and sizes, and the names and shapes of weights that follow from them."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class ByHandSpec:
-    """The LSTM by hand: twelve scalars, one price a day."""
+    """The LSTM by hand: twelve scalars, which read one price per day."""
 
     kind: ClassVar[str] = "by-hand"
 
@@ -24,7 +24,7 @@ class ByHandSpec:
 
 @dataclass(frozen=True)
 class LSTMSpec:
-    """What ``torch.nn.LSTM`` calls by these names; the dictionary is its ``state_dict()``."""
+    """The sizes of a ``torch.nn.LSTM``, under torch's names. The weight dictionary is its ``state_dict()``."""
 
     kind: ClassVar[str] = "LSTM"
     input_size: int
@@ -36,17 +36,17 @@ class LSTMSpec:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The suffixes of the weight names, one for each direction."""
+        """The suffixes of weight names, one for each direction."""
         return ("", "_reverse") if self.bidirectional else ("",)
 
     @property
     def places(self) -> tuple[tuple[int, str], ...]:
-        """(layer, suffix of the direction) in the order of computation, that of the rows of ``h`` and ``c``."""
+        """(layer, suffix of the direction) in the order of computation. The rows of ``h`` and ``c`` have this order."""
         return tuple((layer, suffix) for layer in range(self.num_layers) for suffix in self.directions)
 
     @property
     def state_size(self) -> int:
-        """Features of ``h``: the projection's size if there is one, else the hidden size."""
+        """Features of ``h``: the size of the projection if there is one, else the hidden size."""
         return self.proj_size or self.hidden_size
 
     @property
@@ -110,7 +110,7 @@ Spec = ByHandSpec | LSTMSpec | CellSpec | ForecasterSpec
 
 
 def in_words(spec: Spec) -> str:
-    """A model and its sizes as part of a sentence; a size that could not be read is ``?``."""
+    """Describe a model and its sizes for use in a sentence. A size that could not be read is ``?``."""
     if isinstance(spec, ByHandSpec):
         return "the by-hand model"
     if isinstance(spec, ForecasterSpec):
@@ -124,5 +124,5 @@ def in_words(spec: Spec) -> str:
 
 
 def known(size: int | tuple[int, ...]) -> str:
-    """A size or a shape, with ? for what no array shows."""
+    """Return a size or a shape as text, with ? for sizes that no array shows."""
     return re.sub(r"\b0\b", "?", str(size))

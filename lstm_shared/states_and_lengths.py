@@ -1,4 +1,4 @@
-"""What is wrong with the states of an LSTM and with the lengths of its sequences, by their shapes and dtypes."""
+"""Checks of an LSTM's states and of the lengths of its sequences, by their shapes and dtypes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from lstm_shared.specs import LSTMSpec
 
 
 def wrong_state(spec: LSTMSpec, state: Any, batch: Shape) -> list[str]:
-    """What is wrong with the pair (h_0, c_0) of an LSTM; batch is (size,), or () when unbatched."""
+    """Return what is wrong with the pair (h_0, c_0) of an LSTM. ``batch`` is (size,), or () if unbatched."""
     layers = len(spec.places)
     return wrong_pair(state, ("h_0", (layers, *batch, spec.state_size)), ("c_0", (layers, *batch, spec.hidden_size)))
 
 
 def wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
-    """What is wrong with a pair of states, given the expected names and shapes."""
+    """Return what is wrong with a pair of states, given the expected names and shapes."""
     if not is_sequence(state) or len(state) != 2:
         found = f"{in_words(state)} of {len(state)}" if is_sequence(state) else in_words(state)
         return [f"state is {found}, expected a pair (h, c), in that order"]
@@ -33,7 +33,7 @@ def wrong_pair(state: Any, *expected: tuple[str, Shape]) -> list[str]:
 
 
 def wrong_lengths(lengths: Array, known: np.ndarray | None, batch: Shape, time: int) -> list[str]:
-    """What is wrong with the lengths of sequences, and with their values if these are known."""
+    """Return what is wrong with the lengths of sequences: their shape and dtype, and their values if known."""
     problems: list[str] = []
     if tuple(lengths.shape) != batch:
         hint = "; is batch_first meant?" if batch and tuple(lengths.shape) == (time,) else ""

@@ -1,6 +1,6 @@
-"""NumPy arrays to torch tensors and back, bfloat16 included, which NumPy only knows through ml_dtypes.
+"""Convert NumPy arrays to torch tensors and back. This includes bfloat16, which NumPy knows only through ml_dtypes.
 
-torch is imported when a function is called, not before: lstm_shared works without it.
+The functions import torch when they are called, because lstm_shared works without it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def to_array(tensor: "torch.Tensor") -> np.ndarray:
-    """A tensor's values as a NumPy array of its own, on the CPU, in the tensor's dtype."""
+    """Copy a tensor to a NumPy array of the same dtype."""
     import torch
 
     tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -23,15 +23,15 @@ def to_array(tensor: "torch.Tensor") -> np.ndarray:
 
 
 def to_tensor(array: Any) -> "torch.Tensor":
-    """An array's values as a CPU tensor of its own, in the array's dtype. Python floats become float32, as in JAX."""
+    """Copy an array to a CPU tensor of the same dtype. Python floats become float32, as in JAX."""
     import torch
 
     if isinstance(array, torch.Tensor):
         return array.detach().clone()
     if isinstance(array, float) and not isinstance(array, np.generic):
         return torch.tensor(array, dtype=torch.float32)
-    array = np.array(array, order="C")  # a copy: torch would share the memory, and warns when it is read-only
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch knows this machine's byte order only
+    array = np.array(array, order="C")  # copy, because torch would share the memory, and warns if it is read-only
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch knows only this machine's byte order
     is_bfloat16 = array.dtype == ml_dtypes.bfloat16
     tensor = torch.from_numpy(array.view(np.int16) if is_bfloat16 else array)  # pyright: ignore[reportUnknownMemberType]
     return tensor.view(torch.bfloat16) if is_bfloat16 else tensor

@@ -1,4 +1,4 @@
-"""Text files, plain or gzipped: UTF-8, and refused if they unpack to far more than their size."""
+"""Read text files in UTF-8, plain or gzipped. Files that unpack to far more than their size are refused."""
 
 import gzip
 import io
@@ -13,11 +13,11 @@ _CHUNK = 2**20
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a CSV file.
+    """Return the text of a CSV file.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: it is damaged, binary, not UTF-8, empty, or unpacks to far more than its size.
+        InputError: the file is damaged, binary, not UTF-8, empty, or unpacks to far more than its size.
     """
     data = Path(path).read_bytes()
     if data[:2] == b"\x1f\x8b":
@@ -38,7 +38,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def _unpacked(path: str | os.PathLike[str], data: bytes) -> bytes:
-    """Unpack in pieces, as a gzip file does not say in advance how much it holds."""
+    """Unpack in pieces, because a gzip file does not say in advance how much it holds."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -50,5 +50,5 @@ def _unpacked(path: str | os.PathLike[str], data: bytes) -> bytes:
     except WeightsError as error:
         raise InputError(f"{path}: not a file of prices: {error}") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}): fetch or make it again") from error
+        raise InputError(f"{path}: damaged gzip file ({error}): download it or create it again") from error
     return b"".join(pieces)

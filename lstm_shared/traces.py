@@ -1,12 +1,12 @@
-"""The form in which both backends show everything that they compute."""
+"""The form in which both backends return everything that they compute."""
 
 from typing import Any, NamedTuple
 
 
 class ByHandTrace(NamedTuple):
-    """Everything the by-hand LSTM computes, one entry a day: every field has shape ``(*series, days)``.
+    """Everything the by-hand LSTM computes, one entry per day. Every field has shape ``(*series, days)``.
 
-    The memories are those *after* the day.
+    The memories are those *after* each day.
     """
 
     long_remember_percent: Any
@@ -18,16 +18,16 @@ class ByHandTrace(NamedTuple):
 
 
 class LSTMTrace(NamedTuple):
-    """Everything an LSTM computes, of every layer, direction and step, in the order of computation.
+    """Everything an LSTM computes in every layer, direction and step. The fields are in the order of computation.
 
-    Every field has shape ``(layers, directions, *inputs' leading axes, hidden_size)``; steps stand where their inputs
-    stand, also in the reverse direction, and are zero in the padding.
+    Every field has shape ``(layers, directions, *inputs' leading axes, hidden_size)``. Each step has the index of its
+    input, also in the reverse direction. Steps in the padding are zero.
 
     Attributes:
         input_gate, forget_gate, candidate, output_gate: i, f, g, o after their sigmoid or tanh.
         cell: c after the step.
         hidden: o · tanh(c).
-        projection: the projection of ``hidden``, (…, proj_size); None without a projection.
+        projection: the projection of ``hidden``, (…, proj_size); None if there is none.
     """
 
     input_gate: Any

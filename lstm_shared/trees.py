@@ -1,4 +1,4 @@
-"""Nested dictionaries of arrays, as other frameworks keep them, and the flat ones that files hold."""
+"""Convert nested dictionaries of arrays, as other frameworks keep them, to the flat ones that files hold, and back."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from lstm_shared.errors import WeightsError
 
 
 def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested dictionary as a flat one, names joined with "/", as .safetensors and .npz files hold it.
+    """Flatten a nested dictionary, joining names with "/", so that .safetensors and .npz files can hold it.
 
     Raises:
-        WeightsError: a name that would not come back from ``unflatten_tree`` (not a string, empty, or with a "/" in
-            it), or a branch with nothing in it.
+        WeightsError: ``unflatten_tree`` could not restore a name (not a string, empty, or with a "/" in it), or a
+            branch is empty.
     """
     if not is_mapping(tree):
         raise WeightsError(f"expected a dictionary of arrays, got {type(tree).__name__}")
@@ -33,10 +33,10 @@ def flatten_tree(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested dictionary that ``flatten_tree`` made flat.
+    """Return the nested dictionary that ``flatten_tree`` flattened.
 
     Raises:
-        WeightsError: a name with an empty piece, or a name that is both an array and a branch ("a" beside "a/b").
+        WeightsError: a name has an empty piece, or is both an array and a branch ("a" next to "a/b").
     """
     require_mapping(flat)
     WeightsError.raise_any([f"{in_words(name)}: a name is a string" for name in flat if not is_text(name)])
@@ -56,7 +56,7 @@ def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(path, what is there), where an empty branch counts as a leaf."""
+    """Yield (path, value) for each leaf. An empty branch counts as a leaf."""
     if is_mapping(tree) and tree:
         for name, below in tree.items():
             yield from _leaves(below, (*path, name))

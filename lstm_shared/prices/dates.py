@@ -1,4 +1,4 @@
-"""The dates of a price series: which column holds them, and which of the usual formats they are in."""
+"""The dates of a price series: find the column that holds them, and which of the usual formats they have."""
 
 import re
 from datetime import date
@@ -13,7 +13,7 @@ _MONTHS = (
 )  # fmt: skip
 _YEAR, _MONTH, _DAY, _NAME = r"(?P<year>\d{4})", r"(?P<month>\d\d?)", r"(?P<day>\d\d?)", r"(?P<month>[a-z]{3,9})\.?"
 _TIME = r"(?:[T ] *\d\d?:\d\d(?::\d\d(?:\.\d+)?)?(?: ?[ap]m)?(?: ?(?:Z|UTC|[-+]\d\d:?\d\d))?)?"
-# 31 January 2000 in each format that is understood -> its pattern.
+# 31 January 2000 in each supported format -> the pattern of the format.
 _DATE_FORMATS = {
     example: re.compile(pattern + _TIME, re.ASCII | re.IGNORECASE)
     for example, pattern in {
@@ -30,7 +30,7 @@ _DATE_FORMATS = {
 
 
 def find_dates(header: list[str], rows: Rows, price_at: int, problems: list[str]) -> int | None:
-    """The place of the date column; None, and a line in ``problems``, if there is none."""
+    """Return the index of the date column. If there is none, add a line to ``problems`` and return None."""
     lower = [name.casefold() for name in header]
     if named := [lower.index(name) for name in _DATE_NAMES if name in lower]:
         return named[0]
@@ -45,7 +45,7 @@ def find_dates(header: list[str], rows: Rows, price_at: int, problems: list[str]
 
 
 def _all_dates(rows: Rows, at: int) -> dict[str, list[date | None]]:
-    """The cells of a column, read in each format; None for cells that are not dates in that format."""
+    """Read the cells of a column in each format. A cell that is not a date in that format gives None."""
     return {
         example: [_parse_date(cells[at], pattern) for _, cells in rows] for example, pattern in _DATE_FORMATS.items()
     }
@@ -63,8 +63,8 @@ def _parse_date(text: str, pattern: re.Pattern[str]) -> date | None:
 
 
 def read_dates(rows: Rows, at: int, name: str, problems: list[str]) -> list[date]:
-    """The dates in a column. ``problems`` says which rows have none, or that they can be read in two ways."""
-    # The format that most rows are in comes first, so that the others are the ones to repair.
+    """Return the dates in a column. Add to ``problems`` if rows have none, or if they can be read in two ways."""
+    # Put the format of most rows first, so that the other rows are the ones to repair.
     (example, dates), *others = sorted(_all_dates(rows, at).items(), key=lambda item: item[1].count(None))
     if bad := [f"line {line} {show(cells[at])}" for (line, cells), day in zip(rows, dates, strict=True) if not day]:
         known = f"one like {', '.join(_DATE_FORMATS)}" if len(bad) == len(rows) else f"{example} as in other rows"

@@ -1,4 +1,4 @@
-"""Price series from CSV files: one price a day, read strictly, with every bad row named."""
+"""Read price series from CSV files: one price per day. Reading is strict, and errors name every bad row."""
 
 import os
 import re
@@ -21,10 +21,10 @@ _PRICE = re.compile(
 
 @dataclass(frozen=True)
 class PriceSeries:
-    """One price a day, in the order of the days.
+    """One price per day, in the order of the days.
 
     Attributes:
-        dates: (days,) datetime64[D], rising.
+        dates: (days,) datetime64[D], increasing.
         prices: (days,) float64, in the file's unit.
         column: the name of the price column, as the file spells it.
         source: the file.
@@ -37,21 +37,21 @@ class PriceSeries:
 
 
 def read_prices(path: str | os.PathLike[str], column: str = "close", *, where: str | None = None) -> PriceSeries:
-    """Read one price a day from a CSV file with a header, plain or gzipped, with commas, semicolons or tabs.
+    """Read one price per day from a CSV file with a header, plain or gzipped, with commas, semicolons or tabs.
 
-    The date column is the one called date, datetime, timestamp, day or time, else the first one that holds nothing
-    but dates. Its dates are all in one of the usual formats, a time of day is ignored. Prices may have thousands
-    separators and a currency sign: ``$1,234.50``.
+    The date column is the one called date, datetime, timestamp, day or time, or else the first one that holds nothing
+    but dates. All its dates must have the same one of the usual formats; a time of day is ignored. Prices may have
+    thousands separators and a currency sign: ``$1,234.50``.
 
     Args:
         path: the file.
-        column: name of the price column; upper and lower case are the same.
+        column: name of the price column, in upper or lower case.
         where: ``COLUMN=VALUE``, to read only these rows of a file that holds several series.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: every row that has no date, no price or another number of columns, with its line; missing
-            columns; dates that occur twice or can be read in two ways; a file that is not a table.
+        InputError: rows have no date, no price or a wrong number of columns (the message gives each with its line), a
+            column is missing, a date occurs twice or can be read in two ways, or the file is not a table.
     """
     try:
         return _read_series(path, column, where)
@@ -66,7 +66,7 @@ def _read_series(path: str | os.PathLike[str], column: str, where: str | None) -
     where_at, wanted = (None, "") if where is None else find_choice(header, where, problems)
     _raise(path, problems)
 
-    # A row with an unquoted thousands separator is one cell too long: its price must not be read from what is left.
+    # A row with an unquoted thousands separator has one cell too many: do not read a wrong price from it.
     if ragged := [f"line {line} has {len(cells)}" for line, cells in rows if len(cells) != len(header)]:
         problems.append(f"{len(header)} columns expected in every row, {some_of(ragged)}: repair these rows")
     rows = whole = [(line, cells) for line, cells in rows if len(cells) == len(header)]
@@ -99,7 +99,7 @@ def _read_numbers(rows: Rows, at: int, name: str, delimiter: str, problems: list
         problems.append(
             f"not a price in column {name!r}: {some_of(bad)}; expected one like 1,234.50: repair these rows"
         )
-    # Where commas do not divide the cells they may be decimal commas, unless a point or a second comma is there.
+    # If the delimiter is not a comma, commas may be decimal commas, unless a price has a point or a second comma.
     texts = [cells[at] for _, cells in rows]
     single = [(line, cells[at]) for line, cells in rows if "," in cells[at]]
     if not bad and delimiter != "," and single and not any("." in text or text.count(",") > 1 for text in texts):
@@ -112,7 +112,7 @@ def _read_numbers(rows: Rows, at: int, name: str, delimiter: str, problems: list
 
 
 def _repeated(header: list[str], rows: Rows, dates: list[date], taken: set[int | None]) -> list[str]:
-    """What to say about the first date that occurs twice."""
+    """Return a problem for the first date that occurs twice, if one does."""
     lines: dict[date, int] = {}
     for (line, _), day in zip(rows, dates, strict=True):
         if day in lines:
@@ -121,8 +121,8 @@ def _repeated(header: list[str], rows: Rows, dates: list[date], taken: set[int |
     else:
         return []
     said = f"two rows for {day} (lines {lines[day]} and {line}), expected one price a day: "
-    # Of the columns that tell all rows apart, the one with the fewest values names the series.
-    choices: list[tuple[int, int, list[str]]] = []  # how many values, the column, the values
+    # Suggest the column with the fewest values, among those that tell all rows apart: it names the series.
+    choices: list[tuple[int, int, list[str]]] = []  # number of values, the column, the values
     for at in set(range(len(header))) - taken:
         values = list(dict.fromkeys(cells[at] for _, cells in rows))
         if len({(day, cells[at]) for (_, cells), day in zip(rows, dates, strict=True)}) == len(rows) > len(values):

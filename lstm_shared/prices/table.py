@@ -1,4 +1,4 @@
-"""The table in a CSV file: its rows with their lines, its columns by their names."""
+"""Read the table in a CSV file: its rows with their line numbers, its columns by name."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Rows = list[tuple[int, list[str]]]  # line number in the file, cells
 
 
 def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
-    """The delimiter, the names in the header, and the rows below it; all cells without surrounding blanks."""
+    """Return the delimiter, the names in the header, and the rows below it. Cells have no surrounding blanks."""
     text = read_text(path)
 
     def consistent_rows(delimiter: str) -> tuple[int, int]:
@@ -24,9 +24,9 @@ def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
     rows: Rows = []
     line = 1
     try:
-        # The rows that are as wide as the header decide: a comma inside a name or a price is not a delimiter.
+        # Count the rows that are as wide as the header: a comma inside a name or a price is not a delimiter.
         delimiter = max(",;\t", key=consistent_rows)
-        # Without strict, an open quote swallows all rows up to the next one.
+        # Without strict, an open quote swallows all rows up to the next quote.
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
         for cells in reader:
             cells = [cell.strip() for cell in cells]
@@ -36,7 +36,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
     except csv.Error as error:
         raise InputError(
             f"{path}: the row at line {line} is not CSV ({error}): "
-            "look for a quote that is not closed, or does not end its cell"
+            "look for a quote that is not closed, or that does not end its cell"
         ) from error
     if len(rows) < 2:
         raise InputError(f"{path}: no rows below the header, expected dates and prices")
@@ -48,21 +48,21 @@ def read_table(path: str | os.PathLike[str]) -> tuple[str, list[str], Rows]:
 
 
 def find_column(header: list[str], name: str, problems: list[str]) -> int:
-    """The place of the column. Unless exactly one has this name, ``problems`` gets a line."""
+    """Return the index of the column. Add a line to ``problems`` unless exactly one column has this name."""
     name = name.strip()
     found = [at for at, there in enumerate(header) if there == name]
     found = found or [at for at, there in enumerate(header) if there.casefold() == name.casefold()]
     if len(found) != 1:
         what = f"{len(found)} columns are called {name!r}, expected one" if found else f"no column {name!r}"
         there = f"the columns are {some_of(map(show, header), 20)}"
-        if len(header) == 1:  # a title above the header, or another delimiter
+        if len(header) == 1:  # there is a title above the header, or the delimiter is another one
             there += ": expected the header in the first row, with commas, semicolons or tabs between the names"
         problems.append(f"{what}: {there}")
     return found[0] if found else -1
 
 
 def find_choice(header: list[str], where: str, problems: list[str]) -> tuple[int, str]:
-    """The column of ``COLUMN=VALUE``, and the value."""
+    """Return the index of the column in ``COLUMN=VALUE``, and the value."""
     name, equals, value = where.partition("=")
     if not (equals and name.strip()):
         problems.append(f"where is {where!r}, expected COLUMN=VALUE, such as symbol=MSFT")
@@ -71,5 +71,5 @@ def find_choice(header: list[str], where: str, problems: list[str]) -> tuple[int
 
 
 def show(text: str) -> str:
-    """A cell for a message, cut off after 40 characters."""
+    """Return a cell as text for a message, cut off after 40 characters."""
     return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -1,4 +1,4 @@
-"""Price series made ready: cut into windows, scaled without looking ahead, scored in the price's own unit."""
+"""Prepare price series for training: cut them into windows, scale them without looking ahead, score predictions."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,16 +12,16 @@ from lstm_shared.prices.files import PriceSeries
 
 @dataclass(frozen=True)
 class PriceData:
-    """Scaled windows to train on, and held-out ones; ``train`` is what ``fit`` takes as data.
+    """Scaled windows to train on, and held-out ones. Pass ``train`` to ``fit`` as its data.
 
     Attributes:
-        train: inputs (examples, window) and labels (examples,), scaled; no held-out price in either.
-        held_out: inputs (held-out days, window) and labels (held-out days,), scaled by the same two prices; the first
-            windows look back into the training days.
+        train: inputs (examples, window) and labels (examples,), scaled. Neither contains a held-out price.
+        held_out: inputs (held-out days, window) and labels (held-out days,), scaled by the same two prices. The first
+            windows reach back into the training days.
         low: the price that is scaled to 0, the lowest of the training days.
         high: the price that is scaled to 1, the highest of the training days.
         training_prices: (training days,) float64, in the price's unit.
-        held_out_prices: (held-out days,) likewise.
+        held_out_prices: (held-out days,) float64, in the price's unit.
     """
 
     train: tuple[np.ndarray, np.ndarray]
@@ -32,16 +32,16 @@ class PriceData:
     held_out_prices: np.ndarray
 
     def scale(self, prices: Any) -> np.ndarray:
-        """Prices in their unit -> scaled values of the same shape, in the dtype of the windows."""
+        """Scale prices in their own unit. The result has the same shape, and the dtype of the windows."""
         return _scaled(np.asarray(prices, np.float64), self.low, self.high).astype(self.train[0].dtype)
 
     def unscale(self, values: Any) -> np.ndarray:
-        """Scaled values -> float64 prices of the same shape, in their unit."""
+        """Convert scaled values back to float64 prices of the same shape, in the price's unit."""
         return np.asarray(values).astype(np.float64) * (self.high - self.low) + self.low
 
 
 class PriceError(NamedTuple):
-    """How far predictions are from the prices, in the price's unit."""
+    """The error of predictions, in the price's unit."""
 
     root_mean_square: float
     mean_absolute: float
@@ -49,14 +49,14 @@ class PriceError(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """The errors over the held-out days: the model's, and those that it has to beat.
+    """The errors over the held-out days: the model's, and those of two baselines that it has to beat.
 
     Attributes:
-        model: the model's own.
-        tomorrow_is_today: those of repeating the price of the day before.
-        training_mean: those of the mean of the training prices, every day.
-        days: held-out days scored.
-        unreachable: days among them whose price lies outside what the model's output can be.
+        model: the model's error.
+        tomorrow_is_today: the error of predicting the price of the day before.
+        training_mean: the error of predicting the mean of the training prices every day.
+        days: number of held-out days.
+        unreachable: number of these days whose price is outside the range of the model's output.
     """
 
     model: PriceError
@@ -67,23 +67,23 @@ class HeldOutScore:
 
 
 def windows(series: Any, days: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every run of ``days`` values, with the value of the day after as its label.
+    """Return every window of ``days`` consecutive values, and the value of the day after as its label.
 
     Args:
         series: (length,) numbers; integers become float64.
-        days: length of a window, smaller than that of the series.
+        days: length of a window, which must be shorter than the series.
 
     Returns:
-        inputs (length - days, days) and labels (length - days,), copies.
+        Copies: inputs (length - days, days) and labels (length - days,).
 
     Raises:
-        InputError: the series is not one row of numbers, or not longer than the window.
+        InputError: the series is not one row of numbers, or is not longer than the window.
     """
     array = _numbers(series, "series")
     _require_days(days)
     if len(array) <= days:
         raise InputError(
-            f"a window of {days} days and the day after need {days + 1} prices, this has {len(array)}: "
+            f"a window of {days} days and the day after need {days + 1} prices, the series has {len(array)}: "
             "give a longer series or a smaller window"
         )
     return np.lib.stride_tricks.sliding_window_view(array[:-1], days).copy(), array[days:].copy()
@@ -95,21 +95,21 @@ def prepare_prices(
     """Hold out the last days, scale everything by the lowest and highest price of the others, and cut windows.
 
     Args:
-        series: what ``read_prices`` gives, or (days,) prices.
-        window: days in an input.
-        held_out: the part of the days that is held out, between 0 and 1; rounded to whole days, at least one.
+        series: the result of ``read_prices``, or (days,) prices.
+        window: number of days in an input.
+        held_out: the fraction of the days to hold out, between 0 and 1; rounded to whole days, at least one.
         dtype: floating-point dtype of the windows.
 
     Raises:
-        InputError: everything that is wrong with the arguments; prices that are not finite; training prices that are
-            all the same; fewer days than one training window and one held-out window need.
+        InputError: arguments are wrong (the message lists everything), prices are not finite, the training prices are
+            all the same, or there are too few days for one training window and one held-out window.
     """
     source = str(series.source) if isinstance(series, PriceSeries) else "prices"
     prices = _numbers(series.prices if isinstance(series, PriceSeries) else series, source).astype(np.float64)
     _require_days(window, "window")
     problems: list[str] = []
     if not 0 < held_out < 1:
-        problems.append(f"held_out is {held_out}, expected a part of the days between 0 and 1, such as 0.2")
+        problems.append(f"held_out is {held_out}, expected a fraction of the days between 0 and 1, such as 0.2")
     if "float" not in np.dtype(dtype).name:
         problems.append(f"dtype is {np.dtype(dtype).name}, expected a floating-point one, such as float32")
     if bad := int(np.sum(~np.isfinite(prices))):
@@ -127,7 +127,7 @@ def prepare_prices(
     if low == high:
         raise InputError(
             f"{source}: all {training_days} training prices are {low:g}, so there is no range to scale to 0..1: "
-            "expected prices that change; check the column, or hold out fewer days"
+            "expected prices that change: check the column, or hold out fewer days"
         )
     scaled = _scaled(prices, low, high).astype(dtype)
     return PriceData(
@@ -143,23 +143,23 @@ def prepare_prices(
 def score_held_out(
     data: PriceData, predictions: Any, *, reach: tuple[float, float] | None = (-1.0, 1.0)
 ) -> HeldOutScore:
-    """Score a model's outputs for the held-out inputs beside two predictions that need no model.
+    """Score a model's outputs for the held-out inputs, and compare them with two predictions that need no model.
 
     Args:
-        data: what ``prepare_prices`` gives.
-        predictions: (held-out days,) or (held-out days, 1) scaled outputs of the model on ``data.held_out[0]``.
-        reach: the open interval that the model's output lies in; a label on its edge counts as unreachable. The
-            default is that of the by-hand model; None for a linear head, which reaches everything.
+        data: the result of ``prepare_prices``.
+        predictions: (held-out days,) or (held-out days, 1) scaled outputs of the model for ``data.held_out[0]``.
+        reach: the open interval of the model's outputs; a label on its edge counts as unreachable. The default is that
+            of the by-hand model. Pass None for a linear head, which can reach everything.
 
     Raises:
-        InputError: predictions of another shape, or NaN or infinite ones; an empty reach.
+        InputError: the predictions have a wrong shape, or are NaN or infinite, or the reach is empty.
     """
     actual, outputs = data.held_out_prices, np.asarray(predictions)
     days = len(actual)
     problems: list[str] = []
     if outputs.shape not in ((days,), (days, 1)):
         problems.append(
-            f"predictions have shape {outputs.shape}, expected one a held-out day: ({days},) or ({days}, 1)"
+            f"predictions have shape {outputs.shape}, expected one per held-out day: ({days},) or ({days}, 1)"
         )
     outputs = outputs.astype(np.float64).reshape(-1)
     if bad := int(np.sum(~np.isfinite(outputs))):

@@ -1,1 +1,1 @@
-"""What a training run is, whatever the framework: its plan, its checkpoints, and what makes it the run it is."""
+"""A training run, whatever the framework: its plan, its checkpoints, and what identifies it."""

@@ -1,4 +1,4 @@
-"""The arguments of ``fit``, checked for both backends, and the plan that is made of them."""
+"""Check the arguments of ``fit`` for both backends, and make a plan from them."""
 
 import operator
 import os
@@ -31,18 +31,18 @@ def plan_training(
     """Check the arguments of ``fit`` and plan the run.
 
     Args:
-        weights: name -> array, what the run starts from.
+        weights: name -> array, the weights that the run starts from.
         data: arrays with a common leading axis, one entry per example.
         backend: "jax" or "torch".
-        epochs: passes over the data in all, those before a resume included.
+        epochs: total passes over the data, including those before a resume.
         batch_size: examples per step; the last batch of an epoch may be smaller.
-        shuffle_seed: None for the order given, or the seed of a new order in each epoch.
-        checkpoint_dir: where checkpoints go, if anywhere.
+        shuffle_seed: None to keep the given order, or the seed for a new order in each epoch.
+        checkpoint_dir: directory for checkpoints, or None for no checkpoints.
         checkpoint_every: epochs between checkpoints; a tenth of the run by default. One is always written at the end.
-        resume: go on from the newest checkpoint in checkpoint_dir, or start if there is none.
+        resume: whether to go on from the newest checkpoint in checkpoint_dir, or start if there is none.
 
     Raises:
-        InputError: everything that is wrong with these.
+        InputError: arguments are wrong. The message lists everything that is.
     """
     problems = _wrong_weights(weights) + _wrong_data(data)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("checkpoint_every", checkpoint_every)):
@@ -61,7 +61,7 @@ def plan_training(
     elif os.path.lexists(checkpoint_dir) and not os.path.isdir(checkpoint_dir):
         problems.append(f"{checkpoint_dir}: not a directory, checkpoints need one")
     InputError.raise_any(problems)
-    # NumPy's whole numbers overflow, and JSON cannot hold them.
+    # NumPy integers can overflow, and JSON cannot hold them.
     epochs, batch_size = operator.index(epochs), operator.index(batch_size)
     shuffle_seed = None if shuffle_seed is None else operator.index(shuffle_seed)
     examples = np.shape(data[0])[0]
@@ -111,7 +111,7 @@ def _wrong_data(data: Sequence[Any]) -> list[str]:
 
 
 def _kind(value: Any) -> str | None:
-    """The name of the dtype of an array of numbers, of any framework; None for anything else."""
+    """Return the dtype name of an array of numbers, of any framework; None for anything else."""
     if not hasattr(value, "dtype"):
         try:
             value = np.asarray(value)
@@ -122,10 +122,10 @@ def _kind(value: Any) -> str | None:
 
 
 def _require_memory(weights: Mapping[str, Any], examples: int, epochs: int, batch_size: int) -> None:
-    """Refuse a run whose result cannot be held: each step keeps its loss, predictions and order."""
+    """Refuse a run whose result does not fit into memory: each step keeps its loss, predictions and order."""
     steps = epochs * -(-examples // batch_size)
     smallest = min(_item_size(value) for value in weights.values())
-    # A prediction takes at least one number per example, its place in the order four bytes.
+    # For each example a step keeps a prediction of at least one number, and four bytes for its place in the order.
     require_memory(
         f"epochs is {epochs}: the losses, predictions and order of {steps} steps",
         steps * (smallest + batch_size * (smallest + 4)),

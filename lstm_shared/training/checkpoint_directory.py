@@ -1,4 +1,4 @@
-"""The checkpoint directory of one run: locked while the run writes; a few are kept, damaged ones are skipped."""
+"""The checkpoint directory of one run. It is locked during the run, keeps a few checkpoints, and skips damaged ones."""
 
 import errno
 import os
@@ -12,32 +12,32 @@ from lstm_shared.training.checkpoint_file import Checkpoint, DamagedError, read_
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is locked there
+except ImportError:  # on Windows nothing is locked
     fcntl = None
 
-# With three, a run can still go on if a failing disk cut one off and another is damaged too.
+# With three, a run can still go on if a failing disk has truncated one and another is damaged, too.
 KEPT = 3
 
 _NAME = re.compile(r"epoch-(0|[1-9][0-9]{0,17})\.checkpoint")
-_OF_ORBAX = "_CHECKPOINT_METADATA"  # a file in each directory that orbax makes
-_LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # of a write that was killed
+_OF_ORBAX = "_CHECKPOINT_METADATA"  # a file in each checkpoint directory that orbax writes
+_LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.tmp")  # temporary files that a killed process left
 
 
 class CheckpointDirectory:
-    """A context manager: inside it, no other run writes to the directory.
+    """A checkpoint directory as a context manager: no other run can write to it inside the block.
 
     Attributes:
         path: the directory, as messages name it.
-        notes: what the user should know, a line each: damaged checkpoints that were skipped.
+        notes: lines for the user about damaged checkpoints that were skipped.
 
     Raises:
         InputError: another run is using the directory.
-        OSError: the directory cannot be made, or written to.
+        OSError: the directory cannot be created or written to.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._place = path.absolute()  # the run may change its working directory
+        self._place = path.absolute()  # because the run may change its working directory
         self.notes: list[str] = []
         self._damaged: list[Path] = []
         self._lock: int | None = None
@@ -60,10 +60,10 @@ class CheckpointDirectory:
         self._release()
 
     def require_fresh(self) -> None:
-        """Refuse to start over in a directory that holds a checkpoint.
+        """Refuse to start a new run in a directory that holds a checkpoint.
 
         Raises:
-            InputError: it holds one, sound or damaged.
+            InputError: there is a checkpoint, sound or damaged.
         """
         self._refuse_former()
         if epochs := self._epochs():
@@ -72,11 +72,11 @@ class CheckpointDirectory:
             )
 
     def newest(self) -> Checkpoint | None:
-        """The newest sound checkpoint, or None if there are no checkpoints; ``notes`` says what was skipped.
+        """Return the newest sound checkpoint, or None if there are no checkpoints. Adds skipped ones to ``notes``.
 
         Raises:
             InputError: there are checkpoints, but none is sound.
-            PermissionError: a checkpoint may not be read.
+            PermissionError: the user may not read a checkpoint.
         """
         self._refuse_former()
         damage: list[str] = []
@@ -91,14 +91,14 @@ class CheckpointDirectory:
                 self.notes.append(f"{self.path}: {'; '.join(damage)}: going on from {path.name}")
             return checkpoint
         if damage:
-            raise InputError(f"{self.path}: no checkpoint is sound: {'; '.join(damage)}: choose another directory")
+            raise InputError(f"{self.path}: no checkpoint is usable: {'; '.join(damage)}: choose another directory")
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, and then remove those that are no longer wanted.
+        """Write a checkpoint, and then remove those that are no longer needed.
 
         Raises:
-            OSError: it could not be written; those before it are still there.
+            OSError: the checkpoint could not be written. Earlier ones are still there.
         """
         write_checkpoint(self._place / f"epoch-{checkpoint.epoch}.checkpoint", checkpoint)
         sound = [
@@ -119,13 +119,13 @@ class CheckpointDirectory:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise OSError(error.errno, f"cannot be locked: {error.strerror}", str(self.path)) from error
             raise InputError(
-                f"{self.path}: another run writes its checkpoints here: wait for its end, or choose another directory"
+                f"{self.path}: another run is writing checkpoints here: wait until it ends, or choose another directory"
             ) from None
 
     def _release(self) -> None:
         if self._lock is not None:
             if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)  # or a process that was forked meanwhile would keep it
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # otherwise a process that was forked meanwhile would keep it
             os.close(self._lock)
             self._lock = None
 
@@ -133,7 +133,7 @@ class CheckpointDirectory:
         return sorted(self._place.iterdir())
 
     def _epochs(self) -> dict[int, Path]:
-        """Epoch -> file, for everything that is named like a checkpoint."""
+        """Return epoch -> file, for everything that is named like a checkpoint."""
         return {int(match[1]): path for path in self._files() if (match := _NAME.fullmatch(path.name))}
 
     def _refuse_former(self) -> None:

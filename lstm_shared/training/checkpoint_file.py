@@ -1,11 +1,11 @@
-"""The file of one checkpoint, the same for both backends: arrays by name, the run they belong to, and a checksum.
+"""The file format of a checkpoint, the same for both backends: named arrays, the run they belong to, and a checksum.
 
     lstm-parity checkpoint 1 <sha256 of all that follows this line> <bytes of the next line>
     {"epoch": …, "run": {…}, "arrays": [[name, dtype, shape], …]}
     <the arrays' bytes, in that order>
 
-safetensors has no checksum and ``.npz`` one of 32 bits an entry, and both know fewer dtypes; orbax and Lightning do
-not write a file whole or not at all, and add no checksum. Nothing in such a file is ever executed.
+Other formats would not do. safetensors has no checksum, ``.npz`` has only 32 bits per entry, and both know fewer
+dtypes. orbax and Lightning may leave an incomplete file, and add no checksum. Nothing in our files is ever executed.
 """
 
 import hashlib
@@ -23,24 +23,24 @@ import numpy as np
 
 from lstm_shared.safe_writing import write_file
 
-MAGIC = b"lstm-parity checkpoint 1 "  # what the file begins with
+MAGIC = b"lstm-parity checkpoint 1 "  # the first bytes of the file
 _FIRST_LINE = re.compile(MAGIC + rb"([0-9a-f]{64}) ([0-9]{1,9})\n")
 _LONGEST_FIRST_LINE = 128
-_BLOCK = 2**20  # bytes read at a time while the checksum is computed: memory does not grow with the file
+_BLOCK = 2**20  # bytes to read at a time for the checksum, so that memory does not grow with the file
 _LITTLE_ENDIAN = "<"  # the byte order in the file, on every machine
 
 
 class DamagedError(Exception):
-    """The file is not a checkpoint, or is damaged; the message says why, as the end of a sentence."""
+    """The file is not a checkpoint, or is damaged. The message gives the reason, as the end of a sentence."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run as it was at the end of an epoch.
+    """The state of a run at the end of an epoch.
 
     Attributes:
-        epoch: the number of epochs that were done.
-        run: which run it belongs to, as ``lstm_shared.training.run_identity`` describes one.
+        epoch: number of epochs done.
+        run: the run that it belongs to, as described by ``lstm_shared.training.run_identity``.
         arrays: name -> array: the losses and predictions so far, and what the backend needs to go on.
     """
 
@@ -50,10 +50,10 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file whole or not at all; it is on the disk when this returns.
+    """Write the file completely or not at all. It is on the disk when this returns.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the file could not be written.
     """
     arrays = {name: _in_file_order(array) for name, array in checkpoint.arrays.items()}
     about = {
@@ -71,38 +71,38 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, after comparing its checksum.
+    """Check the checksum of a checkpoint, and read it.
 
     Raises:
-        DamagedError: the file is damaged, cut off, or no checkpoint.
-        OSError: it cannot be opened.
+        DamagedError: the file is damaged, truncated, or not a checkpoint.
+        OSError: the file cannot be opened.
     """
     with open(path, "rb") as file:
         return parse_checkpoint(file)
 
 
 def parse_checkpoint(file: io.BufferedIOBase) -> Checkpoint:
-    """As ``read_checkpoint``, from an open file that can seek.
+    """Read a checkpoint from an open file that can seek, as ``read_checkpoint`` does from a path.
 
     Raises:
-        DamagedError: as there.
+        DamagedError: as in ``read_checkpoint``.
     """
     match = _FIRST_LINE.fullmatch(_read(file.readline, _LONGEST_FIRST_LINE))
     if match is None:
-        raise DamagedError("does not begin as a checkpoint does")
+        raise DamagedError("does not begin like a checkpoint")
     start = file.tell()
     digest = hashlib.sha256()
     while block := _read(file.read, _BLOCK):
         digest.update(block)
     if digest.hexdigest() != match[1].decode():
-        raise DamagedError("is damaged: its checksum does not fit its content")
+        raise DamagedError("is damaged: its checksum does not match its content")
     size = file.tell() - start
     file.seek(start)
-    # From here on the content is as it was written, though perhaps not by this program.
+    # From here on the content is what was written, though perhaps not by this program.
     try:
         return _parse(file, int(match[2]), size)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedError("is no checkpoint of this program, though its checksum fits") from error
+        raise DamagedError("is not a checkpoint of this program, though its checksum matches") from error
 
 
 def _parse(file: io.BufferedIOBase, header_size: int, size: int) -> Checkpoint:
@@ -116,7 +116,7 @@ def _parse(file: io.BufferedIOBase, header_size: int, size: int) -> Checkpoint:
         raise ValueError("sizes or kinds that no checkpoint has")
     arrays: dict[str, np.ndarray] = {}
     for (name, dtype, shape), size in zip(declared, sizes, strict=True):
-        content = bytearray(size)  # and not bytes, so that the array can be written to
+        content = bytearray(size)  # not bytes, so that the array is writable
         file.readinto(content)
         stored = dtype.newbyteorder(_LITTLE_ENDIAN)
         arrays[name] = np.frombuffer(content, stored).reshape(shape).astype(dtype, copy=False)
@@ -126,7 +126,7 @@ def _parse(file: io.BufferedIOBase, header_size: int, size: int) -> Checkpoint:
 def _read(how: Callable[[int], bytes], size: int) -> bytes:
     try:
         return how(size)
-    except OSError as error:  # a bad place on the disk
+    except OSError as error:  # a bad block on the disk
         raise DamagedError(f"cannot be read: {error.strerror or error}") from error
 
 

@@ -1,4 +1,4 @@
-"""What a training run is, before any framework: the order of batches, where it pauses, and what comes out of it."""
+"""A training run without any framework: the order of batches, where the run pauses, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from lstm_shared.training.run_identity import Run, differences, other_software
 
 @dataclass(frozen=True)
 class FitResult:
-    """What ``fit`` returns, from either backend.
+    """The result of ``fit``, from either backend.
 
     Attributes:
         weights: the trained dictionary, as NumPy arrays.
         losses: (steps,) the loss of each step, before its update.
-        predictions: (steps, batch_size, …) the model's predictions in each step, before its update; NaN in the
-            unused places of an epoch's smaller last batch.
-        examples: (steps, batch_size) which example each prediction is for; -1 in those unused places.
-        steps: optimizer steps in all, those before a resume included.
-        epochs: epochs in all, likewise.
+        predictions: (steps, batch_size, …) the model's predictions in each step, before its update. If the last batch
+            of an epoch is smaller, the unused entries are NaN.
+        examples: (steps, batch_size) the index of the example of each prediction; -1 in the unused entries.
+        steps: total optimizer steps, including those before a resume.
+        epochs: total epochs, including those before a resume.
         resumed_from: the epoch of the checkpoint that the run went on from; 0 for a run from the start.
         seconds: time spent on this call's own steps, without compilation.
-        compile_seconds: time spent tracing and compiling (0 where nothing is compiled).
-        notes: what the user should know of the resume, a line each: a damaged checkpoint that was skipped, or other
-            versions of the frameworks than those the run began with.
+        compile_seconds: time spent tracing and compiling (0 if nothing is compiled).
+        notes: lines for the user about the resume: a damaged checkpoint that was skipped, or framework versions other
+            than those that the run began with.
     """
 
     weights: dict[str, Any]
@@ -43,7 +43,7 @@ class FitResult:
 
 
 class _Saved(Protocol):
-    """The part of ``lstm_shared.training.checkpoint_file.Checkpoint`` that is needed here."""
+    """What this file needs of ``lstm_shared.training.checkpoint_file.Checkpoint``."""
 
     @property
     def epoch(self) -> int: ...
@@ -53,7 +53,7 @@ class _Saved(Protocol):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The checked arguments of a run, and what follows from them for both backends."""
+    """The checked arguments of a run, and what both backends derive from them."""
 
     examples: int
     epochs: int
@@ -69,9 +69,9 @@ class TrainingPlan:
         return -(-self.examples // self.batch_size)
 
     def epoch_order(self, epoch: int) -> np.ndarray:
-        """(steps_per_epoch, batch_size) the examples of each batch; -1 fills up a smaller last one.
+        """Return (steps_per_epoch, batch_size) the examples of each batch. -1 fills up a smaller last batch.
 
-        Each epoch has a stream of its own, so that a resumed run gets the same order as a straight one.
+        Each epoch has a random stream of its own, so that a resumed run gets the same order as a straight one.
         """
         order = np.full(self.steps_per_epoch * self.batch_size, -1, np.int32)
         if self.shuffle_seed is None:
@@ -81,32 +81,33 @@ class TrainingPlan:
         return order.reshape(self.steps_per_epoch, self.batch_size)
 
     def order(self, first: int, last: int) -> np.ndarray:
-        """(last - first, steps_per_epoch, batch_size) the order of the epochs first up to last."""
+        """Return (last - first, steps_per_epoch, batch_size) the order of the epochs first to last - 1."""
         if self.shuffle_seed is None:
             return np.broadcast_to(self.epoch_order(0), (last - first, self.steps_per_epoch, self.batch_size))
         return np.stack([self.epoch_order(epoch) for epoch in range(first, last)])
 
     def checkpoint_due(self, epoch: int) -> bool:
-        """Whether a checkpoint is written when this many epochs are done."""
+        """Return whether to write a checkpoint after this many epochs."""
         return self.checkpoint_dir is not None and (epoch % self.checkpoint_every == 0 or epoch == self.epochs)
 
     def next_pause(self, epoch: int, length: int) -> int:
-        """Where a piece that begins at this epoch ends: after ``length`` epochs, at a checkpoint, or at the end."""
+        """Return where a piece of the run ends: ``length`` epochs after ``epoch``, at a checkpoint, or at the end."""
         every = self.checkpoint_every if self.checkpoint_dir else self.epochs
         return min(epoch + max(1, length), (epoch // every + 1) * every, self.epochs)
 
     def require_same_run(self, saved: _Saved, run: Run, go_on_from: str | None = None) -> list[str]:
-        """Refuse to go on from a checkpoint of another run, or from one that is already past the end of this one.
+        """Refuse to go on from a checkpoint of another run, or from one past the end of this run.
 
         Args:
-            run: what is known of this run, ``self.run`` or more.
-            go_on_from: the digest of the checkpoint's own weights, accepted in place of the start weights.
+            run: what is known of this run: ``self.run`` or more.
+            go_on_from: digest of the checkpoint's own weights. A run may start from these in place of the start
+                weights.
 
         Returns:
-            Lines on what may make the resumed run differ in its last bits from the straight one.
+            Lines on what may make the resumed run differ from the straight run in its last bits.
 
         Raises:
-            InputError: which differences make it another run.
+            InputError: it is another run, or past the end. The message lists the differences.
         """
         problems: list[str] = []
         if different := differences(saved.run, run, go_on_from):

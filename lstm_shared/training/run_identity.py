@@ -1,7 +1,7 @@
-"""Which run a checkpoint belongs to, as a dictionary that JSON can hold, and how two runs differ, in words.
+"""Describe which run a checkpoint belongs to, as a dictionary that JSON can hold, and how two runs differ, in words.
 
-A resumed run is the straight run bit for bit only if everything is as it was: the data and their order, the weights it
-began with, the loss, the optimizer and its settings. So all of these are compared, and what differs is named.
+A resumed run equals the straight run bit for bit only if nothing has changed: the data and their order, the start
+weights, the loss, the optimizer and its settings. So we compare all of these and name what differs.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from lstm_shared.words import some_of
 
 Run = dict[str, Any]
 
-_LONGEST_LIST = 3  # names in a message; more are counted
+_LONGEST_LIST = 3  # names to list in a message; the rest is only counted
 
 
 def digest(*parts: Any) -> str:
-    """The sha256 of arrays (dtype, shape and bytes) and of text."""
+    """Return the sha256 of arrays (dtype, shape and bytes) and of text."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -35,10 +35,10 @@ def digest(*parts: Any) -> str:
 def describe_run(
     backend: str, weights: Mapping[str, Any], data: Sequence[Any], batch_size: int, shuffle_seed: int | None
 ) -> Run:
-    """What both backends compare. They add to it (see ``differences``): optimizer, loss or module, software.
+    """Describe what both backends compare. Each adds its optimizer, loss or module, and software: see ``differences``.
 
     Args:
-        weights: what the run starts from, as NumPy arrays by name.
+        weights: name -> NumPy array, the weights that the run starts from.
         data: NumPy arrays.
     """
     return {
@@ -53,17 +53,17 @@ def describe_run(
 
 
 def digest_of_weights(weights: Mapping[str, Any]) -> str:
-    """The digest of the names and values of weights."""
+    """Return the digest of the names and values of weights."""
     return digest(*(part for name in sorted(weights) for part in (name, weights[name])))
 
 
 def differences(saved: Mapping[str, Any], now: Mapping[str, Any], go_on_from: str | None = None) -> list[str]:
-    """What makes ``now`` another run than the saved one, each as part of a sentence; mere consequences are left out.
+    """Return how ``now`` differs from the saved run, as parts of a sentence. Mere consequences are left out.
 
     Args:
-        saved, now: as ``describe_run`` makes them, with ``optimizer`` (settings by name, and a digest of the program),
-            ``loss`` (a digest) and ``software`` (versions and device by name) where they are known.
-        go_on_from: the digest of the checkpoint's own weights; a run that goes on from these is the same run.
+        saved, now: results of ``describe_run``, with ``optimizer`` (settings by name, and a digest of the program),
+            ``loss`` (a digest) and ``software`` (versions and device by name), as far as they are known.
+        go_on_from: digest of the checkpoint's own weights. A run that goes on from these is the same run.
     """
     if saved.get("backend") != now["backend"]:
         return [f"the {saved.get('backend')} backend trained it, and this is {now['backend']}"]
@@ -86,7 +86,7 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any], go_on_from: st
 
 
 def other_software(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The versions and devices that differ, each as part of a sentence."""
+    """Return the versions and devices that differ, as parts of a sentence."""
     before: Mapping[str, Any] = saved.get("software") or {}
     after: Mapping[str, Any] = now.get("software") or {}
     return [f"{name} was {before.get(name)} and is {after[name]}" for name in after if before.get(name) != after[name]]
@@ -101,15 +101,15 @@ def _program_differences(saved: Mapping[str, Any], now: Mapping[str, Any], same_
         settings = list(_setting_differences(before.get("settings") or {}, after["settings"]))
         found += settings
         if not settings and same_software and before.get("program") != after["program"]:
-            found.append("the optimizer is another")
-    # The program of a loss depends on the shapes of a batch, and both on the versions of their frameworks.
+            found.append("the optimizer is a different one")
+    # The program of a loss depends on the shapes of a batch, and both programs on the framework's version.
     if "loss" in now and same_software and same_so_far and saved.get("loss") != now["loss"]:
-        found.append(now["loss_is"] + " is another")
+        found.append(now["loss_is"] + " is different")
     return found
 
 
 def _setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    before, after = json.loads(json.dumps([before, after]))  # turns tuples into lists, as saving did
+    before, after = json.loads(json.dumps([before, after]))  # saving turned tuples into lists, so do the same here
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
             was, now = (settings.get(name, "not there") for settings in (before, after))
@@ -119,9 +119,9 @@ def _setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) ->
 def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if gone := sorted({*before} - {*after}):
-        found.append(f"the weights have no more {some_of(gone, _LONGEST_LIST)}")
+        found.append(f"the weights no longer have {some_of(gone, _LONGEST_LIST)}")
     if new := sorted({*after} - {*before}):
-        found.append(f"the weights have {some_of(new, _LONGEST_LIST)}, which it had not")
+        found.append(f"the weights have {some_of(new, _LONGEST_LIST)}, which they did not have before")
     changed = [
         f"{name} ({_in_words([before[name]])} before, now {_in_words([after[name]])})"
         for name in after

@@ -1,4 +1,4 @@
-"""Weight files of every kind that is read, and the two that are written.
+"""Read weight files of many kinds, and write two of them.
 
-``load_save`` is what others use, ``formats`` finds out of which kind a file is and reads it: a new format goes there.
+Other code uses ``load_save``. ``formats`` finds out the kind of a file and reads it: a new format goes there.
 """

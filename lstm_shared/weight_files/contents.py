@@ -1,4 +1,4 @@
-"""What a weight file holds, at any depth: tensors by their full names, and the part that is asked for."""
+"""The contents of a weight file, at any depth: tensors by their full names, and the part that the caller wants."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,19 +11,19 @@ from lstm_shared.errors import WeightsError
 from lstm_shared.find_models import under_prefix
 from lstm_shared.tensors import to_array
 
-# Where training scripts commonly put the weights inside a checkpoint. These keys are left out of the names below.
+# The keys under which training scripts commonly put the weights in a checkpoint. The names below leave these out.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-# Real files stay far below these; a damaged or hostile one can refer to itself for ever.
+# Real files stay far below these limits. A damaged or hostile file can contain itself, and so have no end.
 _MOST_OBJECTS, _DEEPEST = 1_000_000, 64
-_MOST_AXES = 64  # of a NumPy array
+_MOST_AXES = 64  # the limit of NumPy arrays
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands in for an array that cannot be read.
+    """A placeholder for an array that cannot be read.
 
     Attributes:
-        why: the end of a sentence that begins with the array's name.
+        why: the reason, as the end of a sentence that begins with the array's name.
     """
 
     why: str
@@ -31,13 +31,13 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Contents:
-    """The tensors of a file, not yet converted: only what is asked for costs anything.
+    """The tensors of a file, not yet converted, so that only those that the caller wants cost anything.
 
     Attributes:
-        full: full name -> NumPy array, torch tensor or ``Unreadable``, nested names joined with dots.
-        wrapper: the key (with its dot) under which the file keeps the model; names leave it out. Empty: there is
-            none, or names would clash without it.
-        not_numbers: names of arrays that hold text or the like, which are not weights.
+        full: full name -> NumPy array, torch tensor or ``Unreadable``. Nested names are joined with dots.
+        wrapper: the key (with its dot) under which the file keeps the model. Names leave it out. It is empty if there
+            is none, or if names would clash without it.
+        not_numbers: names of arrays that hold text or the like, and so are not weights.
     """
 
     full: Mapping[str, Any]
@@ -53,12 +53,13 @@ class Contents:
         object.__setattr__(self, "named", named)
 
     def under(self, prefix: str) -> dict[str, Any]:
-        """Name -> value under a prefix, which is stripped. No prefix: the wrapper's, else everything.
+        """Return name -> value for the names under a prefix, with the prefix stripped.
 
-        The prefix may be given with or without the wrapper's key.
+        With an empty prefix, return what is under the wrapper, or everything if there is no wrapper. The prefix may
+        include the wrapper's key or not.
 
         Raises:
-            WeightsError: nothing is under it; the message lists the prefixes that hold models.
+            WeightsError: no name has this prefix. The message lists the prefixes that hold models.
         """
         if not prefix:
             return {
@@ -76,15 +77,15 @@ class Contents:
 
 
 def at(path: Any, prefix: str, problem: str) -> str:
-    """A problem with the file and the prefix that it was found in: "model.pt: rnn.: this is a GRU"."""
+    """Put the file and the prefix before a problem: "model.pt: rnn.: this is a GRU"."""
     return f"{path}: {prefix}: {problem}" if prefix else f"{path}: {problem}"
 
 
 def plain_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Values of ``Contents`` as NumPy arrays.
+    """Return values of ``Contents`` as NumPy arrays.
 
     Raises:
-        WeightsError: a line for each that cannot be one.
+        WeightsError: some cannot be converted. The message has a line for each.
     """
     arrays: dict[str, np.ndarray] = {}
     problems: list[str] = []
@@ -98,7 +99,7 @@ def plain_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _plain_array(value: Any) -> np.ndarray:
-    """The value as a NumPy array. A WeightsError's message continues a sentence that begins with the array's name."""
+    """Return a value as a NumPy array. The message of a WeightsError goes on from the array's name."""
     if isinstance(value, Unreadable):
         raise WeightsError(value.why)
     if is_numpy(value):
@@ -106,22 +107,22 @@ def _plain_array(value: Any) -> np.ndarray:
     if "strided" not in str(value.layout):
         raise WeightsError("is a sparse tensor: save it dense, with .to_dense()")
     if value.dim() > _MOST_AXES:
-        raise WeightsError(f"has {value.dim()} axes, and NumPy's arrays {_MOST_AXES} at most")
+        raise WeightsError(f"has {value.dim()} axes, but NumPy arrays have at most {_MOST_AXES}")
     if value.is_meta:
         raise WeightsError("has a shape but no numbers: it was saved from the device meta")
     try:
         return to_array(value)
-    except (TypeError, RuntimeError) as error:  # quantized, or of a dtype that NumPy lacks
+    except (TypeError, RuntimeError) as error:  # the tensor is quantized, or NumPy does not have its dtype
         if "can't allocate memory" in str(error):
             raise MemoryError(f"for an array of shape {tuple(value.shape)}") from error
-        raise WeightsError(f"holds {value.dtype}, which NumPy has not: save it as float32") from error
+        raise WeightsError(f"holds {value.dtype}, which NumPy does not have: save it as float32") from error
 
 
 def flattened(content: Any, is_tensor: type | tuple[type, ...]) -> tuple[dict[str, Any], str]:
-    """(full name -> tensor, wrapper) of nested dictionaries and lists; anything else in them is left out.
+    """Return (full name -> tensor, wrapper) for nested dictionaries and lists. Anything else in them is left out.
 
     Raises:
-        WeightsError: there are more than a million objects, as where something contains itself.
+        WeightsError: there are more than a million objects, for example because an object contains itself.
     """
     found: dict[str, Any] = {}
     counted = 0
@@ -130,13 +131,13 @@ def flattened(content: Any, is_tensor: type | tuple[type, ...]) -> tuple[dict[st
         name, value, depth = open_.pop()
         counted += 1
         if counted > _MOST_OBJECTS:
-            raise WeightsError(f"more than {_MOST_OBJECTS} objects in it")
+            raise WeightsError(f"it holds more than {_MOST_OBJECTS} objects")
         if isinstance(value, is_tensor):
             found[name] = value
         elif depth < _DEEPEST:
             below = [(f"{name}.{key}" if depth else str(key), child, depth + 1) for key, child in _children(value)]
-            open_ += reversed(below)  # they are popped from the end, so this keeps the file's order
-    found.pop("", None)  # a tensor alone, outside any dictionary, has no name
+            open_ += reversed(below)  # objects are popped from the end, so this keeps the file's order
+    found.pop("", None)  # a tensor outside any dictionary has no name
     return found, _wrapper(content, found)
 
 
@@ -147,7 +148,7 @@ def _children(value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _wrapper(content: Any, found: Mapping[str, Any]) -> str:
-    """The keys that lead to the model, such as "model.state_dict."; each has tensors somewhere below it."""
+    """Return the keys that lead to the model, such as "model.state_dict.". Each has tensors somewhere below it."""
     wrapper = ""
     while is_mapping(content):
         for key in _WRAPPERS:

@@ -1,4 +1,4 @@
-"""Which kind of weight file this is, by its content, and what is in it. Names decide only where content does not."""
+"""Find out the kind of a weight file from its content, and read it. The name decides only if the content does not."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from lstm_shared.weight_files.torch_files import read_torch
 
 Reader = Callable[[str, bytes], Contents]
 
-# safetensors.numpy writes bfloat16 but does not read it; this table is its own, with bfloat16 added.
+# safetensors.numpy writes bfloat16 but cannot read it. This is its table, with bfloat16 added.
 SAFETENSORS_DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16,
     "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
@@ -28,25 +28,26 @@ SAFETENSORS_DTYPES = {
 }  # fmt: skip
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
-_HEAD = 512  # bytes that tell the kind: a tar archive does so in its 262nd
-_TORCH_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of the number that torch.save begins with
+_HEAD = 512  # bytes needed to tell the kind: the mark of a tar archive ends at byte 262
+_TORCH_BEFORE_1_6 = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.save began with this number, pickled
 
-# JAX's checkpoints hold the weights as state[0], with a key for each level: state[0]['lstm']['weight_ih_l0'].
+# Checkpoints of the JAX backend hold the weights as state[0], with a key per level: state[0]['lstm']['weight_ih_l0'].
 _STATE = "state[0]"
 _KEY = re.compile(r"\['([^']*)'\]|\[([0-9]+)\]|\.(\w+)")
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
-    """The tensors in a file of any kind. Everything that reads weights goes through here, once.
+    """Return the tensors in a file of any kind. All code that reads weights calls this, once.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
         InputError: neither the content nor the name tells what kind of file it is.
-        WeightsError: it is empty, damaged, of a kind that is not read, or holds what only its own code can make.
+        WeightsError: the file is empty, damaged, of a kind that we do not read, or holds objects that only their own
+            code can create.
     """
     try:
         with Path(path).open("rb") as file:
-            # If the first bytes show that it is no weight file, stop: a device may have no end.
+            # Stop if the first bytes show that it is no weight file, because a device may have no end.
             data = file.read(_HEAD)
             reader = _BY_NAME.get(Path(path).suffix.lower())
             if reader or _by_content(data) or data.startswith(b"PK"):
@@ -82,7 +83,7 @@ def _by_names_in_zip(data: bytes) -> Reader | None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
-    except Exception:  # it is damaged somehow; the reader for its name will say so
+    except Exception:  # it is damaged, and the reader chosen by its name will say so
         return None
     roots = [name.removesuffix("data.pkl") for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
     if roots and roots[0] + "constants.pkl" in names:
@@ -101,17 +102,17 @@ def _read_safetensors(path: str, data: bytes) -> Contents:
     for name, tensor in tensors.items():
         if dtype := SAFETENSORS_DTYPES.get(tensor["dtype"]):
             try:
-                # safetensors has compared the shapes with the bytes; NumPy has no more than 64 axes.
+                # safetensors has compared the shapes with the bytes, but NumPy allows no more than 64 axes.
                 arrays[name] = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
             except ValueError as error:
                 arrays[name] = Unreadable(f"cannot have the shape {_few(tensor['shape'])}: {first_line(error)}")
         else:
-            arrays[name] = Unreadable(f"holds {tensor['dtype']}, which NumPy has not: save it as float32")
+            arrays[name] = Unreadable(f"holds {tensor['dtype']}, which NumPy does not have: save it as float32")
     return Contents(arrays)
 
 
 def _read_checkpoint(path: str, data: bytes) -> Contents:
-    """The weights in a checkpoint of ``fit``, of either backend."""
+    """Return the weights in a checkpoint that ``fit`` wrote, with either backend."""
     try:
         arrays = parse_checkpoint(io.BytesIO(data)).arrays
     except DamagedError as error:
@@ -123,7 +124,7 @@ def _read_checkpoint(path: str, data: bytes) -> Contents:
 
 
 def _few(shape: Sequence[int]) -> str:
-    """A shape in few characters, however many axes it has."""
+    """Return a shape in few characters, however many axes it has."""
     sizes = ", ".join(map(str, shape[:6]))
     return f"({sizes}, … {len(shape)} axes)" if len(shape) > 6 else f"({sizes})"
 
@@ -136,22 +137,22 @@ def _read_torchscript(path: str, data: bytes) -> Contents:
 
 def _refuse_pickle(path: str, data: bytes) -> NoReturn:
     raise WeightsError(
-        f"{path}: refused, a pickle (unpickling it would run its code): where you trust it, load it in Python and save "
-        'the arrays with lstm_shared.save("weights.safetensors", …)'
+        f"{path}: refused, it is a pickle (unpickling it would run its code): if you trust it, load it in Python and "
+        'save the arrays with lstm_shared.save("weights.safetensors", …)'
     )
 
 
 def _refuse_hdf5(path: str, data: bytes) -> NoReturn:
     raise WeightsError(
-        f"{path}: HDF5 is not read: save a layer's arrays with numpy.savez(…, kernel=…, recurrent_kernel=…, bias=…), "
-        "and give that file to lstm-parity convert --from keras"
+        f"{path}: HDF5 is not supported: save a layer's arrays with "
+        "numpy.savez(…, kernel=…, recurrent_kernel=…, bias=…), and pass that file to lstm-parity convert --from keras"
     )
 
 
 def _refuse_onnx(path: str, data: bytes) -> NoReturn:
     raise WeightsError(
-        f"{path}: ONNX is not read: save an LSTM node's arrays with numpy.savez(…, W=…, R=…, B=…), and give that file "
-        "to lstm-parity convert --from onnx"
+        f"{path}: ONNX is not supported: save an LSTM node's arrays with numpy.savez(…, W=…, R=…, B=…), and pass that "
+        "file to lstm-parity convert --from onnx"
     )
 
 

@@ -1,6 +1,6 @@
-"""Weight dictionaries on disk: safetensors and npz are read and written, PyTorch's files are read.
+"""Weight dictionaries on disk: read and write safetensors and npz, and read PyTorch's files.
 
-No pickle is ever executed, and a file is written whole or not at all.
+No pickle is ever executed. A file is written completely or not at all.
 """
 
 import io
@@ -21,20 +21,21 @@ from lstm_shared.weight_files.contents import plain_arrays
 from lstm_shared.weight_files.formats import READABLE, SAFETENSORS_DTYPES, read_contents
 
 WRITABLE = (".safetensors", ".npz")
-_LONGEST_NAME = 65_000  # bytes: zip's own limit, with some room left
+_LONGEST_NAME = 65_000  # bytes, somewhat less than zip's own limit
 
 
 def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray]:
     """Read a weight dictionary.
 
-    The content tells what kind of file it is, so any name will do: ``.pth.tar``, ``.bin``, none. Nested dictionaries
-    and lists are joined with dots; numbers, text and other objects that are not tensors are left out.
+    The content tells what kind of file it is, so its suffix may be anything: ``.pth.tar``, ``.bin`` or none. The names
+    in nested dictionaries and lists are joined with dots. Numbers, text and other objects that are not tensors are
+    left out.
 
     Args:
-        path: safetensors, ``.npz``, a PyTorch or Lightning checkpoint (these import torch, and read tensors only), or
-            a TorchScript archive (whose code is not run).
-        prefix: take only the names under this prefix and strip it; the dot at its end may be left out. Without one,
-            what is under ``state_dict``, ``model_state_dict`` or ``model`` is taken, else everything.
+        path: safetensors, ``.npz``, a PyTorch or Lightning checkpoint (reading one imports torch, and reads only the
+            tensors), or a TorchScript archive (its code is not run).
+        prefix: take only the names under this prefix, and strip it. Its final dot is optional. Without a prefix, take
+            what is under ``state_dict``, ``model_state_dict`` or ``model``, or else everything.
 
     Returns:
         name -> NumPy array in the file's dtype (bfloat16 as ``ml_dtypes.bfloat16``).
@@ -42,7 +43,7 @@ def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray
     Raises:
         OSError: there is no such file, or it cannot be read.
         InputError: neither the content nor the name tells what kind of file it is.
-        WeightsError: the file is damaged, of another kind, holds objects that only their own code can make, has
+        WeightsError: the file is damaged, of another kind, holds objects that only their own code can create, has
             nothing under the prefix, or holds NaN or infinity.
     """
     contents = read_contents(path)
@@ -58,20 +59,19 @@ def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray
 
 
 def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
-    """Write a weight dictionary as ``.safetensors`` or ``.npz``, whole or not at all.
+    """Write a weight dictionary as ``.safetensors`` or ``.npz``, completely or not at all.
 
     Raises:
-        InputError: another file kind, a dtype it cannot hold, bfloat16 into ``.npz`` (which would keep raw bytes
-            without the dtype), or names that would clash or change in it. Nothing is written then.
-        OSError: the file cannot be written; one that was there before is untouched.
+        InputError: the file is of another kind, or cannot hold a dtype (``.npz`` would keep bfloat16 as raw bytes
+            without the dtype), or names would clash or change in it. Then nothing is written.
+        OSError: the file cannot be written. An existing file is untouched.
     """
     kind = require_weights_name(path)
     problems = _names_refused(kind, weights)
     arrays: dict[str, np.ndarray] = {}
     for name, value in weights.items():
         try:
-            # safetensors' NumPy writer corrupts arrays that are not C-contiguous and rejects scalars that are not
-            # arrays.
+            # The NumPy writer of safetensors corrupts arrays that are not C-contiguous, and rejects Python scalars.
             array = np.asarray(value, order="C")
         except ValueError:
             problems.append(f"{name} is not an array: it holds rows of different lengths")
@@ -86,7 +86,7 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
 
 
 def _names_refused(kind: str, weights: Mapping[Any, Any]) -> list[str]:
-    """A line for each name that would be read back differently, or that other programs would take for another."""
+    """Return a line for each name that would be read back differently, or that other programs would misread."""
     problems: list[str] = []
     for name in weights:
         if not isinstance(name, str):
@@ -96,9 +96,9 @@ def _names_refused(kind: str, weights: Mapping[Any, Any]) -> list[str]:
         elif len(name.encode()) > _LONGEST_NAME:
             problems.append(f"the name {name[:40]!r}… has {len(name.encode())} bytes, more than {_LONGEST_NAME}")
         elif "\0" in name:
-            problems.append(f"the name {name!r} holds a NUL, where others end a name: rename it")
+            problems.append(f"the name {name!r} holds a NUL, where other programs end a name: rename it")
         elif kind == ".safetensors" and name == "__metadata__":
-            problems.append("the name '__metadata__' is what safetensors calls its own notes: rename it, or use .npz")
+            problems.append("the name '__metadata__' is reserved by safetensors: rename it, or use .npz")
         elif kind == ".npz" and name.endswith(".npy") and name.removesuffix(".npy") in weights:
             other = name.removesuffix(".npy")
             problems.append(
@@ -116,7 +116,7 @@ def _can_be_encoded(name: str) -> bool:
 
 
 def require_weights_name(path: str | os.PathLike[str]) -> str:
-    """The file kind that a name ends in; an InputError unless ``save`` can write it."""
+    """Return the suffix of a file name, or raise an InputError if ``save`` cannot write such a file."""
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
         why = " (PyTorch files are read only)" if suffix in READABLE else ""
@@ -125,7 +125,7 @@ def require_weights_name(path: str | os.PathLike[str]) -> str:
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Everything in the file, as ``load`` reads it, but with NaN and infinity; text is refused, not left out."""
+    """Return everything in the file, as ``load`` does, but allow NaN and infinity. Refuse text, and do not skip it."""
     contents = read_contents(path)
     _require_numbers(path, contents.not_numbers)
     try:
@@ -144,12 +144,12 @@ def _require_numbers(path: str | os.PathLike[str], others: Sequence[str]) -> Non
 def _safetensors_bytes(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> bytes:
     try:
         return safetensors.numpy.save(arrays)
-    except safetensors.SafetensorError as error:  # more names than its header may hold
+    except safetensors.SafetensorError as error:  # there are more names than its header can hold
         raise InputError(f"{path}: {error}") from error
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """An .npz as bytes. ``np.savez`` takes the names as keywords, and so cannot write one called ``file``."""
+    """Return an .npz as bytes. ``np.savez`` takes names as keywords, and so cannot write an array called ``file``."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():

@@ -1,6 +1,6 @@
-"""NumPy's files, ``.npz`` and ``.npy``: plain numbers in any byte order; no pickle is executed.
+"""Read NumPy's files, ``.npz`` and ``.npy``: plain numbers in any byte order. No pickle is executed.
 
-Before an array is made, its size is compared with the bytes that are there.
+Before an array is made, its size is compared with the bytes in the file.
 """
 
 import io
@@ -16,10 +16,10 @@ from lstm_shared.weight_files.contents import Contents, Unreadable
 
 
 def read_npz(path: str, data: bytes) -> Contents:
-    """The arrays of an ``.npz``.
+    """Return the arrays in an ``.npz``.
 
     Raises:
-        WeightsError: it is damaged, or would take too much memory.
+        WeightsError: the file is damaged, or would take too much memory.
     """
     damaged = f"{path}: damaged, or not an .npz of plain arrays"
     if not data.startswith(b"PK"):
@@ -30,7 +30,7 @@ def read_npz(path: str, data: bytes) -> Contents:
         with open_archive(data) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
-                content = archive.read(member)  # even if it is left out: the name may be damaged
+                content = archive.read(member)  # read it even if it is no .npy, because its name may be damaged
                 array = parse_npy(content) if member.filename.endswith(".npy") else None
                 if name in arrays:
                     raise WeightsError(f"two arrays are called {name}")
@@ -42,17 +42,17 @@ def read_npz(path: str, data: bytes) -> Contents:
         raise WeightsError(f"{path}: {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # a damaged archive makes zipfile, zlib and NumPy raise many kinds
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors for a damaged archive
         raise WeightsError(f"{damaged}: {first_line(error)}") from error
     return Contents(arrays, not_numbers=tuple(others))
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of numbers in an ``.npy`` file.
+    """Return the array of numbers in an ``.npy`` file.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: it is damaged, another kind of file, or holds no numbers.
+        InputError: the file is damaged, of another kind, or does not hold numbers.
     """
     try:
         array = parse_npy(path.read_bytes())
@@ -60,7 +60,7 @@ def read_npy(path: Path) -> np.ndarray:
         raise
     except MemoryError as error:
         raise InputError(f"{path}: there is not enough memory to read it") from error
-    except Exception as error:  # NumPy raises many kinds
+    except Exception as error:  # NumPy raises many kinds of errors
         raise InputError(f"{path}: damaged, or not an .npy of plain numbers: {first_line(error)}") from error
     if array is None:
         raise InputError(f"{path}: holds text or dates, expected numbers")
@@ -70,10 +70,10 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def parse_npy(data: bytes) -> np.ndarray | Unreadable | None:
-    """An array of numbers in this machine's byte order; None for text and dates.
+    """Return an array of numbers in this machine's byte order, or None for text and dates.
 
     Raises:
-        ValueError: the bytes are no such array, or not all of it.
+        ValueError: the bytes are not an array, or do not match its header.
     """
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
@@ -81,7 +81,7 @@ def parse_npy(data: bytes) -> np.ndarray | Unreadable | None:
         raise ValueError(f"version {version} of the format is not known")
     if version == (1, 0):
         shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
-    else:  # 3.0 is 2.0 with names of fields in UTF-8
+    else:  # version 3.0 is 2.0 with field names in UTF-8
         shape, by_column, dtype = np.lib.format.read_array_header_2_0(file)
     if dtype.hasobject:
         return Unreadable("is refused: it holds Python objects, and unpickling them would run their code")
@@ -96,11 +96,11 @@ def parse_npy(data: bytes) -> np.ndarray | Unreadable | None:
     there = len(data) - file.tell()
     claimed = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or claimed != there:
-        raise ValueError(f"its header says shape {shape} of {dtype}, {claimed} bytes, and {there} are there")
+        raise ValueError(f"its header says shape {shape} of {dtype}, {claimed} bytes, but there are {there}")
     array = np.frombuffer(data, dtype, offset=file.tell()).reshape(shape, order="F" if by_column else "C")
     return array.astype(dtype.newbyteorder("="), copy=True)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its name."""
+    """Return the first line of an exception's message, or the name of its class if there is none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

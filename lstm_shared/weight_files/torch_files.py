@@ -1,6 +1,6 @@
-"""PyTorch's files: checkpoints through ``torch.load(weights_only=True)``, TorchScript archives without torch.
+"""Read PyTorch's checkpoints through ``torch.load(weights_only=True)``.
 
-No pickle is ever executed. What is needed of torch is imported when a checkpoint is read, not before.
+No pickle is ever executed. torch is imported only when a checkpoint is read.
 """
 
 import io
@@ -14,15 +14,15 @@ from lstm_shared.sizes import in_words, require_size
 from lstm_shared.weight_files.archives import open_archive, written_anew
 from lstm_shared.weight_files.contents import Contents, flattened
 
-# Often saved beside the weights: options of the training script, its best score, its folders and dates. These names
-# are read as empty objects, so that a file need not be refused because of them.
+# Objects that are often saved with the weights: options of the training script, its best score, its folders and dates.
+# They are read as empty objects, so that we need not refuse a file because of them.
 _HARMLESS = (
     "argparse.Namespace",
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype",
     *(f"numpy.dtypes.{name}DType" for name in ("Float64", "Float32", "Float16", "Int64", "Int32", "Bool")),
     *(
         f"pathlib.{module}{name}"
-        for module in ("", "_local.")  # the second from Python 3.13 on
+        for module in ("", "_local.")  # the second since Python 3.13
         for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
     ),
     "datetime.datetime", "datetime.date", "datetime.timedelta",
@@ -32,7 +32,7 @@ _REPAIR = "save the weights alone, with torch.save(model.state_dict(), …)"
 
 
 class _Nothing:
-    """Stands in for a harmless object: it takes any arguments, keeps nothing and runs nothing."""
+    """A placeholder for a harmless object: it takes any arguments, keeps nothing and runs nothing."""
 
     def __new__(cls, *_: Any) -> "_Nothing":
         return super().__new__(cls)
@@ -43,11 +43,12 @@ class _Nothing:
 
 
 def read_torch(path: str, data: bytes) -> Contents:
-    """A checkpoint that ``torch.save`` wrote, in any of its formats since 0.1.10.
+    """Read a checkpoint that ``torch.save`` wrote, in any of its formats since 0.1.10.
 
     Raises:
         InputError: torch is not installed.
-        WeightsError: it is damaged, holds an object that only its own code can make, or holds no named tensors.
+        WeightsError: the checkpoint is damaged, holds an object that only its own code can create, or has no named
+            tensors.
     """
     import pickle  # only for the name of the exception
 
@@ -61,13 +62,13 @@ def read_torch(path: str, data: bytes) -> Contents:
     harmless: list[Any] = [(_Nothing, name) for name in _HARMLESS]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(harmless):
-            warnings.simplefilter("ignore")  # on pickle protocols
+            warnings.simplefilter("ignore")  # torch warns of pickle protocols
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path}: {_refusal(str(error))}") from error
     except MemoryError:
         raise
-    except Exception as error:  # on a damaged file torch raises many kinds, and none says more
+    except Exception as error:  # torch raises many kinds of errors for a damaged file, and none says more
         if "can't allocate memory" in str(error):
             raise MemoryError from error
         raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
@@ -77,17 +78,17 @@ def read_torch(path: str, data: bytes) -> Contents:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     if not full:
-        raise WeightsError(f"{path}: no state dict in it: {_REPAIR}")
+        raise WeightsError(f"{path}: it holds no state dict: {_REPAIR}")
     return Contents(full, wrapper)
 
 
 def _whole(path: str, data: bytes) -> io.BytesIO:
-    """A checked copy of the archive for torch, which compares no CRC and can find wrong bytes in a damaged one.
+    """Return a checked copy of the archive. torch itself checks no CRC, and can read wrong bytes from a damaged one.
 
     This takes about as long as torch's own reading: 0.26 s and 0.24 s for 100 MB, in memory, on one busy core.
 
     Raises:
-        WeightsError: something in it is not what was written, or it takes too much.
+        WeightsError: the archive is damaged, or would take too much memory.
     """
     try:
         with open_archive(data) as archive:
@@ -96,12 +97,12 @@ def _whole(path: str, data: bytes) -> io.BytesIO:
         raise WeightsError(f"{path}: {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # zipfile raises many kinds
+    except Exception as error:  # zipfile raises many kinds of errors
         raise WeightsError(f"{path}: damaged, or not a PyTorch file") from error
 
 
 def _require_size(tensors: Mapping[str, Any], file_size: int) -> None:
-    """Refuse tensors that repeat the file's numbers, as expanded ones do, until they take far more than the file."""
+    """Refuse tensors that would take far more than the file, because they repeat its numbers as expanded ones do."""
     sizes = {
         name: tensor.numel() * tensor.element_size()
         for name, tensor in tensors.items()
@@ -114,7 +115,7 @@ def _require_size(tensors: Mapping[str, Any], file_size: int) -> None:
 
 
 def _refusal(message: str) -> str:
-    """torch's message of several lines as one line that names the object."""
+    """Turn torch's message of several lines into one line that names the object."""
     start = "refused, it holds more than tensors (unpickling it would run its code)"
     if found := re.search(r"GLOBAL ([\w.]+)", message):
         return f"{start}, {found[1][:100]}: {_REPAIR}"

@@ -1,8 +1,8 @@
-"""TorchScript archives (``torch.jit.save``): their tensors are read, and none of the code in them is run.
+"""Read the tensors in TorchScript archives (``torch.jit.save``) without running any of the code in them.
 
-``torch.jit.load`` would compile the archive's code and run its ``__setstate__`` methods. Its ``data.pkl`` is a
-pickle, but of modules of the archive only; here every name in it stands for something in this file that only keeps
-what it is given, so that reading it imports nothing and calls nothing else.
+``torch.jit.load`` would compile the archive's code and run its ``__setstate__`` methods. The archive's ``data.pkl`` is
+a pickle, but it names only modules of the archive. The reader here replaces every name by something from this file
+that just keeps its arguments. So reading imports nothing and calls nothing else.
 """
 
 import io
@@ -21,7 +21,7 @@ from lstm_shared.sizes import require_size
 from lstm_shared.weight_files.archives import open_archive
 from lstm_shared.weight_files.contents import Contents, Unreadable, flattened
 
-_MOST_AXES = 64  # of a NumPy array
+_MOST_AXES = 64  # the limit of NumPy arrays
 _DTYPES = {
     "Double": np.float64, "Float": np.float32, "Half": np.float16, "BFloat16": ml_dtypes.bfloat16,
     "Long": np.int64, "Int": np.int32, "Short": np.int16, "Char": np.int8, "Byte": np.uint8, "Bool": np.bool_,
@@ -29,10 +29,10 @@ _DTYPES = {
 
 
 def read_torchscript(path: str, data: bytes) -> Contents:
-    """The tensors of an archive, by the names of the modules that hold them.
+    """Return the tensors of an archive. Their names include the modules that hold them.
 
     Raises:
-        WeightsError: it is damaged, or has no tensors.
+        WeightsError: the archive is damaged, or has no tensors.
     """
     try:
         with open_archive(data) as archive:
@@ -45,7 +45,7 @@ def read_torchscript(path: str, data: bytes) -> Contents:
         raise WeightsError(f"{path}: {error}") from error
     except MemoryError:
         raise
-    except Exception as error:  # a damaged pickle or zip makes their readers raise many kinds
+    except Exception as error:  # the readers of pickle and zip raise many kinds of errors for damaged files
         raise WeightsError(f"{path}: damaged, or not a TorchScript archive") from error
     if not full:
         raise WeightsError(f"{path}: a TorchScript archive without tensors")
@@ -53,12 +53,12 @@ def read_torchscript(path: str, data: bytes) -> Contents:
 
 
 def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: int) -> pickle.Unpickler:
-    """Made anew for each file, because a pickle can set attributes on the classes and functions it is given."""
+    """Return an unpickler for one file. A pickle can set attributes on our classes and functions, so make new ones."""
     storages: dict[str, np.ndarray] = {}
     taken = 0
 
     class Module(dict[str, Any]):
-        """A module, as the dictionary of its attributes."""
+        """A module as a dictionary of its attributes."""
 
         def __new__(cls, *_: Any) -> "Module":
             return super().__new__(cls)
@@ -70,7 +70,7 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
             self.update(state if is_mapping(state) else {"state": state})
 
     def first(value: Any = None, *_: Any) -> Any:
-        """The lists and dictionaries of TorchScript are the plain ones, with a type beside them."""
+        """Return the first argument: TorchScript wraps plain lists and dictionaries in a call with their type."""
         return value
 
     def tensor(storage: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> Any:
@@ -78,19 +78,19 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
             return storage
         nonlocal taken
         if len(shape) > _MOST_AXES:
-            return Unreadable(f"has {len(shape)} axes, and NumPy's arrays {_MOST_AXES} at most")
+            return Unreadable(f"has {len(shape)} axes, but NumPy arrays have at most {_MOST_AXES}")
         if math.prod(shape) == 0:
             return np.empty(shape, storage.dtype)
         taken += math.prod(shape) * storage.itemsize
         require_size(taken, file_size, "its tensors")
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if min((offset, *shape, *strides)) < 0 or last >= len(storage):
-            raise ValueError("a tensor that begins or ends outside its storage")
+            raise ValueError("a tensor begins or ends outside its storage")
         steps = [stride * storage.itemsize for stride in strides]
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps).copy()
 
     class Inert(pickle.Unpickler):
-        """Every name stands for one of the three above; nothing is looked up or imported."""
+        """An unpickler that replaces every name by one of the three above. It looks up and imports nothing."""
 
         def find_class(self, module_name: str, global_name: str, /) -> Any:
             if module_name == "torch" and global_name.endswith("Storage"):
@@ -102,8 +102,8 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
         def persistent_load(self, pid: Any, /) -> Any:
             _, kind, key, _, _ = pid
             if kind not in _DTYPES:
-                return Unreadable(f"holds {kind}, which NumPy has not")
-            if key not in storages:  # read once, however often it is named
+                return Unreadable(f"holds {kind}, which NumPy does not have")
+            if key not in storages:  # read it once, however often it is named
                 dtype = np.dtype(_DTYPES[kind])
                 bits = np.frombuffer(archive.read(f"{root}data/{key}"), f"{byte_order}u{dtype.itemsize}")
                 storages[key] = bits.astype(f"=u{dtype.itemsize}", copy=False).view(dtype)
@@ -115,8 +115,10 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
 
 
 def _require_sound_memo(pickled: bytes) -> None:
-    """Refuse a pickle with an absurd number in it. A pickle numbers what it may need again, and Python makes room for
-    the highest number, which may be billions in a damaged one.
+    """Refuse a pickle with an absurd memo index.
+
+    A pickle numbers the objects that it may need again, and Python allocates memory up to the highest number. In a
+    damaged pickle that may be billions.
 
     Raises:
         ValueError: a number is higher than a pickle of this length can need.

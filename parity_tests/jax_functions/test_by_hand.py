@@ -248,7 +248,10 @@ def test_initial_weights_are_normal_with_zero_biases():
     [
         ((np.float32(0.5),), "prices is a single number"),
         ((np.array([0, 1]),), "prices holds .*int64, expected floating-point"),
-        ((np.zeros((2, 4)), np.zeros(3)), r"long_memory has shape \(3,\), expected \(\) or one value a series, \(2,\)"),
+        (
+            (np.zeros((2, 4)), np.zeros(3)),
+            r"long_memory has shape \(3,\), expected \(\) or one value per series, \(2,\)",
+        ),
         ((np.zeros(4), 0.0, np.zeros((1,))), r"short_memory has shape \(1,\)"),
     ],
 )

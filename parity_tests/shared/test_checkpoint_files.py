@@ -169,7 +169,7 @@ def test_a_file_that_somebody_made_up_is_refused(tmp_path, content):
     with CheckpointDirectory(tmp_path) as directory, pytest.raises(InputError) as caught:
         directory.newest()
     (line,) = caught.value.problems
-    assert re.fullmatch(re.escape(f"{tmp_path}: no checkpoint is sound: epoch-1.checkpoint ") + ".*", line)
+    assert re.fullmatch(re.escape(f"{tmp_path}: no checkpoint is usable: epoch-1.checkpoint ") + ".*", line)
 
 
 def flip(path: Path, draw: random.Random) -> None:

@@ -148,7 +148,7 @@ def test_an_empty_dictionary_is_refused():
 
 def test_unknown_names_are_listed_five_and_counted():
     (line,) = problems({f"w{at}": np.ones(1) for at in range(8)})
-    assert line == "no model is known by these names: w0, w1, w2, w3, w4 and 3 more"
+    assert line == "no known model has these names: w0, w1, w2, w3, w4 and 3 more"
 
 
 def test_a_prefixed_model_is_refused_with_its_prefix():
@@ -185,7 +185,7 @@ def test_a_size_that_no_array_tells_is_unknown():
 
 def test_a_name_with_a_huge_layer_number_is_refused_in_one_line():
     weights = {"weight_ih_l99999": np.ones((16, 4)), "weight_hh_l99999": np.ones((16, 4))}
-    assert problems(weights) == ("of the layers 0 to 99999, only 99999 are there",)
+    assert problems(weights) == ("expected layers 0 to 99999, found only 99999",)
     assert len(problems({f"weight_ih_l{10**100}": np.ones((16, 4))})) == 1
 
 

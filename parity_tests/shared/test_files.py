@@ -202,7 +202,7 @@ def test_the_weights_in_our_own_checkpoints_are_read(tmp_path, backend):
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     (tmp_path / "renamed.pt").write_bytes(damaged)
-    with pytest.raises(WeightsError, match=r"renamed\.pt: is damaged: its checksum does not fit its content"):
+    with pytest.raises(WeightsError, match=r"renamed\.pt: is damaged: its checksum does not match its content"):
         load(tmp_path / "renamed.pt")
 
 

@@ -91,7 +91,7 @@ def test_an_archive_without_tensors_is_refused(tmp_path):
 
 
 def test_a_dtype_that_numpy_has_not_is_said_of_the_tensor(tmp_path):
-    with pytest.raises(WeightsError, match=r"model\.pt: w holds QInt8, which NumPy has not$"):
+    with pytest.raises(WeightsError, match=r"model\.pt: w holds QInt8, which NumPy does not have$"):
         load(archive(tmp_path, pickled_tensor(0, (4,), (1,), kind="QInt8")))
 
 
@@ -174,8 +174,8 @@ def test_a_sparse_weight_is_said_with_file_and_prefix(tmp_path):
         (None, "No such file or directory"),
         (b"", "the file is empty"),
         (b"PK\x03\x04 and no more", "damaged, or not a PyTorch file"),
-        (b"\x80\x04]\x94.", "refused, a pickle (unpickling it would run its code): where you trust it, load it in "),
-        (b"\x89HDF\r\n\x1a\n", "HDF5 is not read: save a layer's arrays with numpy.savez(…, kernel=…, "),
+        (b"\x80\x04]\x94.", "refused, it is a pickle (unpickling it would run its code): if you trust it, load it in "),
+        (b"\x89HDF\r\n\x1a\n", "HDF5 is not supported: save a layer's arrays with numpy.savez(…, kernel=…, "),
     ],
     ids=["missing", "empty", "damaged", "a pickle", "HDF5"],
 )

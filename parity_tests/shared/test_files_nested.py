@@ -144,7 +144,7 @@ def test_what_holds_itself_many_times_is_refused(tmp_path):
     content: dict = {}
     content |= dict.fromkeys("abcdefgh", content)
     torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(WeightsError, match=r"model\.pt: more than 1000000 objects in it$"):
+    with pytest.raises(WeightsError, match=r"model\.pt: it holds more than 1000000 objects$"):
         load(tmp_path / "model.pt")
 
 

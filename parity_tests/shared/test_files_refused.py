@@ -14,7 +14,7 @@ from lstm_shared import InputError, WeightsError, init_by_hand, init_lstm, load,
 from lstm_shared.weight_files.formats import READABLE
 from lstm_shared.weight_files.load_save import read_arrays
 
-NO_STATE_DICT = "no state dict in it: save the weights alone, with torch.save(model.state_dict(), …)"
+NO_STATE_DICT = "it holds no state dict: save the weights alone, with torch.save(model.state_dict(), …)"
 RANDOM = np.random.default_rng(0).bytes(2000)
 
 
@@ -131,7 +131,7 @@ def test_an_npz_says_which_array_is_no_weight_and_why(tmp_path, array, said):
         ({"w": torch.ones(3, device="meta")}, "w has a shape but no numbers: it was saved from the device meta"),
         (
             {"w": torch.ones(3).to(torch.float8_e5m2)},
-            "w holds torch.float8_e5m2, which NumPy has not: save it as float32",
+            "w holds torch.float8_e5m2, which NumPy does not have: save it as float32",
         ),
     ],
     ids=["tensor", "nothing", "no tensors", "sparse", "no data", "float8"],

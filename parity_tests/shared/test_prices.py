@@ -42,7 +42,7 @@ def test_window_that_is_not_smaller_than_the_series_is_refused_with_the_numbers(
         InputError, match=f"a window of {days} days and the day after need {days + 1} prices"
     ) as refusal:
         windows(np.arange(30.0), days)
-    assert "this has 30" in str(refusal.value)
+    assert "the series has 30" in str(refusal.value)
 
 
 @pytest.mark.parametrize("days", [0, -1, 2.0, "2", None])
@@ -178,7 +178,7 @@ def test_everything_wrong_with_the_arguments_is_said_at_once():
 
 @pytest.mark.parametrize("held_out", [0, 1, -0.1, 20, float("nan")])
 def test_part_outside_0_to_1_is_refused(held_out):
-    with pytest.raises(InputError, match=r"held_out is .*, expected a part of the days between 0 and 1"):
+    with pytest.raises(InputError, match=r"held_out is .*, expected a fraction of the days between 0 and 1"):
         prepare_prices(TEN_DAYS, 4, held_out=held_out)
 
 
@@ -253,7 +253,7 @@ def test_predictions_that_are_not_finite_are_refused(predictions):
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (0,), (1, 2), (2, 2)])
 def test_wrong_number_of_predictions_is_refused(shape):
-    with pytest.raises(InputError, match=r"expected one a held-out day: \(2,\) or \(2, 1\)"):
+    with pytest.raises(InputError, match=r"expected one per held-out day: \(2,\) or \(2, 1\)"):
         score_held_out(prepare_prices(TEN_DAYS, 4), np.zeros(shape))
 
 

@@ -146,7 +146,7 @@ def test_a_link_stays_and_its_target_keeps_its_permissions(tmp_path):
 
 LONG = "w" * 70_000
 REFUSED = {
-    "safetensors' own": (".safetensors", ["__metadata__"], "is what safetensors calls its own notes"),
+    "safetensors' own": (".safetensors", ["__metadata__"], "is reserved by safetensors"),
     "NUL": (".npz", ["a\0b"], "holds a NUL"),
     "NUL in safetensors": (".safetensors", ["a\0b"], "holds a NUL"),
     "NUL at the end": (".npz", ["a", "a\0"], "holds a NUL"),

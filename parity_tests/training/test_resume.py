@@ -101,7 +101,7 @@ OTHERS |= {
         "jax",
         {"optimizer": optax.chain(optax.clip(1.0), optax.scale(0.1))},
         {"optimizer": optax.chain(optax.scale(0.1), optax.clip(1.0))},
-        ("the optimizer is another",),
+        ("the optimizer is a different one",),
     ),
     "jax: a schedule": (
         "jax",
@@ -113,14 +113,14 @@ OTHERS |= {
         "jax",
         {"loss": lambda params, batch: by_hand.loss(params["model"], batch), "weights": {"model": PUBLISHED}},
         {},
-        ("the weights have no more ['model']", "which it had not"),
+        ("the weights no longer have ['model']", "which they did not have before"),
     ),
-    "jax: the loss": ("jax", {}, {"loss": other_loss}, ("the loss is another",)),
+    "jax: the loss": ("jax", {}, {"loss": other_loss}, ("the loss is different",)),
     "jax: a constant of the loss": (
         "jax",
         {"loss": loss_with_a_constant(np.zeros(2000))},
         {"loss": loss_with_a_constant(np.eye(1, 2000, 1500)[0])},
-        ("the loss is another",),
+        ("the loss is different",),
     ),
     "torch: SGD": ("torch", {}, {"optimizer": functools.partial(torch.optim.SGD, lr=1e-3)}, ("was Adam and is SGD",)),
     "torch: another step": ("torch", {}, {"weights": OtherStep(PUBLISHED)}, ("the module's structure or code",)),
@@ -189,7 +189,7 @@ def test_one_run_at_a_time_writes_there(tmp_path, backend):
         fit(backend, epochs=2, checkpoint_dir=tmp_path)
     (line,) = caught.value.problems
     assert line == (
-        f"{tmp_path}: another run writes its checkpoints here: wait for its end, or choose another directory"
+        f"{tmp_path}: another run is writing checkpoints here: wait until it ends, or choose another directory"
     )
     assert fit(backend, epochs=2, checkpoint_dir=tmp_path).epochs == 2
     assert fit(backend, epochs=4, checkpoint_dir=tmp_path, resume=True).resumed_from == 2

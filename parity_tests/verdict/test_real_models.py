@@ -27,7 +27,7 @@ SPECS = {
     "persian-decoder": LSTMSpec(40, 256, num_layers=2),
     "protein-tagger": LSTMSpec(8, 8, bidirectional=True),
 }
-NOT_READ = {"mandarin-tagger": "refused, a pickle", "protein-tagger": "HDF5 is not read"}
+NOT_READ = {"mandarin-tagger": "refused, it is a pickle", "protein-tagger": "HDF5 is not supported"}
 
 every_model = pytest.mark.parametrize("name", MODELS, ids=named)
 every_file_that_is_read = pytest.mark.parametrize("name", [name for name in MODELS if name not in NOT_READ], ids=named)
