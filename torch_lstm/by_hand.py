@@ -1,4 +1,4 @@
-"""The LSTM by hand as a PyTorch Lightning module: the reference, in the articles' own form."""
+"""The LSTM by hand as a Lightning module: the reference, in the form that the articles use."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,13 +17,13 @@ from torch_lstm.tensors import as_tensor
 
 
 class LSTMByHand(L.LightningModule):
-    """Twelve scalar parameters under the articles' names; ``state_dict()`` is the shared dictionary.
+    """Twelve scalar parameters under the articles' names. ``state_dict()`` is the shared weight dictionary.
 
     The gates, the order of the memories (long, short) and the sources are those of ``jax_lstm.by_hand``.
 
     Args:
-        weights: the twelve scalars, in the dtype to train in (Python floats: float32); drawn from N(0, 1) with
-            biases 0 when left out.
+        weights: the twelve scalars, in the dtype to train in (Python floats become float32). By default they are drawn
+            from N(0, 1), with biases 0.
 
     Raises:
         WeightsError: ``weights`` is not the by-hand model.
@@ -37,16 +37,18 @@ class LSTMByHand(L.LightningModule):
             self.register_parameter(name, nn.Parameter(to_tensor(weights[name])))
 
     def lstm_unit(self, input_value: Any, long_memory: Any, short_memory: Any) -> tuple[Tensor, Tensor]:
-        """One day: (long_memory, short_memory) after it. Scalars, or arrays taken elementwise."""
+        """Compute one day, and return (long_memory, short_memory) after it. Takes scalars, or arrays elementwise."""
         values = read_numbers(input_value=input_value, long_memory=long_memory, short_memory=short_memory)
         step = self._day(*map(as_tensor, values))
         return step.long_memory, step.short_memory
 
     def forward(self, prices: Any, long_memory: Any = 0.0, short_memory: Any = 0.0) -> Tensor:
-        """Read the prices day by day: (days,) -> (), or (*series, days) -> (*series,); see ``predict`` in JAX.
+        """Read the prices day by day, and return the last short-term memory, as ``jax_lstm.by_hand.predict`` does.
+
+        Prices ``(days,)`` give ``()``, and ``(*series, days)`` give ``(*series,)``.
 
         Raises:
-            InputError: prices without a day axis, of whole numbers, or memories that do not fit the series.
+            InputError: the prices have no day axis or are whole numbers, or the memories do not fit the series.
         """
         days, long_memory, short_memory = self._prepare(prices, long_memory, short_memory)
         for price in days:
@@ -54,7 +56,7 @@ class LSTMByHand(L.LightningModule):
         return short_memory
 
     def trace(self, prices: Any, long_memory: Any = 0.0, short_memory: Any = 0.0) -> ByHandTrace:
-        """As ``forward``, but keep the gates and both memories of every day: each field is (*series, days)."""
+        """Compute what ``forward`` does, and return the gates and memories of every day, ``(*series, days)`` each."""
         days, long_memory, short_memory = self._prepare(prices, long_memory, short_memory)
         steps = []
         for price in days:
@@ -68,9 +70,9 @@ class LSTMByHand(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """The mean squared residual of a batch (prices (batch, days), labels (batch,)).
+        """Return the mean squared residual of a batch (prices (batch, days), labels (batch,)), and the predictions.
 
-        Logs ``train_loss``, and the predictions as ``out_0`` and ``out_1`` by their label.
+        Logs ``train_loss``, and the mean predictions for the labels 0 and 1 as ``out_0`` and ``out_1``.
         """
         prices, labels = batch
         predictions = self.forward(prices)

@@ -1,4 +1,4 @@
-"""Checkpoints of a PyTorch training run: what Lightning keeps, in our own file, and what identifies the run."""
+"""Checkpoints of a PyTorch training run: what Lightning saves, in our own file, and what identifies the run."""
 
 import hashlib
 import inspect
@@ -17,15 +17,15 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lstm_shared.errors import InputError
 from lstm_shared.training.run_identity import Run
 
-# Methods that the loss cannot depend on.
+# Prefixes of methods that the loss cannot depend on.
 _NOT_OF_THE_LOSS = ("on_", "configure_", "validation_", "test_", "predict_", "val_")
 
 
 class InMemory(CheckpointIO):
-    """Where Lightning saves and loads its checkpoints: bytes in memory, which go into our own file.
+    """Make Lightning save and load its checkpoints as bytes in memory, which we write to our own file.
 
     Attributes:
-        content: the bytes of the checkpoint that Lightning wrote last, or is to read.
+        content: the bytes that Lightning wrote last, or will read next.
     """
 
     def __init__(self, content: bytes | None = None):
@@ -45,27 +45,27 @@ class InMemory(CheckpointIO):
 
 
 def read(content: bytes, place: str) -> dict[str, Any]:
-    """Lightning's dictionary from its bytes. Nothing in them is executed.
+    """Read Lightning's dictionary from its bytes. Nothing in them is executed.
 
     Raises:
-        InputError: they hold what only code can make, or are of another version.
+        InputError: the bytes hold an object that only code can create, or come from another version.
     """
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds
+    except Exception as error:  # torch raises many kinds of errors
         raise InputError(
-            f"{place}: what Lightning keeps of this module cannot be read without running code: "
-            "keep tensors, numbers and text only, also in its hyper-parameters"
+            f"{place}: what Lightning saves of this module cannot be read without running code: "
+            "save only tensors, numbers and text, also in its hyper-parameters"
         ) from error
 
 
 def as_array(content: bytes) -> np.ndarray:
-    """(bytes,) Lightning's bytes as an array of the checkpoint."""
+    """Return Lightning's bytes as an array (bytes,) that our checkpoint can hold."""
     return np.frombuffer(content, np.uint8)
 
 
 def describe_module(module: L.LightningModule) -> Run:
-    """What a loss depends on: the module's structure, the code of its methods, and the software beneath."""
+    """Describe what a loss depends on: the module's structure, the code of its methods, and the software it runs on."""
     names = ("torch", "lightning")
     device = next(module.parameters()).device
     return {
@@ -77,7 +77,7 @@ def describe_module(module: L.LightningModule) -> Run:
 
 
 def describe_optimizers(optimizers: Sequence[Any], schedulers: Sequence[Any] = ()) -> Run:
-    """Optimizers and schedulers that have not run yet: their kinds and all their settings."""
+    """Describe optimizers and schedulers that have not run yet: their kinds and all their settings."""
     settings: dict[str, Any] = {}
     for number, optimizer in enumerate(optimizers):
         optimizer = getattr(optimizer, "optimizer", optimizer)
@@ -96,13 +96,13 @@ def describe_optimizers(optimizers: Sequence[Any], schedulers: Sequence[Any] = (
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The random states that dropout and the like draw from, on the CPU and on the module's device."""
+    """Return the states of the random generators, on the CPU and on the module's device, that dropout draws from."""
     states = {"cpu": torch.get_rng_state()}
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def set_random_state(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Restore what ``random_state`` returned, so that the run draws the numbers it would have drawn."""
+    """Restore what ``random_state`` returned, so that the run draws the same numbers as the straight run."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -112,7 +112,7 @@ def _code_of_module(module: L.LightningModule) -> Iterator[str]:
     yield repr(module)
     for kind in type(module).__mro__:
         if kind.__module__.partition(".")[0] in ("torch", "lightning", "builtins", "abc", "typing"):
-            continue  # their versions are compared
+            continue  # instead of their code, their versions are compared
         yield kind.__qualname__
         for name, value in sorted(vars(kind).items()):
             function = inspect.unwrap(value) if callable(value) else value
@@ -121,19 +121,19 @@ def _code_of_module(module: L.LightningModule) -> Iterator[str]:
 
 
 def _code(code: types.CodeType, doc: str | None = None) -> Iterator[str]:
-    """The code of a function, without its name, its place and its documentation."""
+    """Yield the code of a function, without its name, its place and its docstring."""
     yield f"{code.co_code.hex()} {code.co_names} {code.co_freevars}"
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _code(constant)
-        elif isinstance(constant, frozenset):  # whose order differs between processes
+        elif isinstance(constant, frozenset):  # its order differs between processes
             yield repr(sorted(map(repr, constant)))
         elif doc is None or constant != doc:
             yield repr(constant)
 
 
 def _plain(value: Any) -> Any:
-    """A setting as JSON can hold it."""
+    """Return a setting in a form that JSON can hold."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
     if isinstance(value, tuple | list):

@@ -1,7 +1,8 @@
 """An LSTM written out gate by gate in PyTorch, for every configuration.
 
-The reference to read, and the oracle where ``torch.nn.LSTM`` refuses or shows nothing: length 0, no steps, resets, and
-the gates. It loops in Python over layers, directions and steps, and is written to be checked by eye, not to be fast.
+This is the reference to read. It is also the oracle for what ``torch.nn.LSTM`` refuses or does not show: length 0, no
+steps, resets, and the gates. It loops in Python over layers, directions and steps. It is written to be checked by eye,
+not to be fast.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ _FIELDS = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hid
 
 
 class State(NamedTuple):
-    """The hidden state and the cell state, of one layer or of all of them."""
+    """The hidden state and the cell state, of one layer or of all layers."""
 
     h: Tensor
     c: Tensor
@@ -37,9 +38,9 @@ def trace(
     lengths: Any = None,
     reset: Any = None,
 ) -> LSTMTrace:
-    """All gates and states of every layer, direction and step, in the same form as ``jax_lstm.lstm_trace``.
+    """Return all gates and states of every layer, direction and step, in the same form as ``jax_lstm.lstm_trace``.
 
-    Args, shapes and errors are those of ``jax_lstm.lstm``; arrays may be tensors, and gradients flow through them.
+    Arguments, shapes and errors are those of ``jax_lstm.lstm``. Arrays may be tensors, and gradients flow through them.
     """
     return run(weights, inputs, state, batch_first=batch_first, lengths=lengths, reset=reset)[2]
 
@@ -53,7 +54,7 @@ def run(
     lengths: Any = None,
     reset: Any = None,
 ) -> tuple[Tensor, State, LSTMTrace]:
-    """(outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it was computed."""
+    """Return (outputs, (h_n, c_n), trace): what ``torch.nn.LSTM`` returns, and how it was computed."""
     spec = describe_as(weights, LSTMSpec)
     problems: list[str] = []
     inputs = as_array("inputs", inputs, problems)
@@ -83,7 +84,7 @@ def run(
         return tensor.transpose(0, 1) if batch_first else tensor
 
     def as_given(tensor: Tensor) -> Tensor:
-        """(…, time, batch, size) -> the axes of the caller's inputs."""
+        """Turn (…, time, batch, size) into the axes of the caller's inputs."""
         if not batched:
             return tensor.squeeze(-2)
         return tensor.transpose(-3, -2) if batch_first else tensor
@@ -106,7 +107,7 @@ def run(
     tensors = {name: as_tensor(value) for name, value in weights.items()}
 
     collected: dict[str, list[Tensor]] = {field: [] for field in _FIELDS}
-    last: list[State] = []  # of each layer and direction
+    last: list[State] = []  # the last state of each layer and direction
     for layer in range(spec.num_layers):
         outputs = []
         for direction, suffix in enumerate(spec.directions):
@@ -142,7 +143,7 @@ def _run_direction(
     *,
     backwards: bool,
 ) -> tuple[dict[str, Tensor], State]:
-    """One layer in one direction: what each step computed, (time, batch, size) by name, and the last state."""
+    """Run one layer in one direction. Return each step's results, (time, batch, size) by name, and the last state."""
     h, c = state
     projected = "weight_hr" in weights
     time = features.shape[0]
@@ -162,7 +163,10 @@ def _run_direction(
 
 
 def _step(weights: Mapping[str, Tensor], x: Tensor, h: Tensor, c: Tensor) -> dict[str, Tensor]:
-    """The equations of the ``torch.nn.LSTM`` documentation; products of rounded numbers, summed in c's dtype."""
+    """Compute one step by the equations in the documentation of ``torch.nn.LSTM``.
+
+    Matrix products multiply numbers rounded to the dtype of ``x``, and sum the products in the dtype of ``c``.
+    """
 
     def product(features: Tensor, weight: Tensor) -> Tensor:
         return features.to(c.dtype) @ weight.to(x.dtype).to(c.dtype).T

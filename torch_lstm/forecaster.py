@@ -15,17 +15,17 @@ from torch_lstm.tensors import as_tensor
 
 
 class Forecaster(L.LightningModule):
-    """``nn.LSTM`` under ``lstm`` and ``nn.Linear`` under ``fc``; ``state_dict()`` is the shared dictionary.
+    """An ``nn.LSTM`` called ``lstm`` and an ``nn.Linear`` called ``fc``. ``state_dict()`` is the shared dictionary.
 
     Args:
-        weights: a forecaster's dictionary, which gives all the sizes; or leave it out and give sizes.
-        input_size, hidden_size: needed without weights.
+        weights: a forecaster's dictionary, which determines all sizes. Or leave it out and pass sizes.
+        input_size, hidden_size: required without weights.
         output_size, num_layers, bias, bidirectional, proj_size: as in ``nn.LSTM`` and ``nn.Linear``.
-        learning_rate: of Adam, when the Trainer makes the optimizer.
+        learning_rate: learning rate of Adam, if the Trainer makes the optimizer.
 
     Raises:
         WeightsError: the dictionary is not a forecaster's.
-        InputError: neither weights nor sizes, or both; sizes that are not positive whole numbers.
+        InputError: there are neither weights nor sizes, or both, or sizes are not positive whole numbers.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Forecaster(L.LightningModule):
             self.load_state_dict(tensors)
 
     def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(batch, time, input_size) -> predictions (batch, output_size), from the state (h_0, c_0) or from zeros."""
+        """Predict (batch, output_size) from (batch, time, input_size), starting from state (h_0, c_0) or zeros."""
         outputs, _ = self.lstm(inputs, state)
         return self.fc(outputs[:, -1])
 
@@ -77,7 +77,7 @@ class Forecaster(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """The mean squared error of (inputs (batch, time, input_size), labels (batch, output_size)), logged."""
+        """Return and log the mean squared error of (inputs (batch, time, input_size), labels (batch, output_size))."""
         inputs, labels = batch
         predictions = self.forward(inputs)
         loss = torch.mean((predictions - labels) ** 2)

@@ -1,4 +1,4 @@
-"""The LSTM cell as many tutorials write it: one Linear layer for each gate, on input and hidden state side by side."""
+"""The LSTM cell as many tutorials write it: one Linear layer per gate, on the concatenated input and hidden state."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from lstm_shared.model_arguments import wrong_sizes
 
 
 class LinearGatesCell(nn.Module):
-    """One step with explicit gates; equal to ``torch.nn.LSTMCell`` with one bias instead of two.
+    """An LSTM cell with explicit gates, equal to ``torch.nn.LSTMCell`` except that it has one bias instead of two.
 
-    The weights as a one-layer LSTM's: ``lstm_shared.from_layout(cell.state_dict(), "linear-gates")``.
+    ``lstm_shared.from_layout(cell.state_dict(), "linear-gates")`` returns its weights as those of a one-layer LSTM.
 
     Args:
         input_size: features of the input.
@@ -31,11 +31,11 @@ class LinearGatesCell(nn.Module):
         self.Wo = nn.Linear(input_size + hidden_size, hidden_size)
 
     def forward(self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """(h, c) after one step.
+        """Compute one step, and return (h, c) after it.
 
         Args:
             inputs: (batch, input_size) or (input_size,).
-            state: (h, c), (batch, hidden_size) or (hidden_size,) each; zeros when left out.
+            state: (h, c), (batch, hidden_size) or (hidden_size,) each; zeros by default.
         """
         zeros = inputs.new_zeros((*inputs.shape[:-1], self.hidden_size))
         h, c = (zeros, zeros) if state is None else state

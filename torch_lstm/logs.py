@@ -37,7 +37,7 @@ def _make_directory(runs: Path) -> Path:
     while True:
         try:
             (directory := runs / f"version_{number}").mkdir()
-        except FileExistsError:  # of an earlier run, or of one that starts at this moment
+        except FileExistsError:  # an earlier run has made it, or one that starts at this moment
             number += 1
         else:
             return directory

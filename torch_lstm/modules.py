@@ -1,4 +1,4 @@
-"""From a weight dictionary to the torch module that it describes, and back."""
+"""Convert a weight dictionary to the torch module that it describes, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,16 +18,17 @@ from torch_lstm.forecaster import Forecaster
 
 
 def to_torch(weights: Mapping[str, Any], *, batch_first: bool = False) -> nn.Module:
-    """The module that has the dictionary as its ``state_dict()``, in the dictionary's dtype, on the CPU.
+    """Return the module whose ``state_dict()`` is the dictionary, in the dictionary's dtype, on the CPU.
 
     Args:
-        batch_first: for an ``nn.LSTM``; the other modules have their own order of axes.
+        weights: a weight dictionary of any of the four kinds.
+        batch_first: as in ``nn.LSTM``. The other modules have a fixed order of axes and ignore it.
 
     Returns:
         LSTMByHand, ``nn.LSTM``, ``nn.LSTMCell`` or Forecaster.
 
     Raises:
-        WeightsError: the dictionary is none of these.
+        WeightsError: the dictionary describes none of these.
         InputError: ``batch_first`` is neither True nor False.
     """
     InputError.raise_any(wrong_switches(batch_first=batch_first))
@@ -45,13 +46,15 @@ def to_torch(weights: Mapping[str, Any], *, batch_first: bool = False) -> nn.Mod
 
 
 def from_torch(module_or_state_dict: nn.Module | Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, np.ndarray]:
-    """The weight dictionary of a module or state dict, as NumPy arrays in its dtype.
+    """Return the weight dictionary of a module or state dict, as NumPy arrays in its dtype.
 
     Args:
-        prefix: take only the names under it and strip it; the dot at its end may be left out.
+        module_or_state_dict: a module, or what its ``state_dict()`` returns.
+        prefix: take only the names under this prefix, and strip it. Its final dot is optional.
 
     Raises:
-        WeightsError: this is neither; a name is not text, or a value not a tensor; nothing is under the prefix.
+        WeightsError: the argument is neither a module nor a state dict, a name is not text, a value is not a tensor,
+            or nothing is under the prefix.
         InputError: the prefix is not text.
     """
     state = module_or_state_dict.state_dict() if isinstance(module_or_state_dict, nn.Module) else module_or_state_dict

@@ -1,4 +1,4 @@
-"""Arguments as tensors: those that are stay as they are, so that gradients flow through them."""
+"""Convert arguments to tensors. Tensors stay as they are, so that gradients flow through them."""
 
 from typing import Any
 
@@ -8,5 +8,5 @@ from lstm_shared.tensors import to_tensor
 
 
 def as_tensor(value: Any) -> Tensor:
-    """The tensor itself, or the array's values in a new one: NumPy's in any byte order, bfloat16 too."""
+    """Return a tensor itself, or copy an array to a new one. NumPy arrays may have any byte order, and bfloat16."""
     return value if isinstance(value, Tensor) else to_tensor(value)

@@ -22,7 +22,7 @@ from lstm_shared.training.plan import FitResult, TrainingPlan
 from torch_lstm.logs import open_logger
 from torch_lstm.training_run import TrainingRun, weights_of
 
-# What Lightning says about set-ups that are chosen on purpose here; everything else is shown as usual.
+# Warnings of Lightning about choices that we make on purpose. All other warnings are shown.
 _EXPECTED_WARNINGS = (
     "The '.*dataloader' does not have many workers",
     "The number of training batches",
@@ -48,29 +48,31 @@ def fit(
 ) -> FitResult:
     """Train a Lightning module in place, on its own device and in its own dtype.
 
-    Signals are left to the caller. What stops a run with checkpoints (KeyboardInterrupt, an error) is raised again
-    after a last checkpoint, of an epoch at most about half a second ago; the module then holds that epoch's weights.
+    Signals are left to the caller. If something stops a run with checkpoints (KeyboardInterrupt, an error), the run
+    writes a last checkpoint and raises it again. That checkpoint is of an epoch that ended at most about half a second
+    earlier, and the module then has the weights of that epoch.
 
     Args:
-        module: its ``training_step`` returns ``{"loss": …, "predictions": …}``, as ``LSTMByHand`` does.
-        data: a tuple of arrays with a common leading axis, one entry per example; floating-point arrays are cast to
+        module: a module whose ``training_step`` returns ``{"loss": …, "predictions": …}``, like that of ``LSTMByHand``.
+        data: a tuple of arrays with a common leading axis, one entry per example. Floating-point arrays are cast to
             the module's dtype. A batch is a tuple of tensors.
-        epochs: passes over the data in all, those before a resume included.
-        optimizer: makes the optimizer from the parameters, e.g. ``functools.partial(torch.optim.SGD, lr=0.1)``; the
-            module's own (``configure_optimizers``) when left out.
+        epochs: total passes over the data, including those before a resume.
+        optimizer: a function that makes the optimizer from the parameters, such as
+            ``functools.partial(torch.optim.SGD, lr=0.1)``. The default is the module's own (``configure_optimizers``).
         batch_size, shuffle_seed, checkpoint_dir, checkpoint_every, resume, progress: as in ``jax_lstm.fit``, with the
-            same order of batches and the same kind of checkpoints, which hold what Lightning keeps and the state of
-            torch's random numbers.
-        log_dir: directory for TensorBoard logs of what the module logs, every step; no logs by default. Each run gets
-            a directory of its own in it (``version_0``, ``version_1``, …); a resumed run goes on in the one it had.
+            same order of batches. The checkpoints have the same format; they hold what Lightning saves, and the state
+            of torch's random generators.
+        log_dir: directory for TensorBoard logs. Each run writes what the module logs, every step, to a directory of
+            its own in it: ``version_0``, ``version_1`` and so on. A resumed run goes on in the directory it had. By
+            default there are no logs.
 
     Returns:
         FitResult with NumPy arrays: the same fields as ``jax_lstm.fit``.
 
     Raises:
-        InputError: everything that is wrong with the arguments; what ``training_step`` returns; a checkpoint of
-            another run.
-        OSError: a checkpoint or the logs cannot be written; earlier checkpoints are still there.
+        InputError: arguments are wrong (the message lists everything), ``training_step`` returns something else, or
+            the checkpoint is of another run.
+        OSError: a checkpoint or the logs cannot be written. Earlier checkpoints are still there.
     """
     InputError.raise_any(_wrong_kinds(module, data, optimizer))
     tensors = [to_tensor(leaf) for leaf in data]
@@ -153,7 +155,7 @@ def _train(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        # A generator of its own, so that the loader does not advance the one the module draws from.
+        # Give the loader a generator of its own, so that it does not advance the one that the module draws from.
         loader = DataLoader(TensorDataset(*tensors), batch_sampler=_Batches(plan), generator=torch.Generator())
         with _signals_as_they_were(trainer):
             trainer.fit(module, loader, ckpt_path=run.place if run.first else None, weights_only=True)
@@ -161,7 +163,7 @@ def _train(
 
 @contextmanager
 def _signals_as_they_were(trainer: L.Trainer) -> Iterator[None]:
-    """Leave signals to the caller: Lightning would turn SIGTERM into exit code 0, and SIGINT into 1."""
+    """Leave signals to the caller. Lightning would turn SIGTERM into exit code 0, and SIGINT into exit code 1."""
     # Lightning has no switch for this.
     trainer._signal_connector.register_signal_handlers = lambda: None  # pyright: ignore[reportAttributeAccessIssue]
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -169,16 +171,16 @@ def _signals_as_they_were(trainer: L.Trainer) -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # what Lightning made of it
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning has turned it into SystemExit
             raise error.__context__ from None
         raise
     finally:
-        if in_main_thread:  # Lightning ignores SIGINT after the first
+        if in_main_thread:  # after the first SIGINT Lightning ignores it
             signal.signal(signal.SIGINT, handler)
 
 
 class _Batches:
-    """The plan's batches as a batch sampler; Lightning tells it the epoch, also after a resume."""
+    """A batch sampler that yields the plan's batches. Lightning tells it the epoch, also after a resume."""
 
     def __init__(self, plan: TrainingPlan):
         self._plan = plan
@@ -198,7 +200,7 @@ class _Batches:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's remarks on hardware, logging and loaders, which tell the caller nothing new."""
+    """Silence Lightning's remarks on hardware, logging and loaders, which tell the caller nothing new."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)

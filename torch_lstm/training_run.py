@@ -1,4 +1,4 @@
-"""A run of ``torch_lstm.fit`` as Lightning's callback: what it keeps of each step, and when it writes checkpoints."""
+"""A run of ``torch_lstm.fit`` as a Lightning callback: what it keeps of each step, and when it writes checkpoints."""
 
 import time
 from collections.abc import Callable
@@ -19,13 +19,16 @@ from lstm_shared.training.run_identity import digest_of_weights
 from torch_lstm import checkpoints
 from torch_lstm.logs import first_file
 
-# A run with checkpoints keeps its state in memory about this often, at the end of an epoch: a signal loses no more
-# than that. For the by-hand model keeping takes 1 ms, an epoch of two steps 5.
+# About this often, a run with checkpoints keeps a copy of its state in memory, at the end of an epoch. So a signal
+# loses no more than that. For the by-hand model the copy takes 1 ms, and an epoch of two steps 5 ms.
 _KEEP_SECONDS = 0.5
 
 
 class TrainingRun(L.Callback):
-    """Keeps losses and predictions, writes the checkpoints, and drives the progress bar; holds the directory."""
+    """The callback of a run: it keeps losses and predictions, writes checkpoints, and drives the progress bar.
+
+    As a context manager it holds the checkpoint directory.
+    """
 
     def __init__(self, plan: TrainingPlan, module: L.LightningModule, optimizer: Callable[..., Any] | None):
         self.plan = plan
@@ -38,14 +41,14 @@ class TrainingRun(L.Callback):
         self.seconds = 0.0
         self.show: Callable[[int], None] = lambda done: None
         self.logger: TensorBoardLogger | None = None
-        self.log_file: str | None = None  # the first file of the logs of the run that this one resumes
+        self.log_file: str | None = None  # the first log file of the run that this one resumes
         self._began = 0.0
         self._losses: list[torch.Tensor] = []
         self._predictions: list[torch.Tensor] = []
         self._directory = CheckpointDirectory(plan.checkpoint_dir) if plan.checkpoint_dir else None
         self._about = plan.run
-        self._before: Checkpoint | None = None  # what the run went on from
-        self._kept: tuple[int, bytes] | None = None  # (epochs done, Lightning's bytes) of the last known whole epoch
+        self._before: Checkpoint | None = None  # the checkpoint that the run goes on from
+        self._kept: tuple[int, bytes] | None = None  # (epochs done, Lightning's bytes) of the last epoch that was kept
         self._kept_at = 0.0
         self._saved = 0
 
@@ -69,12 +72,12 @@ class TrainingRun(L.Callback):
                 self._save()
                 error.add_note(f"{self.place}: the run is kept up to epoch {epoch}")
         finally:
-            if error is not None:  # so that the run can go on with this module
+            if error is not None:  # restore the module, so that the run can go on with it
                 self.module.load_state_dict(self._start)
             self._directory.__exit__(None, None, None)
 
     def _begin(self, directory: CheckpointDirectory) -> None:
-        """Find out where the run begins; an InputError if it cannot."""
+        """Find out where the run begins, or raise an InputError if it cannot begin."""
         self._about = self.plan.run | checkpoints.describe_module(self.module)
         self._start = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         if not self.plan.resume:
@@ -87,7 +90,7 @@ class TrainingRun(L.Callback):
             content = self._before.arrays["lightning"].tobytes()
             _ = self._before.arrays["losses"], self._before.arrays["predictions"]
         except KeyError:
-            # It is of the other backend, as the comparison below will say.
+            # The checkpoint is of the other backend, as the comparison below will say.
             content = None
         about = self._about
         if self._optimizer is not None:
@@ -96,7 +99,7 @@ class TrainingRun(L.Callback):
         weights = {} if saved is None else weights_of(saved["state_dict"])
         self.notes += self.plan.require_same_run(self._before, about, go_on_from=digest_of_weights(weights))
         if saved is None:
-            raise InputError(f"{self.place}: the checkpoint lacks what Lightning keeps")
+            raise InputError(f"{self.place}: the checkpoint lacks the part that Lightning saves")
         self.log_file = saved["callbacks"][self.state_key].get("log_file")
         self.first = self._saved = self._before.epoch
         self.io.content = content
@@ -104,7 +107,8 @@ class TrainingRun(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._directory is None:
             return
-        # Not earlier: an optimizer may depend on the trainer. Not later: by then its settings are the checkpoint's.
+        # This cannot be done earlier, because an optimizer may depend on the trainer, nor later, because the optimizer
+        # then has the checkpoint's settings.
         self._about = self._about | checkpoints.describe_optimizers(
             trainer.optimizers, [config.scheduler for config in trainer.lr_scheduler_configs]
         )
@@ -137,13 +141,13 @@ class TrainingRun(L.Callback):
         self.show(epoch)
 
     def _keep(self, trainer: L.Trainer, epoch: int) -> None:
-        """Keep this epoch in memory if it is time to, and write it if a checkpoint is due."""
+        """Keep this epoch in memory if it is time to do so, and write it if a checkpoint is due."""
         due = self.plan.checkpoint_due(epoch)
         if due or self._kept is None or time.perf_counter() - self._kept_at > _KEEP_SECONDS:
             trainer.save_checkpoint(self.place)
             assert self.io.content is not None
             if self._kept is None:
-                checkpoints.read(self.io.content, self.place)  # to fail now, and not when it is needed
+                checkpoints.read(self.io.content, self.place)  # if it cannot be read, fail now and not later
             self._kept = epoch, self.io.content
             self._kept_at = time.perf_counter()
         if due:
@@ -158,7 +162,7 @@ class TrainingRun(L.Callback):
         return {**checkpoints.random_state(self.module.device), "log_file": log_file}
 
     def history(self, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(losses (steps,), predictions (steps, batch, …)) of all epochs, or up to this one."""
+        """Return (losses (steps,), predictions (steps, batch, …)) of all epochs, or of those up to ``epoch``."""
         steps = None if epoch is None else (epoch - self.first) * self.plan.steps_per_epoch
         new = [to_array(torch.stack(kept[:steps])) for kept in (self._losses, self._predictions) if kept[:steps]]
         before = [] if self._before is None else [self._before.arrays[name] for name in ("losses", "predictions")]
@@ -169,7 +173,7 @@ class TrainingRun(L.Callback):
         return losses, predictions
 
     def _save(self) -> None:
-        """Write the last known whole epoch, unless it is written."""
+        """Write the last epoch that was kept, unless it is already written."""
         assert self._directory is not None
         assert self._kept is not None
         epoch, content = self._kept
@@ -182,7 +186,7 @@ class TrainingRun(L.Callback):
 
 
 def weights_of(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """The weights in a module's state, as NumPy arrays: without its counters."""
+    """Return the weights in a module's state as NumPy arrays, without integers such as counters."""
     return {name: to_array(value) for name, value in state.items() if value.is_floating_point()}
 
 
@@ -193,4 +197,4 @@ def _require_contract(outputs: Any, examples: int) -> None:
         raise InputError(f"training_step returned {found or in_words(outputs)}, {contract}")
     if outputs["predictions"].shape[:1] != (examples,):
         shape = tuple(outputs["predictions"].shape)
-        raise InputError(f"the predictions have shape {shape}, expected {examples} in the first axis: {contract}")
+        raise InputError(f"the predictions have shape {shape}, expected a first axis of {examples}: {contract}")
