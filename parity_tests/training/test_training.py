@@ -282,6 +282,131 @@ def test_wrong_arguments_are_named_all_at_once(backend):
         assert words in line
 
 
+def value_of(params, batch):
+    return by_hand.loss(params, batch)[0]
+
+
+def predictions_of(params, batch):
+    return by_hand.loss(params, batch)[1]
+
+
+def takes_a_branch(params, batch):
+    value, predictions = by_hand.loss(params, batch)
+    return (value, predictions) if value > 0 else (2 * value, predictions)
+
+
+FORM = "loss(params, batch) -> (loss, predictions)"
+AN_ARRAY = f"expected an array of numbers whose leading axis is the batch (1 here) from {FORM}"
+RETURN_BOTH = "e.g. `return value, predictions` (predictions is an array whose leading axis is the batch)"
+TRACED = "loss asks for the values of arrays, which are not known while fit compiles it ("
+WRONG_LOSSES = {
+    "only a scalar": (
+        value_of,
+        f"loss returned float32 of shape (), expected {FORM}: return the predictions as well, {RETURN_BOTH}",
+    ),
+    "only a Python number": (lambda params, batch: 0.5, "loss returned 0.5, expected"),
+    "nothing": (lambda params, batch: None, f"loss returned None, expected {FORM}: return these two, {RETURN_BOTH}"),
+    "three things": (
+        lambda params, batch: (*by_hand.loss(params, batch), batch),
+        f"loss returned a tuple of 3, expected {FORM}: return these two, {RETURN_BOTH}",
+    ),
+    "a list of two": (lambda *both: [*by_hand.loss(*both)], f"loss returned a list, expected {FORM}: return these two"),
+    "one argument": (
+        lambda params: by_hand.loss(params, COMPANIES),
+        f"loss(params, batch) cannot be called (<lambda>() takes 1 positional argument but 2 were given), "
+        f"expected {FORM}",
+    ),
+    "three arguments": (
+        lambda params, batch, key: by_hand.loss(params, batch),
+        "loss(params, batch) cannot be called (<lambda>() missing 1 required positional argument: 'key'), expected",
+    ),
+    "three arguments, compiled": (
+        jax.jit(lambda params, batch, key: by_hand.loss(params, batch)),
+        "loss(params, batch) cannot be called (",
+    ),
+    "predictions in a list": (
+        lambda *both: (value_of(*both), [predictions_of(*both)]),
+        f"the predictions are a list, {AN_ARRAY}",
+    ),
+    "predictions in a dictionary": (
+        lambda *both: (value_of(*both), {"company": predictions_of(*both)}),
+        f"the predictions are a dict, {AN_ARRAY}",
+    ),
+    "predictions without a batch": (
+        lambda *both: (value_of(*both), predictions_of(*both)[0]),
+        f"the predictions are float32 of shape (), {AN_ARRAY}",
+    ),
+    "predictions of another batch": (
+        lambda *both: (value_of(*both), COMPANY_PRICES),
+        f"the predictions are float64 of shape (2, 4), {AN_ARRAY}",
+    ),
+    "predictions of torch's": (
+        lambda *both: (value_of(*both), torch.zeros(1)),
+        f"the predictions are a Tensor, {AN_ARRAY}",
+    ),
+    "predictions of text": (
+        lambda *both: (value_of(*both), np.array(["up"])),
+        f"the predictions are str64 of shape (1,), {AN_ARRAY}",
+    ),
+    "a loss for each company": (
+        lambda *both: (predictions_of(*both), predictions_of(*both)),
+        f"the loss is float32 of shape (1,), expected one floating-point number from {FORM}",
+    ),
+    "a loss of torch's": (
+        lambda *both: (torch.tensor(1.0), predictions_of(*both)),
+        f"the loss is a Tensor, expected one floating-point number from {FORM}",
+    ),
+    "a branch": (
+        takes_a_branch,
+        f"{TRACED}Attempted boolean conversion of traced array with shape bool[]): use jax.numpy instead of NumPy and "
+        "float(), jnp.where or lax.cond instead of if",
+    ),
+    "NumPy": (lambda *both: (np.asarray(value_of(*both)), predictions_of(*both)), TRACED),
+    "float": (lambda *both: (float(value_of(*both)), predictions_of(*both)), TRACED),
+    "a loop": (lambda *both: (sum(range(value_of(*both).astype(int))), predictions_of(*both)), TRACED),
+    "a boolean index": (lambda params, batch: (batch[1][batch[1] > 0].sum(), batch[1]), TRACED),
+}
+
+
+@pytest.mark.parametrize("transform", ["none", "vmap"])
+@pytest.mark.parametrize("wrong", WRONG_LOSSES)
+def test_a_loss_that_fit_cannot_use_is_an_error_of_one_line(wrong, transform, tmp_path):
+    loss, words = WRONG_LOSSES[wrong]
+    weights, options = published("float32"), {"checkpoint_dir": tmp_path}
+    if transform == "vmap":
+        weights, options = {name: np.stack([array] * 2) for name, array in weights.items()}, {}
+
+    def train(weights):
+        return jax_lstm.fit(loss, weights, COMPANIES, epochs=1, **options)
+
+    with pytest.raises(InputError) as caught:
+        (jax.vmap(train) if transform == "vmap" else train)(weights)
+    (line,) = caught.value.problems
+    assert line.startswith(words)
+    assert "\n" not in line
+    assert not list(tmp_path.glob("epoch*"))
+
+
+@pytest.mark.parametrize("error", [TypeError("mine"), KeyError("mine"), ZeroDivisionError("mine")], ids=repr)
+def test_an_error_of_the_losss_own_stays_what_it_is(error):
+    def loss(params, batch):
+        raise error
+
+    with pytest.raises(type(error), match="mine"):
+        jax_lstm.fit(loss, published("float32"), COMPANIES, epochs=1)
+
+
+def test_a_loss_with_more_arguments_that_have_defaults_is_fine():
+    losses = [
+        lambda params, batch, scale=2: by_hand.loss(params, batch),
+        functools.partial(lambda scale, params, batch: by_hand.loss(params, batch), 2),
+        functools.wraps(lambda params: None)(lambda params, batch: by_hand.loss(params, batch)),
+        jax.jit(functools.wraps(lambda params: None)(lambda params, batch: by_hand.loss(params, batch))),
+    ]
+    for loss in losses:
+        assert jax_lstm.fit(loss, published("float32"), COMPANIES, epochs=1).steps == 2
+
+
 def test_no_examples_are_an_error():
     with pytest.raises(InputError, match="no examples"):
         plan_training({}, (np.zeros((0, 4)), np.zeros(0)), epochs=1)
