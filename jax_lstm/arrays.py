@@ -35,17 +35,19 @@ def common_dtype(*arrays: ArrayLike) -> np.dtype:
 
 
 def outside_jit(*trees: PyTree) -> bool:
-    """Whether the call with these arguments is made outside every ``jit``, ``vmap`` and loop, at most under ``grad``.
+    """Whether a call with these arguments runs outside every ``jit`` and every loop. ``grad`` and ``vmap`` are fine.
 
-    There JAX compiles each loop by itself and, as no two traces of a function are equal, again at every call: 0.15 to
-    0.4 s for a small LSTM, and 0.7 to 1.8 s for its gradient. One ``jit`` around the whole call compiles once.
-    Inside a caller's ``jit`` it would only be in the way.
+    Outside ``jit``, JAX compiles each loop by itself. It does so again at every call, because no two traces of a
+    function are equal. For a small LSTM that takes 0.15 to 0.4 s, and 0.7 to 1.8 s for its gradient or under ``vmap``.
+    One ``jit`` around the whole call compiles once. Inside a caller's ``jit`` it would only be in the way.
     """
-    tracers = [leaf for leaf in jax.tree.leaves(trees) if isinstance(leaf, Tracer)]
-    if not tracers:
-        return get_opaque_trace_state() == _OUTSIDE
-    # Under ``grad`` alone the numbers behind a tracer are known.
-    return all(getattr(tracer, "to_concrete_value", lambda: None)() is not None for tracer in tracers)
+    concrete = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
+    if concrete and get_opaque_trace_state() == _OUTSIDE:
+        return True
+    # Under a caller's ``jit`` even a constant is traced. This one leaves no operation in the caller's program, and may
+    # be made where implicit transfers are forbidden.
+    with jax.transfer_guard("allow"):
+        return not isinstance(jnp.asarray(np.float32(0)), Tracer)
 
 
 with jax.ensure_compile_time_eval():

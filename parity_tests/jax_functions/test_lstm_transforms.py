@@ -1,6 +1,7 @@
 """lstm under every JAX transform, in every dtype, with dropout, and as one program whose size no sequence changes."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from lstm_cases import Configuration, draw_case, unoptimized_jit
 import jax_lstm
 from jax_lstm import lstm
 from lstm_parity.compare.tolerance import eps
+from lstm_shared import init_by_hand, init_forecaster, init_lstm
 
 CONFIGURATIONS = [
     Configuration(1, False, 0, True, "unbatched"),
@@ -149,6 +151,81 @@ def test_vmap_over_two_axes_and_inside_grad():
     flat = unoptimized_jit(jax.grad(lambda weights: loss(weights, inputs.reshape(6, 6, 5).swapaxes(0, 1))))
     for name, expected in flat(case.weights).items():
         np.testing.assert_allclose(nested(case.weights)[name], expected, rtol=0, atol=1e-12, err_msg=name)
+
+
+# Calls outside jit
+
+UNBATCHED = np.random.default_rng(0).standard_normal((3, 6, 5)).astype(np.float32)
+PRICES = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+MODELS = {
+    "lstm": (lambda weights, inputs: lstm(weights, inputs), init_lstm(5, 4), UNBATCHED),
+    "both ways": (lambda weights, inputs: lstm(weights, inputs), init_lstm(5, 4, bidirectional=True), UNBATCHED),
+    "lstm_trace": (jax_lstm.lstm_trace, init_lstm(5, 4), UNBATCHED),
+    "forecast": (jax_lstm.forecast, init_forecaster(5, 4), UNBATCHED),
+    "lstm_cell": (
+        jax_lstm.lstm_cell,
+        {name.removesuffix("_l0"): array for name, array in init_lstm(5, 4).items()},
+        UNBATCHED[0],
+    ),
+    "predict": (jax_lstm.by_hand.predict, init_by_hand(), PRICES),
+    "trace": (jax_lstm.by_hand.trace, init_by_hand(), PRICES),
+    "lstm_unit": (lambda weights, price: jax_lstm.lstm_unit(weights, price, 0.1, 0.2), init_by_hand(), PRICES[:, 0]),
+}
+
+
+def total(results: Any) -> Any:
+    return sum(
+        jnp.sum(array * jnp.cos(jnp.arange(array.size).reshape(array.shape))) for array in jax.tree.leaves(results)
+    )
+
+
+# From a model's function to a function of (weights, many inputs) that is called outside jit.
+UNCOMPILED = {
+    "forward": lambda run: lambda weights, many: run(weights, many[0]),
+    "vmap": lambda run: jax.vmap(run, (None, 0)),
+    "vmap without a batch": lambda run: (
+        lambda weights, many: jax.vmap(lambda x: total(run(weights, many[0])) * x)(many)
+    ),
+    "grad": lambda run: jax.grad(lambda weights, many: total(run(weights, many[0]))),
+    "grad of another": lambda run: lambda weights, many: jax.grad(lambda x: total(run(weights, many[0])) * x)(2.0),
+    "grad of vmap": lambda run: jax.grad(lambda weights, many: total(jax.vmap(run, (None, 0))(weights, many))),
+    "vmap of grad": lambda run: jax.vmap(jax.grad(lambda weights, one: total(run(weights, one))), (None, 0)),
+    "jvp": lambda run: lambda weights, many: jax.jvp(lambda weights: run(weights, many[0]), (weights,), (weights,)),
+}
+
+
+@pytest.fixture
+def quickly_compiled() -> Iterator[None]:
+    """Switch XLA's optimisations off, in the functions that jax_lstm compiles too: most of the time goes there."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.usefixtures("quickly_compiled")
+@pytest.mark.parametrize("transform", UNCOMPILED)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_second_call_outside_jit_compiles_nothing(model: str, transform: str, caplog: pytest.LogCaptureFixture):
+    run, weights, many = MODELS[model]
+    weights = jax.tree.map(jnp.asarray, weights)
+    call = UNCOMPILED[transform](run)
+    call(weights, many)
+    with jax.log_compiles():
+        ours = call(weights, many)
+    assert not [record.message for record in caplog.records if record.message.startswith("Compiling")]
+    expected = jax.jit(call)(weights, many)
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+def test_a_call_under_vmap_works_where_transfers_are_forbidden():
+    case = jax.tree.map(jnp.asarray, draw_case(Configuration(1, False, 0, True, "unbatched")).astype(np.float32))
+    many = jax.tree.map(lambda array: jnp.stack([array] * 2), (case.inputs, case.state))
+    call = jax.vmap(lambda inputs, state: lstm(case.weights, inputs, state)[0])
+    expected = call(*many)
+    with jax.transfer_guard("disallow"):
+        ours = call(*many)
+    np.testing.assert_array_equal(ours, expected)
 
 
 # Dtypes
