@@ -1,4 +1,4 @@
-"""The arguments of ``lstm``, checked and brought into one form: time-major arrays with a batch axis."""
+"""Check the arguments of ``lstm`` and bring them into one form: time-major arrays with a batch axis."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from lstm_shared.specs import LSTMSpec
 )
 @dataclass(frozen=True)
 class Call:
-    """The arguments, checked and time-major with a batch axis. A pytree of the arrays."""
+    """The checked arguments, time-major and with a batch axis. A pytree of their arrays."""
 
     spec: LSTMSpec
     params: dict[str, Array]
@@ -50,7 +50,7 @@ class Call:
         return Product(self.inputs.dtype, self.c_0.dtype, precision)
 
     def restore(self, array: Array) -> Array:
-        """(…, time, batch, size) -> with the axes of the caller's inputs."""
+        """Give an array (…, time, batch, size) the axes of the caller's inputs."""
         if not self.batched:
             return jnp.squeeze(array, axis=-2)
         return jnp.swapaxes(array, -3, -2) if self.batch_first else array
@@ -73,21 +73,21 @@ def prepare(
     key: Array | None = None,
     recompute: int | None = None,
 ) -> Call:
-    """The arguments of ``lstm``, which documents them.
+    """Check the arguments of ``lstm``, which documents them, and bring them into one form.
 
     Raises:
-        WeightsError, InputError: everything that is wrong with them.
+        WeightsError, InputError: an argument is wrong. The message names everything that is wrong.
     """
     spec = describe_as(params, LSTMSpec)
     problems = wrong_options(implementation, recompute) + wrong_precision(precision) + _wrong_key(key)
-    # Checked before they become JAX's: moving an array to a device may already compile something.
+    # Check them before they become JAX arrays: moving an array to a device may already compile something.
     checked: Any = as_array("inputs", inputs, problems)
     ends: Any = None if lengths is None else as_array("lengths", lengths, problems)
     resets: Any = None if reset is None else as_array("reset", reset, problems)
     state = as_arrays(state, ("h_0", "c_0"), problems)
     known_lengths = None if ends is None or isinstance(ends, Tracer) else np.asarray(ends)
     if known_lengths is not None and known_lengths.dtype.kind in "iu":
-        # int64 constants in a program that is traced with x64 and then run without make JAX warn.
+        # JAX warns about int64 constants in a program that is traced with x64 and then runs without it.
         ends = known_lengths.clip(-1, np.iinfo(np.int32).max).astype(np.int32)
     require_sequence(
         spec,
@@ -109,7 +109,7 @@ def prepare(
     else:
         ends = jnp.atleast_1d(ends)
         if jnp.iinfo(ends.dtype).bits < 32:
-            ends = ends.astype(jnp.int32)  # int8 could not count the steps
+            ends = ends.astype(jnp.int32)  # int8 cannot count the steps
         sequence, valid = _without_padding(checked, ends, batched, batch_first)
 
     def time_major(array: Array) -> Array:
@@ -131,7 +131,7 @@ def prepare(
 
 
 def wrong_options(implementation: object, recompute: object) -> list[str]:
-    """What is wrong with the options that say how to compute."""
+    """Return what is wrong with the options that say how to compute."""
     problems = []
     if not isinstance(implementation, str) or implementation not in IMPLEMENTATIONS:
         problems.append(f"implementation is {in_words(implementation)}, expected one of {', '.join(IMPLEMENTATIONS)}")
@@ -141,20 +141,20 @@ def wrong_options(implementation: object, recompute: object) -> list[str]:
 
 
 def wrong_precision(precision: PrecisionLike) -> list[str]:
-    """What is wrong with the precision of the matrix products."""
+    """Return what is wrong with the precision of the matrix products."""
     if precision is None:
         return []
     row = jax.ShapeDtypeStruct((1, 1), jnp.float32)
     try:
         jax.eval_shape(lambda a, b: jnp.matmul(a, b, precision=precision), row, row)
     except (TypeError, ValueError):
-        words = 'None, "default", "high", "highest" or another that jax.numpy.matmul knows'
+        words = 'None, "default", "high", "highest" or another that jax.numpy.matmul takes'
         return [f"precision is {in_words(precision)}, expected {words}"]
     return []
 
 
 def hashable(precision: PrecisionLike) -> PrecisionLike:
-    """The precision as a static argument of ``jit``: a pair may also come as a list, which has no hash."""
+    """Return the precision as a static argument for ``jit``: a pair may come as a list, which has no hash."""
     return tuple(precision) if isinstance(precision, list) else precision  # pyright: ignore[reportReturnType]
 
 
@@ -164,15 +164,16 @@ def _wrong_key(key: Array | None) -> list[str]:
     try:
         jax.eval_shape(lambda key: jax.random.fold_in(key, 0), key)
     except (TypeError, ValueError):
-        return [f"key is {in_words(key)}, expected one random key, as jax.random.key(0) makes it"]
+        return [f"key is {in_words(key)}, expected one random key, such as jax.random.key(0)"]
     return []
 
 
 def _without_padding(inputs: ArrayLike, lengths: Array, batched: bool, batch_first: bool) -> tuple[Array, Array]:
-    """The inputs with zeros in the padding, in the caller's layout; and which steps are no padding, (time, batch).
+    """Return the inputs with zeros in the padding, and a (time, batch) mask that is True outside the padding.
 
-    This removes NaN from the padding, and must be the first operation on the inputs: under ``jax_debug_nans`` every
-    operation that returns NaN is an error, even a transposition or ``jnp.asarray``.
+    The inputs keep the caller's layout. This removes NaN from the padding, so it must be the first operation on the
+    inputs: under ``jax_debug_nans`` any operation that returns NaN is an error, even a transposition or
+    ``jnp.asarray``.
     """
     array = jax.device_put(native(inputs)) if isinstance(inputs, np.ndarray) else inputs
     array = array if isinstance(array, jax.Array) else to_jax(array)

@@ -1,7 +1,7 @@
-"""The LSTM by hand as pure JAX functions: a unit of twelve scalar weights, rolled over the days with ``lax.scan``.
+"""The LSTM by hand as pure JAX functions: ``lax.scan`` runs a unit with twelve scalar weights over the days.
 
-Everything is a function of (weights, data), so ``jit``, ``grad``, ``vmap`` and every other transform apply. Note the
-order of the memories: (long, short) as in the articles, which is (c, h) where ``torch.nn.LSTM`` says (h, c).
+Everything is a function of (weights, data), so ``jit``, ``grad``, ``vmap`` and every other transform work. Note the
+order of the memories: (long, short), as in the articles. That is (c, h), where ``torch.nn.LSTM`` has (h, c).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ Weights = Mapping[str, Array]
 def lstm_unit(
     params: Params, input_value: ArrayLike, long_memory: ArrayLike, short_memory: ArrayLike
 ) -> tuple[Array, Array]:
-    """One day: how much to remember, what to add, what to say.
+    """Run one day: how much to remember, what to add and what to output.
 
-    The equations are those of Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000, in the form of
+    The equations are from Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000, as written in
     *The StatQuest Illustrated Guide to Neural Networks and AI*, chapter 8::
 
         long_remember_percent      = sigmoid(short_memory · wlr1 + input_value · wlr2 + blr1)     # forget gate
@@ -39,16 +39,16 @@ def lstm_unit(
 
     Args:
         params: the twelve scalars (``lstm_shared.BY_HAND``).
-        input_value: the day's price, a scalar; arrays are taken elementwise, as many independent units.
-        long_memory: the memory kept from the day before (the cell state c).
+        input_value: the day's price, a scalar. An array is taken elementwise, as independent units.
+        long_memory: the long memory of the day before (the cell state c).
         short_memory: the output of the day before (the hidden state h).
 
     Returns:
         (long_memory, short_memory) after the day.
 
     Raises:
-        WeightsError: ``params`` is not the by-hand model.
-        InputError: a value or memory that is no number.
+        WeightsError: ``params`` is not the by-hand model's dictionary.
+        InputError: a value or memory is not a number.
     """
     require_by_hand(params)
     values = read_numbers(input_value=input_value, long_memory=long_memory, short_memory=short_memory)
@@ -60,20 +60,20 @@ def lstm_unit(
 def predict(
     params: Params, prices: ArrayLike, long_memory: ArrayLike = 0.0, short_memory: ArrayLike = 0.0
 ) -> Float[Array, " *series"]:
-    """Read the prices day by day; the last short memory is the prediction for the day after.
+    """Read the prices day by day and return the last short memory, the prediction for the day after.
 
     Args:
         params: the twelve scalars; the computation runs in their dtype.
-        prices: (days,) any number of days, or (*series, days) for independent series.
-        long_memory: memory before the first day; a scalar, or one a series.
-        short_memory: likewise.
+        prices: ``(days,)``, any number of days; or ``(*series, days)`` for independent series.
+        long_memory: the long memory before the first day; a scalar, or one per series.
+        short_memory: the short memory before the first day, likewise.
 
     Returns:
-        () or (*series,): the short memory after the last day; with no days, the one given.
+        ``()`` or ``(*series,)``: the short memory after the last day. If there are no days, the one given.
 
     Raises:
-        WeightsError: ``params`` is not the by-hand model.
-        InputError: prices without a day axis, of whole numbers, or memories that do not fit the series.
+        WeightsError: ``params`` is not the by-hand model's dictionary.
+        InputError: the prices have no day axis or are whole numbers, or a memory does not fit the series.
     """
     prepared = _prepare(params, prices, long_memory, short_memory)
     return (_predict_compiled if outside_jit(prepared) else _predict)(*prepared)
@@ -93,7 +93,7 @@ def _predict(params: Weights, days: Array, memories: tuple[Array, Array]) -> Arr
 def trace(
     params: Params, prices: ArrayLike, long_memory: ArrayLike = 0.0, short_memory: ArrayLike = 0.0
 ) -> ByHandTrace:
-    """As ``predict``, but keep the gates and both memories of every day: each field is (*series, days)."""
+    """Run like ``predict``, and return the gates and both memories of every day, each ``(*series, days)``."""
     prepared = _prepare(params, prices, long_memory, short_memory)
     return (_trace_compiled if outside_jit(prepared) else _trace)(*prepared)
 
@@ -113,17 +113,17 @@ _predict_compiled, _trace_compiled = jax.jit(_predict), jax.jit(_trace)
 
 
 def loss(params: Params, batch: tuple[ArrayLike, ArrayLike]) -> tuple[Float[Array, ""], Float[Array, " batch"]]:
-    """The mean squared residual of a batch: with one company, its squared residual, as in the articles.
+    """Return the mean squared residual of a batch. With one company it is the squared residual of the articles.
 
     Args:
         params: the twelve scalars.
         batch: (prices (batch, days), labels (batch,)).
 
     Returns:
-        (loss, predictions (batch,)): ready for ``jax.value_and_grad(loss, has_aux=True)``.
+        (loss, predictions (batch,)), ready for ``jax.value_and_grad(loss, has_aux=True)``.
 
     Raises:
-        WeightsError, InputError: as ``predict``; or a batch that is no pair, or labels that are not one a series.
+        WeightsError, InputError: as in ``predict``; also if the batch is not a pair, or lacks one label per series.
     """
     prices, labels = read_labelled(batch, "prices")
     predictions = predict(params, prices)
@@ -159,11 +159,14 @@ def _prepare(
 
 
 def _no_days(days: Array) -> bool:
-    """A loop over no days fails under ``disable_jit``. Exported for any number of days, the number is not known."""
+    """Return whether there are no days: a loop over none fails under ``disable_jit``.
+
+    In a program that is exported for any number of days, the number is not known.
+    """
     return isinstance(days.shape[0], int) and days.shape[0] == 0
 
 
 def _in_one_dtype(*arrays: Array) -> list[Array]:
-    """The arrays in what JAX's usual promotion makes of their dtypes."""
+    """Cast the arrays to the dtype that JAX's usual promotion gives."""
     dtype = common_dtype(*arrays)
     return [array if array.dtype == dtype else array.astype(dtype) for array in arrays]

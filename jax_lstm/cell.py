@@ -1,4 +1,4 @@
-"""``lstm_cell``: one step of one layer, as ``torch.nn.LSTMCell``."""
+"""``lstm_cell``: one step of one layer, like ``torch.nn.LSTMCell``."""
 
 from collections.abc import Mapping
 
@@ -22,20 +22,21 @@ def lstm_cell(
     *,
     precision: PrecisionLike = None,
 ) -> tuple[Float[Array, "*batch hidden"], Float[Array, "*batch hidden"]]:
-    """One step; the equations are those of ``torch.nn.LSTMCell``.
+    """Run one step, with the equations of ``torch.nn.LSTMCell``.
 
     Args:
         params: the ``state_dict()`` of a ``torch.nn.LSTMCell``: ``weight_ih`` (4·hidden_size, input_size),
-            ``weight_hh`` (4·hidden_size, hidden_size), and, or not, ``bias_ih`` and ``bias_hh`` (4·hidden_size,).
+            ``weight_hh`` (4·hidden_size, hidden_size), and optionally ``bias_ih`` and ``bias_hh`` (4·hidden_size,).
         inputs: (batch, input_size) or (input_size,).
-        state: (h, c), (batch, hidden_size) or (hidden_size,) each; zeros when left out.
-        precision: of the matrix products, as in ``jax.numpy.matmul``.
+        state: (h, c), each (batch, hidden_size) or (hidden_size,); zeros if left out.
+        precision: precision of the matrix products, as in ``jax.numpy.matmul``.
 
     Returns:
         (h, c) after the step. h has the inputs' dtype; c is at least float32.
 
     Raises:
-        WeightsError, InputError: everything that is wrong.
+        WeightsError: ``params`` is not an LSTM cell's dictionary.
+        InputError: another argument is wrong. Both errors name everything that is wrong.
     """
     spec = describe_as(params, CellSpec)
     problems = wrong_precision(precision)

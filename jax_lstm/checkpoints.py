@@ -1,4 +1,4 @@
-"""Checkpoints of a JAX training run: its state as flat arrays, and what tells it from other runs."""
+"""Checkpoints of a JAX training run: its state as flat arrays, and what identifies the run."""
 
 from importlib.metadata import version
 from types import TracebackType
@@ -24,7 +24,7 @@ _HISTORY = ("losses", "predictions")
 
 
 class Checkpoints:
-    """The checkpoints of one run; a context manager that holds the directory. Does nothing without a directory."""
+    """The checkpoints of one run: a context manager that locks the directory. Without a directory it does nothing."""
 
     def __init__(self, plan: TrainingPlan):
         self._plan = plan
@@ -47,10 +47,10 @@ class Checkpoints:
     def restore(
         self, loss: Loss, optimizer: optax.GradientTransformation, state: State, data: PyTree
     ) -> tuple[int, State, History] | None:
-        """(epoch, state, (losses, predictions)) of the newest sound checkpoint, or None if there is none.
+        """Return (epoch, state, (losses, predictions)) of the newest sound checkpoint, or None if there is none.
 
         Raises:
-            InputError: it is of another run, none is sound, or the run was not to be resumed.
+            InputError: the checkpoint is from another run, none is sound, or there are some but ``resume`` is False.
         """
         if self._directory is None:
             return None
@@ -71,10 +71,10 @@ class Checkpoints:
         return checkpoint.epoch, restored, (losses, predictions)
 
     def save(self, epoch: int, state: State, history: History) -> None:
-        """Write a checkpoint of the run at this epoch, unless there is one.
+        """Write a checkpoint of the run at this epoch, unless there is one already.
 
         Raises:
-            OSError: it cannot be written; those before it are still there.
+            OSError: the checkpoint cannot be written. Earlier ones are still there.
         """
         if self._directory is None or epoch <= self._saved:
             return
@@ -105,11 +105,13 @@ def _flat(state: State) -> dict[str, np.ndarray]:
 
 
 def _restore(state: State, checkpoint: Checkpoint, place: str) -> State:
-    """The checkpoint's arrays in the form of this state."""
+    """Return the checkpoint's arrays in the structure of this state."""
     expected = _flat(state)
     saved = {name: array for name, array in checkpoint.arrays.items() if name not in _HISTORY}
     if _forms(saved) != _forms(expected) or len(saved) + len(_HISTORY) != len(checkpoint.arrays):
-        raise InputError(f"{place}: the checkpoint's optimizer state has another form than this optimizer's")
+        raise InputError(
+            f"{place}: the checkpoint's optimizer state does not fit this optimizer: resume with the one that wrote it"
+        )
     leaves, structure = jax.tree.flatten(state)
     arrays = [jnp.asarray(checkpoint.arrays[name]) for name in expected]
     return structure.unflatten(map(_like, arrays, leaves))

@@ -1,4 +1,4 @@
-"""The epochs of a training run as one compiled ``lax.scan``, and the history that they leave."""
+"""Run the epochs of a training run as one compiled ``lax.scan``, and collect their history."""
 
 from functools import partial
 
@@ -19,12 +19,12 @@ from lstm_shared.training.plan import TrainingPlan
 def run_epochs(
     loss: Loss, optimizer: optax.GradientTransformation, examples: int, state: State, data: PyTree, order: Array
 ) -> tuple[State, tuple[Array, Array]]:
-    """Run the epochs of ``order`` (epochs, steps, batch): the new state, and (losses, predictions).
+    """Run the epochs of ``order`` (epochs, steps, batch). Return the new state and (losses, predictions).
 
-    The unused places of a smaller last batch hold 0: NaN would end the run under ``jax_debug_nans``.
+    The unused places of a smaller last batch hold 0: NaN would stop the run under ``jax_debug_nans``.
     """
     batch_size = order.shape[-1]
-    rest = examples % batch_size  # examples of an epoch's smaller last batch, 0 if all are full
+    rest = examples % batch_size  # examples in an epoch's smaller last batch, 0 if all are full
 
     def step(state: State, rows: Array) -> tuple[State, tuple[Array, Array]]:
         weights, optimizer_state = state
@@ -50,7 +50,7 @@ def run_epochs(
 
 
 def to_host(plan: TrainingPlan, history: tuple[Array, Array]) -> History:
-    """(steps, …) losses and predictions as NumPy arrays, NaN in the unused places of a smaller last batch."""
+    """Return NumPy losses and predictions (steps, …), with NaN in the unused places of a smaller last batch."""
     losses, predictions = map(np.asarray, history)
     if (rest := plan.examples % plan.batch_size) and jnp.issubdtype(predictions.dtype, jnp.floating):
         predictions = predictions.copy()
@@ -59,12 +59,12 @@ def to_host(plan: TrainingPlan, history: tuple[Array, Array]) -> History:
 
 
 def join(pieces: list[tuple[int, History]], epoch: int) -> History:
-    """The history up to this epoch: an interrupt may leave one piece too many."""
+    """Join the history up to this epoch. An interrupt may leave one piece too many."""
     known = [history for stop, history in pieces if stop <= epoch]
     losses, predictions = (np.concatenate(parts) for parts in zip(*known, strict=True))
     return losses, predictions
 
 
 def by_step(history: PyTree) -> PyTree:
-    """(epochs, steps an epoch, …) -> (steps, …)."""
+    """Reshape (epochs, steps per epoch, …) to (steps, …)."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), history)

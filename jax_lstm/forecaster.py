@@ -17,17 +17,18 @@ def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options:
     """Read sequences and predict from the last output of each.
 
     Args:
-        params: the LSTM's weights prefixed ``lstm.``, and the head's ``fc.weight`` (output_size, features) and
-            ``fc.bias`` (output_size,): the ``state_dict()`` of ``torch_lstm.Forecaster``.
-        inputs: as for ``lstm``.
-        lstm_options: those of ``lstm``. With ``lengths``, the last output is that at each sequence's own end; a
-            sequence without steps has zeros there.
+        params: the LSTM's weights with the prefix ``lstm.``, and the head's ``fc.weight`` (output_size, features) and
+            ``fc.bias`` (output_size,). This is the ``state_dict()`` of ``torch_lstm.Forecaster``.
+        inputs: as in ``lstm``.
+        lstm_options: the options of ``lstm``. With ``lengths``, the last output is the one at each sequence's own end;
+            for a sequence without steps it is zero.
 
     Returns:
         (batch, output_size), or (output_size,) for unbatched inputs.
 
     Raises:
-        WeightsError, InputError: everything that is wrong.
+        WeightsError: ``params`` is not a forecaster's dictionary.
+        InputError: another argument is wrong. Both errors name everything that is wrong.
     """
     spec = describe_as(params, ForecasterSpec)
     weights = {name.removeprefix("lstm."): params[name] for name in spec.shapes if name.startswith("lstm.")}
@@ -42,7 +43,7 @@ def forecast(params: Mapping[str, ArrayLike], inputs: ArrayLike, **lstm_options:
 def loss(
     params: Mapping[str, ArrayLike], batch: tuple[ArrayLike, ArrayLike]
 ) -> tuple[Float[Array, ""], Float[Array, "batch output"]]:
-    """The mean squared error of a batch, for ``fit``.
+    """Return the mean squared error of a batch, for ``fit``.
 
     Args:
         batch: (inputs (batch, time, input_size), labels (batch, output_size)).
@@ -51,7 +52,7 @@ def loss(
         (loss, predictions (batch, output_size)).
 
     Raises:
-        WeightsError, InputError: as ``forecast``; or a batch that is no pair, or labels that do not fit.
+        WeightsError, InputError: as in ``forecast``; also if the batch is not a pair, or the labels do not fit.
     """
     inputs, labels = read_labelled(batch, "inputs")
     predictions = forecast(params, inputs, batch_first=True)
@@ -64,6 +65,6 @@ def _last(outputs: Float[Array, "time *batch features"], lengths: ArrayLike | No
         return jnp.zeros(outputs.shape[1:], outputs.dtype)
     if lengths is None:
         return outputs[-1]
-    # Length 0 takes the first output, which is padding, and so zero.
+    # Length 0 takes the first output, which is padding and therefore zero.
     rows = jnp.clip(jnp.asarray(lengths) - 1, 0, outputs.shape[0] - 1)
     return jnp.take_along_axis(outputs, rows[None, ..., None], axis=0)[0]

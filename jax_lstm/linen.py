@@ -1,4 +1,4 @@
-"""``LSTM`` as a Flax linen module: ``torch.nn.LSTM``'s arguments, and its ``state_dict()`` as ``params``."""
+"""``LSTM`` as a Flax linen module, with ``torch.nn.LSTM``'s arguments and its ``state_dict()`` as ``params``."""
 
 from collections.abc import Callable
 
@@ -19,17 +19,19 @@ from lstm_shared.specs import LSTMSpec
 
 
 class LSTM(nn.Module):
-    """All of ``torch.nn.LSTM``; see ``jax_lstm.lstm`` for shapes and options.
+    """All of ``torch.nn.LSTM`` as a linen module. See ``jax_lstm.lstm`` for shapes and options.
 
-    ``variables["params"]`` is the weight dictionary: the names, shapes and initial distribution (U(±1/√hidden_size))
-    are torch's, and ``{"params": weights}`` with any LSTM dictionary are this module's variables.
+    ``variables["params"]`` is the weight dictionary. Its names, shapes and initial distribution (U(±1/√hidden_size))
+    are torch's. ``{"params": weights}`` works as this module's variables with any LSTM dictionary of its sizes.
 
-    Args are torch's, with its meanings and defaults, and:
+    The arguments are torch's, with the same meanings and defaults, plus the following.
+
+    Args:
         param_dtype: dtype of new weights.
         precision, implementation, recompute: as in ``jax_lstm.lstm``.
 
     Raises:
-        InputError: everything that is wrong with the arguments.
+        InputError: an argument is wrong. The message names everything that is wrong.
     """
 
     input_size: int
@@ -67,18 +69,20 @@ class LSTM(nn.Module):
         reset: ArrayLike | None = None,
         deterministic: bool = True,
     ) -> tuple[Array, tuple[Array, Array]]:
-        """(outputs, (h_n, c_n)). Training with dropout: ``deterministic=False`` and ``rngs={"dropout": key}``.
+        """Return (outputs, (h_n, c_n)), as ``jax_lstm.lstm`` does.
+
+        To train with dropout, pass ``deterministic=False`` and ``rngs={"dropout": key}``.
 
         Raises:
-            WeightsError: ``params`` is not a dictionary of these sizes. The message names everything that differs.
-            InputError: as ``jax_lstm.lstm``.
+            WeightsError: ``params`` does not have this module's sizes. The message names everything that differs.
+            InputError: as in ``jax_lstm.lstm``.
         """
         InputError.raise_any(wrong_switches(deterministic=deterministic))
         spec = LSTMSpec(
             self.input_size, self.hidden_size, self.num_layers, self.bias, self.bidirectional, self.proj_size
         )
         if not self.is_initializing():
-            # Flax would ignore what this module has no name for, such as a reverse direction.
+            # Flax would ignore weights that this module has no name for, such as those of a reverse direction.
             require_spec(self.variables.get("params", {}), spec)
         initializer = uniform_initializer(self.hidden_size)
         params = {name: self.param(name, initializer, shape, self.param_dtype) for name, shape in spec.shapes.items()}
@@ -99,7 +103,7 @@ class LSTM(nn.Module):
 
 
 def uniform_initializer(hidden_size: int) -> Callable[..., Array]:
-    """torch's: U(±1/√hidden_size) for every weight and bias, as ``initializer(key, shape, dtype)``."""
+    """Return torch's ``initializer(key, shape, dtype)``: U(±1/√hidden_size) for every weight and bias."""
     bound = hidden_size**-0.5
 
     def initialize(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:

@@ -1,4 +1,4 @@
-"""``LSTM`` as a Flax nnx module: ``torch.nn.LSTM``'s arguments, and one ``nnx.Param`` for each of its names."""
+"""``LSTM`` as a Flax nnx module, with ``torch.nn.LSTM``'s arguments and one ``nnx.Param`` for each of its names."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -21,17 +21,19 @@ from lstm_shared.specs import LSTMSpec
 
 
 class LSTM(nnx.Module):
-    """All of ``torch.nn.LSTM``; see ``jax_lstm.lstm`` for shapes and options.
+    """All of ``torch.nn.LSTM`` as an nnx module. See ``jax_lstm.lstm`` for shapes and options.
 
-    Args are torch's, with its meanings and defaults, and:
+    Dropout is on while ``deterministic`` is False; ``model.train()`` and ``model.eval()`` set it.
+
+    The arguments are torch's, with the same meanings and defaults, plus the following.
+
+    Args:
         param_dtype: dtype of new weights.
         precision, implementation, recompute: as in ``jax_lstm.lstm``.
-        rngs: draws the weights (its ``params`` stream) and, when training, dropout (its ``dropout`` stream).
+        rngs: draws the weights from its ``params`` stream and, in training, dropout from its ``dropout`` stream.
 
     Raises:
-        InputError: everything that is wrong with the arguments.
-
-    Dropout acts while ``deterministic`` is False: ``model.train()`` and ``model.eval()`` set it.
+        InputError: an argument is wrong. The message names everything that is wrong.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class LSTM(nnx.Module):
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, ArrayLike], **options: Any) -> Self:
-        """A module of the sizes and values of an LSTM dictionary; ``options`` are the other arguments.
+        """Make a module with the sizes and values of an LSTM dictionary; ``options`` are the other arguments.
 
         Raises:
             WeightsError: the dictionary is not an LSTM's.
@@ -87,7 +89,7 @@ class LSTM(nnx.Module):
 
     @property
     def weights(self) -> dict[str, Array]:
-        """The weight dictionary: torch's names, as for ``jax_lstm.lstm`` and ``lstm_shared.save``."""
+        """The weight dictionary, with torch's names: ``jax_lstm.lstm`` and ``lstm_shared.save`` take it."""
         return {name: getattr(self, name)[...] for name in self.spec.shapes}
 
     def __call__(
@@ -98,7 +100,7 @@ class LSTM(nnx.Module):
         lengths: ArrayLike | None = None,
         reset: ArrayLike | None = None,
     ) -> tuple[Array, tuple[Array, Array]]:
-        """(outputs, (h_n, c_n))."""
+        """Return (outputs, (h_n, c_n)), as ``jax_lstm.lstm`` does."""
         dropout = 0.0 if self.deterministic else self.dropout
         return lstm(
             self.weights,

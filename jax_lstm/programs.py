@@ -1,6 +1,6 @@
-"""A digest of a JAX program, to compare programs of different processes; and the settings of an optimizer.
+"""The digest of a JAX program, to compare programs across processes, and the settings of an optimizer.
 
-Functions cannot be compared, but what they compute can: their jaxpr, with every constant in it.
+Two functions cannot be compared, but what they compute can: their jaxprs, with every constant in them.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 def program_digest(function: Callable[..., PyTree], *arguments: PyTree) -> str:
-    """The sha256 of what ``function`` computes from arguments of these shapes and dtypes (arrays or their structs)."""
+    """Return the sha256 of what ``function`` computes from arguments (arrays or structs) of these shapes and dtypes."""
     total = hashlib.sha256()
     for part in _program(jax.make_jaxpr(function)(*arguments)):
         total.update(part.encode() if isinstance(part, str) else part)
@@ -29,9 +29,9 @@ def program_digest(function: Callable[..., PyTree], *arguments: PyTree) -> str:
 
 
 def settings(optimizer: optax.GradientTransformation) -> dict[str, Setting]:
-    """The numbers that an optax transformation was made with, by "function.name", as far as they can be found.
+    """Return the numbers that an optax transformation was made with, by "function.name", as far as they can be found.
 
-    Optax keeps them in what its inner functions close over: ``adam(0.1)`` has ``scale_by_adam.b1`` and
+    Optax keeps them in the closures of its inner functions. ``adam(0.1)`` has ``scale_by_adam.b1`` and
     ``learning_rate``, which optax calls ``scale.step_size`` and negates.
     """
     found: dict[str, Setting] = {}
@@ -96,7 +96,7 @@ def _value(value: object) -> Iterator[str | bytes]:
 
 
 def _text(value: object) -> str:
-    """The value's ``repr``, without addresses: they differ between processes."""
+    """Return the value's ``repr`` without addresses, which differ between processes."""
     return _ADDRESS.sub("", repr(value))
 
 
@@ -118,7 +118,7 @@ def _find_settings(value: object, found: dict[str, Setting], seen: set[int]) -> 
             continue
         if isinstance(inner, bool | int | float | str | np.generic) or (hasattr(inner, "dtype") and inner.shape == ()):
             key = f"{getattr(value, '__qualname__', '').split('.<locals>')[0]}.{name}"
-            # init and update close over the same number; another of that name belongs to a second transformation.
+            # init and update close over the same number. A different one of that name is a second transformation's.
             while key in found and found[key] != _plain(inner):
                 key += "'"
             found[key] = _plain(inner)

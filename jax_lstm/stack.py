@@ -33,42 +33,45 @@ def lstm(
     implementation: str = "auto",
     recompute: int | None = None,
 ) -> tuple[Float[Array, "*leading output"], State]:
-    """Run an LSTM over sequences; the equations and the meaning of every name are those of ``torch.nn.LSTM``.
+    """Run an LSTM over sequences, with the equations and names of ``torch.nn.LSTM``.
 
-    Works under every JAX transform; compile time does not grow with the number of steps.
+    Works under every JAX transform and with ``jax.export``, whose ``serialize()`` needs the package ``flatbuffers``.
+    Compile time does not grow with the number of steps.
 
     Args:
-        params: the ``state_dict()`` of a ``torch.nn.LSTM``: it says how many layers and directions there are, their
-            sizes, and whether there are biases and projections. Cast to the inputs' dtype for the products.
+        params: the ``state_dict()`` of a ``torch.nn.LSTM``. Its names and shapes give the number of layers and
+            directions, the sizes, and whether there are biases and projections. The products cast the weights to the
+            inputs' dtype.
         inputs: (time, batch, input_size); (batch, time, input_size) with ``batch_first``; or (time, input_size).
             Zero steps and an empty batch are fine.
-        state: (h_0, c_0), shapes (layers·directions, batch, proj_size or hidden_size) and
-            (layers·directions, batch, hidden_size), without the batch axis for unbatched inputs; zeros when left out.
+        state: (h_0, c_0), with shapes (layers·directions, batch, proj_size or hidden_size) and
+            (layers·directions, batch, hidden_size); no batch axis for unbatched inputs. Zeros if left out.
         batch_first: whether the inputs and outputs have the batch axis first. The states never do.
-        lengths: (batch,) integers 0..time: the sequences' own lengths, with the meaning of
-            ``pack_padded_sequence(enforce_sorted=False)``: outputs past a length are zero, the last states are those
+        lengths: (batch,) integers from 0 to time, the length of each sequence, as in
+            ``pack_padded_sequence(enforce_sorted=False)``. Outputs past a length are zero, the last states are those
             at each sequence's own end, and the reverse direction starts there. Values in the padding, even NaN,
-            reach neither outputs nor gradients. Lengths that are traced by ``jit`` are clipped to 0..time.
-        reset: booleans with the inputs' leading axes: where True, the state is zeroed before that step is computed
-            (episode boundaries). Forward direction only.
-        dropout: probability to zero a feature between two layers; 0 for inference.
-        key: a JAX random key, needed when ``dropout > 0``.
-        precision: of the matrix products, as in ``jax.numpy.matmul``.
+            affect neither outputs nor gradients. Lengths traced by ``jit`` are clipped to 0..time.
+        reset: booleans with the inputs' leading axes. Where True, the state is set to zero before that step, as at the
+            start of an episode. Forward direction only.
+        dropout: probability of zeroing a feature between two layers; 0 for inference.
+        key: a JAX random key, needed if ``dropout > 0``.
+        precision: precision of the matrix products, as in ``jax.numpy.matmul``.
         implementation: "auto" chooses by device, dtype and sizes, and works under every transform. "scan" is the plain
             loop; "chunked" has a backward pass written for CPU; "single-kernel" is for a batch of 1 and small sizes on
             CPU; "cudnn" calls NVIDIA's library within its limits (float32, reverse mode only, no projection or reset).
-        recompute: for long sequences: keep only the state at every ``recompute``-th step for the backward pass, and
-            compute the rest again there. Costs one more forward pass; memory then grows with time / recompute +
-            recompute instead of time. Best a divisor of the number of steps.
+        recompute: saves memory on long sequences. Keeps only the state at every ``recompute``-th step for the backward
+            pass, which computes the rest again. That costs one more forward pass. Memory then grows with
+            time / recompute + recompute instead of time. A divisor of the number of steps works best.
 
     Returns:
-        outputs: the inputs' leading axes and directions·(proj_size or hidden_size), in the inputs' dtype.
-        (h_n, c_n): the last states, shaped as ``state``. h_n has the inputs' dtype; for bfloat16 and float16 inputs
-        c_n is float32, so that a sequence gives the same result in pieces as in one call.
+        outputs: the inputs' leading axes, then directions·(proj_size or hidden_size), in the inputs' dtype.
+        (h_n, c_n): the last states, with the shapes of ``state``. h_n has the inputs' dtype. For bfloat16 and float16
+        inputs c_n is float32, so that a sequence gives the same result in pieces as in one call.
 
     Raises:
-        WeightsError: the dictionary is not an LSTM's. The message names everything that is wrong.
-        InputError: the same for every other argument. Both are raised before anything is compiled.
+        WeightsError: ``params`` is not an LSTM's dictionary.
+        InputError: another argument is wrong. Both errors name everything that is wrong, and both are raised before
+            anything is compiled.
     """
     call = prepare(
         params,
@@ -130,7 +133,7 @@ def lstm_trace(
     reset: ArrayLike | None = None,
     precision: PrecisionLike = None,
 ) -> LSTMTrace:
-    """Run as ``lstm`` does (without dropout) and show all gates and states of every layer, direction and step."""
+    """Run like ``lstm``, without dropout, and return every gate and state of every layer, direction and step."""
     call = prepare(params, inputs, state, batch_first=batch_first, lengths=lengths, reset=reset, precision=precision)
     run = _trace_compiled if outside_jit(call) else _trace
     return run(call, precision=hashable(precision))
@@ -170,7 +173,7 @@ def _run_cudnn(call: Call, dropout: float, precision: PrecisionLike, recompute: 
 
 
 def _run_layer(call: Call, layer: int, inputs: Array, run: LayerRunner) -> tuple[list[PyTree], list[State]]:
-    """For each direction: what is kept of its steps, time-major, and its last state."""
+    """Return, for each direction, what it keeps of its steps (time-major), and its last state."""
     operands = []
     for direction, suffix in enumerate(call.spec.directions):
         row = layer * len(call.spec.directions) + direction

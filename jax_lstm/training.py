@@ -18,13 +18,13 @@ from lstm_shared.progress import progress_bar
 from lstm_shared.training.arguments import plan_training
 from lstm_shared.training.plan import FitResult, TrainingPlan
 
-# With a progress bar the run is cut into this many pieces between checkpoints: often enough to see it move, and each
-# piece long enough that its start costs nothing.
+# A progress bar cuts the run between two checkpoints into this many pieces: enough to see it move, and few enough that
+# starting a piece costs nothing.
 _PROGRESS_PARTS = 20
 
-# A run with checkpoints is cut so that a piece takes about this long: a signal is answered at the end of a piece, and
-# then the last whole piece is kept. The first is short, because nobody knows yet how long a step takes: this many steps
-# of the by-hand model take 0.3 ms, so most runs have one length, and compile once.
+# A run with checkpoints is cut into pieces that take about this long. A signal is handled at the end of a piece, and
+# the run is kept up to its last whole piece. The first piece is short, because the time per step is not known yet. This
+# many steps of the by-hand model take 0.3 ms, so most runs use one length and compile once.
 _PIECE_SECONDS = 1.0
 _FIRST_STEPS = 1000
 
@@ -51,37 +51,38 @@ def fit(
 ) -> FitResult:
     """Train weights on data.
 
-    Works under ``vmap`` (train a thousand initialisations in one call), ``jit`` and the other transforms; there,
-    checkpoints and the progress bar are not available. What stops a run with checkpoints (KeyboardInterrupt, an error)
-    is raised again after one last checkpoint, of the run as it was about a second before.
+    Works under ``vmap`` (train a thousand initialisations in one call), ``jit`` and the other transforms, but without
+    checkpoints and the progress bar there. If an error or KeyboardInterrupt stops a run with checkpoints, ``fit``
+    writes one last checkpoint, of the run as it was about a second before, and raises the error again.
 
     Args:
-        loss: ``loss(params, batch) -> (loss, predictions)``, as ``jax_lstm.by_hand.loss``; predictions are an array
-            with the batch's leading axis.
-        params: the weight dictionary (or any pytree of arrays). Float64 needs ``jax.enable_x64(True)`` round the call.
-        data: a pytree of arrays with a common leading axis, one entry an example; a batch has the same form.
-        epochs: passes over the data in all, those before a resume included.
+        loss: ``loss(params, batch) -> (loss, predictions)``, such as ``jax_lstm.by_hand.loss``. The predictions are an
+            array whose leading axis is the batch. ``fit`` compiles it.
+        params: the weight dictionary (or any pytree of arrays). Float64 needs ``jax.enable_x64(True)`` around the call.
+        data: a pytree of arrays with a common leading axis, one entry per example. A batch has the same structure.
+        epochs: total passes over the data, including those before a resume.
         optimizer: any optax gradient transformation.
-        batch_size: examples a step; the last batch of an epoch is smaller where they do not divide.
-        shuffle_seed: None for the order given, or the seed of a new order in each epoch.
-        checkpoint_dir: where to write checkpoints, of which the last three are kept. It must hold none unless
-            ``resume``, and no other run may write there.
+        batch_size: examples per step. If it does not divide the number of examples, each epoch's last batch is smaller.
+        shuffle_seed: None keeps the order given; a seed draws a new order for each epoch.
+        checkpoint_dir: where to write checkpoints; the last three are kept. It must hold none unless ``resume`` is
+            True, and no other run may write there.
         checkpoint_every: epochs between checkpoints; a tenth of the run by default.
-        resume: go on from the newest sound checkpoint; the result equals the straight run's bit for bit. All arguments
-            but the epochs must be as they were.
+        resume: continue from the newest sound checkpoint. The result equals an uninterrupted run's bit for bit. All
+            arguments except ``epochs`` must be the same as before.
         progress: show a bar on stderr.
 
     Returns:
-        FitResult with NumPy arrays (with traced arrays under a transform). Losses and predictions are those of each
-        step, made before its update. Under a transform with ``jax_debug_nans``, which would stop at NaN, the unused
-        places of a smaller last batch hold 0.
+        FitResult with NumPy arrays, or with traced arrays under a transform. Losses and predictions are those of each
+        step before its update. Under a transform with ``jax_debug_nans``, which would stop at NaN, the unused places
+        of a smaller last batch hold 0.
 
     Raises:
-        InputError: everything that is wrong with the arguments; what ``loss`` returns; a checkpoint of another run.
-        OSError: a checkpoint cannot be written; those before it are still there.
+        InputError: an argument is wrong (the message names everything that is wrong), ``fit`` cannot use ``loss``, or
+            the checkpoint is from another run.
+        OSError: a checkpoint cannot be written. Earlier ones are still there.
     """
-    # Inside a caller's jit even concrete arrays become part of the program: there the last of these is traced.
     InputError.raise_any(require_kinds(loss, optimizer))
+    # Inside a caller's jit even a constant is traced, and so is the last of these leaves.
     traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((params, data, jnp.asarray(np.float32(0)))))
     if traced and (checkpoint_dir is not None or progress):
         raise InputError("checkpoint_dir and progress need concrete arrays: leave them out inside jit, vmap and grad")
@@ -96,7 +97,7 @@ def fit(
         checkpoint_every=checkpoint_every,
         resume=resume,
     )
-    # With its dtype named, a Python float loses its weak type, which would compile the first piece twice.
+    # Naming the dtype strips a Python float of its weak type, which would make the first piece compile twice.
     params, data = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), (params, data))
     with usual_promotion():
         state = (params, optimizer.init(params))
@@ -140,7 +141,7 @@ def _fit_concrete(
                     stop = plan.next_pause(start, length)
                     order = np.ascontiguousarray(plan.order(start, stop))
                     began = time.perf_counter()
-                    # Compiled programs are cached by jax, so that only the first piece of each length costs anything.
+                    # JAX caches compiled programs, so only the first piece of each length compiles.
                     run_epochs.lower(loss, optimizer, plan.examples, known[1], data, order).compile()
                     compiled = time.perf_counter()
                     state, history = jax.block_until_ready(
@@ -178,7 +179,7 @@ def _fit_concrete(
 
 
 def _piece_lengths(plan: TrainingPlan, progress: bool) -> tuple[int, int]:
-    """Epochs of the first piece, and of the longest."""
+    """Return the number of epochs in the first piece, and in the longest."""
     if plan.checkpoint_dir is None:
         longest = max(1, plan.epochs // _PROGRESS_PARTS) if progress else plan.epochs
         return longest, longest
@@ -187,6 +188,6 @@ def _piece_lengths(plan: TrainingPlan, progress: bool) -> tuple[int, int]:
 
 
 def _next_length(length: int, epochs: int, seconds: float, longest: int) -> int:
-    """Epochs of the next piece, after one of these epochs took these seconds; each new length is compiled once more."""
+    """Return the epochs of the next piece, given that ``epochs`` took ``seconds``. Each new length compiles again."""
     fitting = max(1, min(longest, int(epochs * _PIECE_SECONDS / max(seconds, 1e-9))))
     return fitting if fitting > 4 * length or 2 * fitting < length else length

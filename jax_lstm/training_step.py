@@ -1,4 +1,4 @@
-"""One training step in two halves: ``fit`` runs them, and a checkpoint records what they compute."""
+"""The two halves of a training step: ``fit`` runs them, and a checkpoint records what they compute."""
 
 import inspect
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from lstm_shared.errors import InputError
 # (weights, batch) -> (loss, predictions)
 Loss = Callable[[PyTree, PyTree], tuple[ArrayLike, ArrayLike]]
 
-# (weights, optimizer state): a plain tuple, as checkpoints name their arrays after the places in it.
+# (weights, optimizer state): a plain tuple, because checkpoints name their arrays after its positions.
 State = tuple[PyTree, PyTree]
 
 _FORM = "loss(params, batch) -> (loss, predictions)"
@@ -48,19 +48,19 @@ def loss_and_gradient(loss: Loss, weights: PyTree, batch: PyTree) -> tuple[tuple
 
 
 def update(optimizer: optax.GradientTransformation, gradient: PyTree, state: PyTree, weights: PyTree) -> State:
-    """(weights, optimizer state) after the step."""
+    """Return (weights, optimizer state) after the step."""
     with usual_promotion():
         updates, state = optimizer.update(gradient, state, weights)
         return optax.apply_updates(weights, updates), state
 
 
 def usual_promotion() -> AbstractContextManager[None]:
-    """Optax adds whole numbers to floating-point ones, which ``jax_numpy_dtype_promotion="strict"`` forbids."""
+    """Allow what optax does and ``jax_numpy_dtype_promotion="strict"`` forbids: to add integers to floats."""
     return jax.numpy_dtype_promotion("standard")
 
 
 def require_kinds(loss: object, optimizer: object) -> list[str]:
-    """What is wrong with these two, before either is called."""
+    """Return what is wrong with these two, before either is called."""
     problems = []
     if not callable(loss):
         problems.append(f"loss is {in_words(loss)}, expected {_FORM}")
@@ -70,7 +70,7 @@ def require_kinds(loss: object, optimizer: object) -> list[str]:
 
 
 def _call(loss: Loss, weights: PyTree, batch: PyTree) -> Any:
-    """Call ``loss``. Errors of its own pass; those that come from how ``fit`` calls it become an InputError."""
+    """Call ``loss``. Its own errors pass through; those caused by how ``fit`` calls it become an InputError."""
     try:
         return loss(weights, batch)
     except _NEEDS_NUMBERS as error:
@@ -85,7 +85,7 @@ def _call(loss: Loss, weights: PyTree, batch: PyTree) -> Any:
 
 
 def _takes_two(loss: Loss) -> bool:
-    """Whether the signature allows two arguments. Asked only after a call failed: a decorator's signature may lie."""
+    """Return whether the signature takes two arguments. Ask only after a failed call: a decorator may hide it."""
     try:
         inspect.signature(loss).bind(None, None)
     except TypeError:
@@ -120,7 +120,7 @@ def _wrong_result(result: object, examples: int) -> list[str]:
 
 
 def _is_array(value: object) -> TypeGuard[ArrayLike]:
-    """Whether JAX can return it from a compiled function as an array of numbers."""
+    """Return whether a compiled function can return this value as an array of numbers."""
     if isinstance(value, float):
         return True
     if not isinstance(value, np.ndarray | np.generic | jax.Array) and not hasattr(value, "__jax_array__"):

@@ -1,1 +1,1 @@
-"""What is asked of JAX's compiler beside the ordinary: a backward pass by hand, a loop as one kernel."""
+"""Special requests to JAX's compiler: a backward pass written by hand, and a loop as one kernel."""

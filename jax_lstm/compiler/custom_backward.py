@@ -1,8 +1,8 @@
-"""A function with a backward pass written by hand that keeps every JAX transform.
+"""Give a function a hand-written backward pass, and keep every JAX transform.
 
-``jax.custom_vjp`` takes a hand-written backward pass but forbids ``jvp``; ``jax.custom_jvp`` allows both but derives
-the backward pass by itself. Here a ``custom_jvp`` rule ends in ``linear_map``: forward mode runs its ``forward``, and
-reverse mode its ``transpose``, which is the backward pass by hand.
+``jax.custom_vjp`` takes a hand-written backward pass but forbids ``jvp``. ``jax.custom_jvp`` allows both but derives
+the backward pass itself. Here a ``custom_jvp`` rule ends in ``linear_map``. Forward mode runs its ``forward``, and
+reverse mode runs its ``transpose``, which is the hand-written backward pass.
 """
 
 from collections.abc import Callable
@@ -29,17 +29,17 @@ def with_backward(
     forward: Callable[[bool, Moving, Constants], tuple[Outputs, Saved | None]],
     backward: Callable[[Moving, Constants, Saved, Outputs], Moving],
 ) -> Callable[[Moving, Constants], Outputs]:
-    """``plain`` as ``forward`` computes it, differentiated by ``backward``.
+    """Return ``plain``, computed by ``forward`` and differentiated by ``backward``.
 
     Reverse mode, alone or under ``vmap``, ``jit`` and ``checkpoint``, runs ``forward`` and ``backward``. Forward mode,
-    and every derivative of a derivative, is that of ``plain``: ``forward`` and ``backward`` themselves are never
-    differentiated, so they may be written for speed alone.
+    and every derivative of a derivative, differentiates ``plain``. ``forward`` and ``backward`` themselves are never
+    differentiated, so they can be written for speed alone.
 
     Args:
-        plain: (moving, constants) -> outputs; ordinary JAX code. ``moving`` is a pytree of floating arrays, all that
-            has a derivative; ``constants`` a pytree of other arrays.
-        forward: (save, moving, constants) -> (outputs, saved); ``saved`` is what ``backward`` needs, a pytree of
-            arrays, or None unless ``save``.
+        plain: (moving, constants) -> outputs; ordinary JAX code. ``moving`` is a pytree of floating-point arrays,
+            everything that has a derivative; ``constants`` is a pytree of other arrays.
+        forward: (save, moving, constants) -> (outputs, saved). ``saved`` is a pytree of the arrays that ``backward``
+            needs, or None if ``save`` is False.
         backward: (moving, constants, saved, cotangents of the outputs) -> cotangents of ``moving``.
     """
 
@@ -55,7 +55,7 @@ def with_backward(
         tangent = linear_map(in_forward_mode, in_reverse_mode, (moving, constants, saved), tangents[0], outputs)
         if not save:
             return (outputs, None), (tangent, None)
-        # Only ``run_backward`` reads what is saved, and its rule looks at ``moving`` alone.
+        # Only ``run_backward`` reads ``saved``, and its rule ignores this tangent.
         return (outputs, saved), (tangent, jax.tree.map(_no_tangent, saved))
 
     def in_forward_mode(residuals: PyTree, tangents: PyTree) -> PyTree:
@@ -83,10 +83,10 @@ def with_backward(
 
 
 def _with_batch_axis_first(array: Array) -> Array:
-    """The array itself; under ``vmap``, a reshape moves the new axis to the front.
+    """Return the array unchanged. Under ``vmap``, the reshape moves the new axis to the front.
 
-    Where a loop or ``checkpoint`` inside ``vmap`` is differentiated, JAX assumes that a ``custom_jvp`` function and its
-    rule leave that axis in the same place. ``forward`` with ``save`` may leave it elsewhere than without.
+    When a loop or ``checkpoint`` inside ``vmap`` is differentiated, JAX assumes that a ``custom_jvp`` function and its
+    rule leave that axis in the same place. ``forward`` may leave it in different places with ``save`` and without.
     """
     return lax.reshape(lax.reshape(array, (1, *array.shape)), array.shape)
 

@@ -1,6 +1,6 @@
-"""``linear_map``: a linear function whose transpose is given, as a primitive of JAX.
+"""``linear_map``: a JAX primitive for a linear function with a given transpose.
 
-Forward mode runs the function itself; where reverse mode transposes it, JAX is handed the transpose.
+Forward mode runs the function itself. Reverse mode runs the given transpose.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,16 +25,16 @@ def linear_map(
     arguments: PyTree,
     like: PyTree,
 ) -> PyTree:
-    """``forward(residuals, arguments)``, which must be linear in ``arguments``.
+    """Return ``forward(residuals, arguments)``, which must be linear in ``arguments``.
 
     Args:
         forward: (residuals, arguments) -> outputs.
-        transpose: (residuals, cotangents of the outputs) -> cotangents of the arguments. It is differentiated, batched
-            and compiled as the ordinary JAX code that it is.
+        transpose: (residuals, cotangents of the outputs) -> cotangents of the arguments. It is ordinary JAX code, and
+            JAX differentiates, batches and compiles it as such.
         residuals: a pytree of arrays.
-        arguments: a pytree of floating arrays.
-        like: arrays of the outputs' structure, shapes and dtypes. Asking ``forward`` for them would trace it, several
-            times, even where only ``transpose`` runs.
+        arguments: a pytree of floating-point arrays.
+        like: arrays with the outputs' structure, shapes and dtypes. Getting these from ``forward`` would trace it
+            several times, even if only ``transpose`` runs.
     """
     flat_residuals, residuals_tree = jax.tree.flatten(residuals)
     flat_arguments, arguments_tree = jax.tree.flatten(arguments)
@@ -82,7 +82,7 @@ def _jvp(
     full = [ad.instantiate_zeros(tangent) for tangent in tangents[residuals:]]
     output_tangents = bind(*primals[:residuals], *full)
     if any(not isinstance(tangent, ad.Zero) for tangent in tangents[:residuals]):
-        # The residuals have tangents too: their part is the ordinary derivative of ``forward``.
+        # The residuals have tangents too. They add the ordinary derivative of ``forward``.
         moving = [ad.instantiate_zeros(tangent) for tangent in tangents[:residuals]]
         _, through_residuals = jax.jvp(
             lambda *residuals: forward(residuals, primals[len(residuals) :]), primals[:residuals], moving
@@ -102,7 +102,7 @@ def _transposed(
         for cotangent, output in zip(cotangents, types, strict=True)
     ]
     answers = transpose(operands[:residuals], full)
-    # An argument that is known (such as a tangent of zero) needs no cotangent.
+    # A known argument (such as a tangent of zero) needs no cotangent.
     wanted = [ad.is_undefined_primal(operand) for operand in operands[residuals:]]
     return [None] * residuals + [answer if wants else None for answer, wants in zip(answers, wanted, strict=True)]
 

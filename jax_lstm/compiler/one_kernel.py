@@ -1,22 +1,22 @@
-"""Tiny loops as one CPU kernel.
+"""Compile tiny loops into one CPU kernel.
 
-XLA's CPU backend runs a loop as a sequence of small kernels, and for a model of twelve scalars starting them costs
-more than the arithmetic. A call that carries the attribute ``xla_cpu_small_call`` is compiled into a single function
-instead. Measured on the by-hand training loop: 1.7 µs a step without, 0.5 with.
+XLA's CPU backend runs a loop as a sequence of small kernels. For a model of twelve scalars, starting them costs more
+than the arithmetic. A call with the attribute ``xla_cpu_small_call`` is compiled into a single function instead.
+Measured on the by-hand training loop: 1.7 µs a step without it, 0.5 µs with it.
 
-The attribute is not documented. What XLA cannot compile there, it treats in two ways.
+The attribute is not documented. XLA does one of two things with code that it cannot compile this way.
 
-- It **aborts the process** where nothing reads one of the call's parameters any more when XLA is done optimising ("All
-  or none of the slices should have an explicit index"). That happens to an operand that is a constant of more than
-  10,000 bytes, because XLA copies it into the call in the parameter's place; to one that is only multiplied by zero
-  or selected away; to the weights of a loop without steps. So every operand passes a barrier on its way in, through
-  which XLA sees no constant, and one element of every operand is returned as well, which nothing can compute without
-  reading the parameter (``_in_one_kernel``).
-- It **refuses to compile** matrix products that become library calls, collectives, and some operations. So a loop is
-  sent there only if every operation in it is known to be safe and every array is small (``fits_one_kernel``), or
-  where the products are known to be those of a matrix and a vector (``recurrences/single_kernel.py``); never in a
-  program for several devices, where XLA may put collectives into it; and never in one that ``jax.export`` writes down,
-  which will run with another version of XLA, inside any program.
+- It **aborts the process** if nothing reads one of the call's parameters after optimisation ("All or none of the slices
+  should have an explicit index"). That happens to a constant operand of more than 10,000 bytes, because XLA copies it
+  into the call in place of the parameter. It also happens to an operand that is only multiplied by zero or selected
+  away, and to the weights of a loop without steps. So every operand goes in through a barrier, which hides constants
+  from XLA. The call also returns one element of every operand, which cannot be computed without reading the parameter
+  (``_in_one_kernel``).
+- It **refuses to compile** matrix products that become library calls, collectives, and some other operations. So a loop
+  becomes one kernel only if every operation in it is known to be safe and every array is small (``fits_one_kernel``),
+  or if its products are known to be of a matrix and a vector (``recurrences/single_kernel.py``). It never does in a
+  program for several devices, where XLA may insert collectives, nor in one that ``jax.export`` makes, which will run
+  with another version of XLA and inside any program.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,14 +33,14 @@ from jaxtyping import Array, PyTree
 
 try:
     from jax.experimental.xla_metadata import set_xla_metadata
-except ImportError:  # a jax without the option runs the loop as it always did
+except ImportError:  # a jax without the option runs the ordinary loop
     set_xla_metadata = None
 
 Flat = Callable[..., list[Array]]  # of arrays
 Tangent = Array | ad.Zero
 
-# Above this many elements in one array, the ordinary kernels' vector code and threads gain more than fewer starts
-# do. Measured with the by-hand gradient: 1,000 series at once still gain.
+# Above this many elements in one array, the vector code and threads of ordinary kernels gain more than fewer starts.
+# Measured with the by-hand gradient: 1,000 series at once still gain.
 LARGEST_ARRAY = 1024
 
 _SAFE = {
@@ -52,17 +52,17 @@ _SAFE = {
     "rsqrt", "scan", "select_n", "sign", "sin", "sinh", "slice", "sqrt", "square",
     "squeeze", "stop_gradient", "sub", "tan", "tanh", "transpose",
 }  # fmt: skip
-# A scatter compiles only where XLA makes an update of a slice of it, a clamp not of booleans. Complex numbers and those
-# of less than a byte are left out: few of them compile, and nobody trains with them.
+# A scatter is not in the list: it compiles only if XLA turns it into an update of a slice. A clamp of booleans does not
+# compile. Complex numbers and types smaller than a byte are left out: few of them compile, and nobody trains with them.
 _SAFE_TYPES = {"bool", "float16", "bfloat16", "float32", "float64"} | {
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
 
 
 def fits_one_kernel(function: Callable[..., PyTree], *args: PyTree) -> bool:
-    """Whether ``function(*args)`` is a computation that can and should become one CPU kernel.
+    """Return whether ``function(*args)`` can and should become one CPU kernel.
 
-    Only shapes and dtypes of the arguments are looked at.
+    Only the shapes and dtypes of the arguments matter.
     """
     if set_xla_metadata is None or jax.default_backend() != "cpu":
         return False
@@ -96,18 +96,18 @@ def _equations(jaxpr: jex_core.Jaxpr) -> Iterator[jex_core.JaxprEqn]:
 
 
 def one_kernel(function: Callable[..., PyTree], *, under_vmap: bool = False) -> Callable[..., PyTree]:
-    """``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option.
+    """Return ``function`` as one kernel wherever that is possible: on a CPU, with a jax that has the option.
 
-    Under a caller's ``grad`` or ``jvp`` the function runs as it would without.
+    Under a caller's ``grad`` or ``jvp``, the function runs as usual.
 
     Args:
-        under_vmap: whether also under a caller's ``vmap``, for what ``fits_one_kernel`` says fits. Else the function
-            runs there as it would without: a ``vmap`` turns the products of a matrix and a vector into library calls,
-            which one kernel cannot hold.
+        under_vmap: whether to use one kernel under a caller's ``vmap`` too, for functions that ``fits_one_kernel``
+            accepts. If False, the function runs as usual there: ``vmap`` turns products of a matrix and a vector into
+            library calls, which one kernel cannot contain.
     """
 
     def call(*args: PyTree) -> PyTree:
-        # What the function closes over becomes an operand like its arguments.
+        # Values that the function closes over become operands, like its arguments.
         program, results = jax.make_jaxpr(function, return_shape=True)(*args)
         constants = len(program.consts)
 
@@ -179,13 +179,13 @@ def _in_one_kernel(*flat: Array, function: Flat, under_vmap: bool) -> list[Array
 
     with set_xla_metadata(xla_cpu_small_call="true", inlineable="false"):
         called = jax.jit(kernel)(*lax.optimization_barrier(flat))
-    # The second barrier reads the elements, so that nothing drops them.
+    # The second barrier reads the elements, so nothing drops them.
     return lax.optimization_barrier(called)[0]
 
 
 def _can_be_one_kernel(context: mlir.LoweringRuleContext) -> bool:
     module = context.module_context
-    devices = getattr(module.axis_context, "num_devices", 0)  # others than ShardingContext are of a mesh or of pmap
+    devices = getattr(module.axis_context, "num_devices", 0)  # no number: a mesh or pmap
     exported = getattr(module.lowering_parameters, "for_export", True)
     empty = any(isinstance(aval, ShapedArray) and aval.size == 0 for aval in context.avals_in)
     return set_xla_metadata is not None and devices == 1 and not exported and not empty

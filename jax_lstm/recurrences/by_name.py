@@ -1,4 +1,4 @@
-"""The recurrence that an implementation's name stands for."""
+"""Look up a recurrence by the name of its implementation."""
 
 import jax
 from jaxtyping import PyTree
@@ -12,15 +12,15 @@ from lstm_shared.errors import InputError
 
 
 def recurrence_by_name(implementation: str, sizes: Sizes, product: Product) -> Recurrence:
-    """The recurrence of that name. Its operations carry the name in profiles and lowered programs, as "lstm_chunked".
+    """Return the recurrence of that name. Profiles and lowered programs show the name, as in "lstm_chunked".
 
     Raises:
-        InputError: it cannot run these sizes.
+        InputError: the recurrence cannot run these sizes.
     """
     name = resolve(implementation, sizes)
     if name == "chunked" and not sizes.known:
         raise InputError(
-            f'implementation="chunked" needs to know the sizes, the inputs have {sizes.steps} steps and a batch of '
+            f'implementation="chunked" needs known sizes, the inputs have {sizes.steps} steps and a batch of '
             f'{sizes.batch}: use "auto"'
         )
     if name == "single-kernel" and sizes.batch != 1:

@@ -1,21 +1,21 @@
-"""The fast recurrence of one layer in one direction, with a derivative written by hand.
+"""The fast recurrence of one layer in one direction, with a hand-written derivative.
 
-It computes what ``scan.recur_plain`` computes, and differs in three ways, each measured (README, "Speed"):
+It computes the same as ``scan.recur_plain`` and differs in three ways, each measured (README, "Speed"):
 
-- **Features first.** States and gates are (features, batch). XLA's CPU matrix product reads its left side as it lies
-  and repacks its right side on each call, so the large weight stands left and the small state right: 150 to 165 GFLOP/s
-  on a core where ``state @ weight`` reaches 115 to 135. And the four gates are contiguous pieces.
-- **Gradients of weights and inputs outside the step.** The backward pass gathers the gates' gradients of a chunk of
-  steps and turns them into those of weights and inputs with one matrix product each.
-- **Five saved arrays** of (time, hidden, batch): the four gates and the cell state. With outputs and their gradient
-  that is seven such arrays at the peak, where the derivative that JAX makes of the plain loop keeps more, and fresh
-  memory costs as much as arithmetic.
+- **Features first.** States and gates are (features, batch). XLA's CPU matrix product reads its left operand in place
+  and repacks its right operand on each call. So the large weight goes on the left and the small state on the right:
+  150 to 165 GFLOP/s on a core where ``state @ weight`` reaches 115 to 135. The four gates are also contiguous.
+- **Gradients of weights and inputs outside the step.** The backward pass gathers the gate gradients of a chunk of
+  steps. One matrix product turns them into the gradient of each weight, and one into that of the inputs.
+- **Five saved arrays** of (time, hidden, batch): the four gates and the cell state. With the outputs and their gradient
+  that makes seven such arrays at the peak. The derivative that JAX makes of the plain loop keeps more, and fresh memory
+  costs as much as arithmetic.
 
-Reverse mode runs ``_forward`` and ``_backward``; forward mode, and any derivative of a derivative, is that of the plain
-loop (``compiler.custom_backward``).
+Reverse mode runs ``_forward`` and ``_backward``. Forward mode, and any derivative of a derivative, uses the plain loop
+(``compiler.custom_backward``).
 
-One file, because the forward pass, what it saves and the backward pass are read side by side: each line of one answers
-to a line of the other.
+One file, because the forward pass, what it saves and the backward pass belong side by side: each line of one matches a
+line of the other.
 """
 
 from functools import partial
@@ -36,7 +36,7 @@ Index = int | Array
 
 
 def recur_chunked(operands: Operands, masks: Masks, *, reverse: bool, product: Product) -> Outputs:
-    """``recur_plain``, faster."""
+    """Compute what ``recur_plain`` computes, faster."""
     plain = partial(recur_plain, reverse=reverse, product=product)
     if operands.inputs.shape[0] == 0:
         return plain(operands, masks)  # a loop without steps cannot be traced
@@ -61,40 +61,40 @@ _Forward = tuple[Array, Array, Array, tuple[Array, ...]]  # (h, c, outputs, what
 
 
 class _Saved(NamedTuple):
-    """What the backward pass needs. In the order of computation: step 0 is the last one in time when reversed."""
+    """What the backward pass needs, in the order of computation: when reversed, step 0 is the last one in time."""
 
-    input_gate: Array  # (time, hidden, batch), as the next three
+    input_gate: Array  # (time, hidden, batch), like the next three
     forget_gate: Array
     candidate: Array
     output_gate: Array
-    cells: Array  # (time + 1, hidden, batch): the initial state and that after each step
-    outputs: Array  # (time, batch, state), in the order of time
+    cells: Array  # (time + 1, hidden, batch): the initial state, then the state after each step
+    outputs: Array  # (time, batch, state), in time order
 
 
 class _Gathered(NamedTuple):
-    """What the steps of a chunk collect for the matrix products that give the weights' gradients."""
+    """What the steps of a chunk collect for the matrix products that give the weight gradients."""
 
     d_gates: Array  # (4·hidden, size, batch): before the nonlinearities
     h_before: Array  # (size, batch, state)
-    d_projected: Array | None  # (state, size, batch): of the projection's outputs; None without one
+    d_projected: Array | None  # (state, size, batch): of the projection's outputs; None without a projection
     unprojected: Array | None  # (size, batch, hidden): the projection's inputs
 
 
 class _StepGradients(NamedTuple):
-    """What the backward pass hands from step to step."""
+    """What the backward pass passes from step to step."""
 
-    h: Array  # (state, batch): of the state before the step, as c
+    h: Array  # (state, batch): of the state before the step, like c
     c: Array  # (hidden, batch)
-    gates: Array  # (4·hidden, batch): handed on so that each step writes into the same memory
+    gates: Array  # (4·hidden, batch): passed on so that each step writes into the same memory
 
 
 class _ChunkGradients(NamedTuple):
-    """What the backward pass hands from chunk to chunk."""
+    """What the backward pass passes from chunk to chunk."""
 
     step: _StepGradients
-    inputs: Array  # (time, batch, inputs): zero where no chunk has been yet
-    gathered: _Gathered  # handed on so that each chunk writes into the same memory
-    weights: DirectionWeights  # transposed, summed over the chunks so far
+    inputs: Array  # (time, batch, inputs): zero where no chunk has run yet
+    gathered: _Gathered  # passed on so that each chunk writes into the same memory
+    weights: DirectionWeights  # transposed and summed over the chunks so far
 
 
 def _forward(
@@ -124,7 +124,7 @@ def _forward(
             gates = gates + bias
         input_gate, forget_gate, candidate, output_gate = activate(gates, axis=0)
         if save:
-            # The barrier makes XLA read the gates back from where they are saved; without it, it writes them twice.
+            # The barrier makes XLA read the gates back from where they are saved. Without it, XLA writes them twice.
             parts = (input_gate, forget_gate, candidate, output_gate)
             saved_gates = tuple(_put(array, part, s) for array, part in zip(saved[:4], parts, strict=True))
             saved = (*lax.optimization_barrier(saved_gates), saved[4])
@@ -151,9 +151,9 @@ def _forward(
 
 
 def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved, cotangents: Outputs) -> Operands:
-    """The cotangents of weights, inputs and initial state, from those of outputs and last state.
+    """Return the cotangents of weights, inputs and initial state, given those of outputs and last state.
 
-    With the equations of ``lstm_step``, dz the gradient before a gate's nonlinearity, and dh, dc those of the states::
+    In terms of ``lstm_step``, with dz the gradient before a gate's nonlinearity, and dh, dc those of the states::
 
         dc += dh * o * (1 - tanh(c)²)
         dz_i, dz_f, dz_g = dc * (g * i(1-i), c_before * f(1-f), i * (1-g²))       dz_o = dh * tanh(c) * o(1-o)
@@ -161,7 +161,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
     """
     weights, inputs, h_0, c_0 = operands
     d_outputs, (d_h, d_c) = cotangents
-    # XLA's CPU backend keeps some of these products in bfloat16 and then has no code for them.
+    # XLA's CPU backend keeps some of these products in bfloat16, and then has no code for them.
     product = options.product._replace(widened=True)
     (steps, batch, features), hidden, state = inputs.shape, c_0.shape[-1], h_0.shape[-1]
     dtype = c_0.dtype
@@ -169,7 +169,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
     def step(
         first: Index, size: int, j: Array, carry: tuple[_StepGradients, _Gathered]
     ) -> tuple[_StepGradients, _Gathered]:
-        """The step at place ``first + size - 1 - j`` of the order of computation."""
+        """Run the step at position ``first + size - 1 - j`` in the order of computation."""
         (dh, dc, dz), gathered = carry
         s = first + size - 1 - j
         t = _time(options, steps, s)
@@ -190,7 +190,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
             d_cell * i * (1 - g * g),
             d_hidden * tanh_c * o * (1 - o),
         )
-        # Written piece by piece into one array: XLA does not vectorise a concatenation that is fused with arithmetic.
+        # Write the pieces into one array: XLA does not vectorise a concatenation that it fuses with arithmetic.
         for gate, part in enumerate(parts):
             part = part if valid is None else jnp.where(valid, part, jnp.zeros_like(part))
             dz = lax.dynamic_update_slice_in_dim(dz, part, gate * hidden, 0)
@@ -215,7 +215,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
     def _output_before(s: Array, t: Array) -> Array:
         before = jnp.clip(t + 1 if options.reverse else t - 1, 0, steps - 1)
         started = s > 0
-        if masks.valid is not None:  # outputs are zero in the padding, where the state still is the initial one
+        if masks.valid is not None:  # in the padding outputs are zero, but the state is still the initial one
             started = (started & _at(masks.valid, before))[:, None]
         return jnp.where(started, _at(saved.outputs, before), h_0)
 
@@ -255,7 +255,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
 
 
 def _room(operands: Operands, size: int) -> _Gathered:
-    """Empty arrays for what a chunk of ``size`` steps collects."""
+    """Return empty arrays for what a chunk of ``size`` steps collects."""
     weights, inputs, h_0, c_0 = operands
     (batch, state), hidden = h_0.shape, c_0.shape[-1]
     projected = weights.projection is not None

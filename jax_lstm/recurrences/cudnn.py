@@ -1,6 +1,6 @@
-"""``implementation="cudnn"``: all layers and directions in one call of NVIDIA's library, through jax.experimental.rnn.
+"""``implementation="cudnn"``: all layers and directions in one call to NVIDIA's library, through jax.experimental.rnn.
 
-It has reverse mode only (no ``jvp``, no ``hessian``) and float32 only, so "auto" never chooses it.
+It supports only reverse mode (no ``jvp``, no ``hessian``) and only float32, so "auto" never chooses it.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,10 +20,10 @@ from lstm_shared.specs import LSTMSpec
 def require_cudnn(
     spec: LSTMSpec, inputs: Array, *, has_reset: bool, dropout: float, recompute: int | None, platform: str
 ) -> None:
-    """Refuse what the library cannot do.
+    """Raise an error if the library cannot run this call.
 
     Raises:
-        InputError: one line for each thing that it cannot do.
+        InputError: one line for each thing that the library cannot do.
     """
     problems = []
     if platform not in ("gpu", "cuda"):
@@ -35,16 +35,16 @@ def require_cudnn(
     if has_reset:
         problems.append("has no resets")
     if dropout:
-        problems.append("draws no dropout that JAX could repeat")
+        problems.append("has no dropout that JAX could reproduce")
     if recompute is not None:
-        problems.append("keeps what it wants: recompute has no effect on it")
+        problems.append("decides itself what it keeps, so recompute has no effect")
     if not inputs.shape[0] or not inputs.shape[1]:
         problems.append(f"needs at least one step and one sequence, the inputs have {inputs.shape[:2]}")
     InputError.raise_any([f'implementation="cudnn" {problem}: use "auto"' for problem in problems])
 
 
 def pack(spec: LSTMSpec, params: Mapping[str, Array]) -> Float[Array, " parameters"]:
-    """The library's one flat array: the matrices of every layer and direction, then their biases."""
+    """Return the library's flat array: the matrices of every layer and direction, then their biases."""
     places = [place_name(*place) for place in spec.places]
     matrices = [params[f"weight_{kind}_{place}"] for place in places for kind in ("ih", "hh")]
     biases = [
@@ -65,15 +65,15 @@ def run_cudnn(
     precision: PrecisionLike,
     lstm: Callable[..., Any] = rnn.lstm,
 ) -> tuple[Float[Array, "time batch output"], State]:
-    """All layers and directions.
+    """Run all layers and directions.
 
     Args:
-        precision: None and "high" allow TF32 as they do in JAX's matrix products, "highest" does not.
-        lstm: the library's function; tests on a CPU put another in its place.
+        precision: None and "high" allow TF32, as they do in JAX's matrix products; "highest" does not.
+        lstm: the library's function. Tests on a CPU replace it.
     """
     h_0, c_0 = state
     steps, batch = inputs.shape[:2]
-    # The library wants lengths of at least 1: a sequence without steps is run for one, and the result is thrown away.
+    # The library needs lengths of at least 1. A sequence without steps runs for one, and its result is discarded.
     known = jnp.full(batch, steps, jnp.int32) if lengths is None else jnp.clip(lengths, 1, steps).astype(jnp.int32)
     outputs, h_n, c_n = lstm(
         jnp.swapaxes(inputs, 0, 1),

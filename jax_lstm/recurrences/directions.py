@@ -1,4 +1,4 @@
-"""The two directions of a layer: in one loop, or one after the other."""
+"""Run the two directions of a layer, in one loop or one after the other."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,17 +15,17 @@ LayerRunner = Callable[[Sequence[Operands], Masks], list[tuple[PyTree, State]]]
 
 
 def layer_runner(implementation: str, sizes: Sizes, run: Recurrence) -> LayerRunner:
-    """What runs the directions of a layer by ``run``: in one loop where that is faster, else one after the other."""
+    """Return a runner of a layer's directions: in one loop if that is faster, else one after the other."""
     return _in_one_loop(run) if shares_loop(implementation, sizes) else one_after_the_other(run)
 
 
 def one_after_the_other(run: Recurrence) -> LayerRunner:
-    """A loop for each direction, the second in reverse."""
+    """Return a runner that has a loop for each direction, the second one in reverse."""
     return lambda operands, masks: [run(each, masks, reverse=place == 1) for place, each in enumerate(operands)]
 
 
 def _in_one_loop(run: Recurrence) -> LayerRunner:
-    """Both directions in the same steps: the reverse one reads the inputs from their end."""
+    """Return a runner of both directions in the same steps. The reverse one reads the inputs from the end."""
 
     def turned(sequences: PyTree) -> PyTree:
         return jax.tree.map(lambda array: jnp.flip(array, 0), sequences)

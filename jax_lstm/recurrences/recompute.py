@@ -1,4 +1,4 @@
-"""Long sequences: keep the state at some steps only, and compute the rest again in the backward pass."""
+"""For long sequences: keep the state at some steps only, and compute the rest again in the backward pass."""
 
 from functools import partial
 
@@ -11,13 +11,15 @@ from lstm_shared.errors import InputError
 
 
 def recomputed(run: Recurrence, segment: int) -> Recurrence:
-    """``run`` that keeps, for its derivative, only the state before every ``segment``-th step, and computes the rest
-    again in the backward pass, one segment at a time (``jax.checkpoint``)."""
+    """Return ``run`` with less memory for its derivative: only the state before every ``segment``-th step is kept.
+
+    The backward pass computes the rest again, one segment at a time (``jax.checkpoint``).
+    """
 
     def recur_in_segments(operands: Operands, masks: Masks, *, reverse: bool) -> tuple[PyTree, State]:
         weights, inputs, h, c = operands
         if not isinstance(inputs.shape[0], int):
-            raise InputError(f"recompute needs to know the number of steps, the inputs have {inputs.shape[0]}")
+            raise InputError(f"recompute needs a known number of steps, the inputs have {inputs.shape[0]}")
 
         @partial(jax.checkpoint, prevent_cse=False)
         def piece(weights: DirectionWeights, state: State, sequences: tuple[Array, Masks]) -> tuple[State, Array]:

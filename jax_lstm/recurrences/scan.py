@@ -1,6 +1,6 @@
-"""``implementation="scan"``: the step rolled over time by ``lax.scan``.
+"""``implementation="scan"``: ``lax.scan`` runs the step over time.
 
-This is the reference that the fast implementations are tested against, and the derivative of their derivatives.
+The fast implementations are tested against it. It also provides the derivatives of their derivatives.
 """
 
 from collections.abc import Callable
@@ -25,18 +25,18 @@ def recur(
     keep: Callable[[Step], Kept],
     one_product: bool = False,
 ) -> tuple[Kept, State]:
-    """Roll the step over time.
+    """Run the step over time.
 
     Args:
         operands: weights, inputs and the state before the first step.
         masks: padding and resets.
-        reverse: from the last step to the first.
+        reverse: whether to run from the last step to the first.
         product: the matrix product of the step.
-        keep: what to keep of each step.
+        keep: returns what to keep of a step.
         one_product: as in ``lstm_step``.
 
     Returns:
-        What was kept, with a leading time axis in the order of the inputs, and the last (h, c).
+        What ``keep`` returned, with a leading time axis in the order of the inputs, and the last (h, c).
     """
     weights, inputs, h, c = operands
 
@@ -53,7 +53,7 @@ def recur(
         def hold(new: Array, old: Array) -> Array:
             return jnp.where(is_valid[:, None], new, old)
 
-        # A reset in the padding must not touch the state that is held there.
+        # A reset in the padding must not change the state, which is held there.
         return (hold(now.h, state[0]), hold(now.cell, state[1])), jax.tree.map(
             lambda part: hold(part, jnp.zeros_like(part)), kept
         )
@@ -69,5 +69,5 @@ def recur(
 def recur_plain(
     operands: Operands, masks: Masks, *, reverse: bool, product: Product, one_product: bool = False
 ) -> tuple[Float[Array, "time batch state"], State]:
-    """``recur`` that keeps the outputs: what every other implementation computes in its own way."""
+    """Run ``recur`` and keep the outputs. Every other implementation computes the same in its own way."""
     return recur(operands, masks, reverse=reverse, product=product, keep=lambda step: step.h, one_product=one_product)

@@ -1,6 +1,6 @@
-"""The recurrence of a small model: the plain loop, and its derivative, each compiled into one CPU kernel.
+"""The recurrence of a small model: the plain loop and its derivative, each compiled into one CPU kernel.
 
-Where a step is a few hundred operations, starting XLA's kernels costs more than running them: see
+If a step is only a few hundred operations, starting XLA's kernels costs more than running them: see
 ``compiler/one_kernel.py``.
 """
 
@@ -19,10 +19,10 @@ Outputs = tuple[Float[Array, "time batch state"], State]
 
 
 def recur_single_kernel(operands: Operands, masks: Masks, *, reverse: bool, product: Product) -> Outputs:
-    """``recur_plain`` in one kernel. ``batch`` must be 1.
+    """Run ``recur_plain`` in one kernel. The batch size must be 1.
 
-    With one row, the products are those of a matrix and a vector, which XLA compiles in place; with more they become
-    library calls, which one kernel cannot hold.
+    With one row, the products are of a matrix and a vector, which XLA compiles in place. With more rows they become
+    library calls, which one kernel cannot contain.
     """
     plain = partial(recur_plain, reverse=reverse, product=product)
     if operands.inputs.shape[0] == 0:
@@ -35,7 +35,7 @@ def recur_single_kernel(operands: Operands, masks: Masks, *, reverse: bool, prod
         if not save:
             return one_kernel(plain)(operands, masks), None
         outputs, pullback = one_kernel(differentiated)(operands, masks)
-        # Only the arrays: two traces never make equal functions, and a second derivative compares what is saved.
+        # Save only the arrays: two traces never make equal functions, and a second derivative compares what is saved.
         return outputs, jax.tree.leaves(pullback)
 
     def backward(operands: Operands, masks: Masks, saved: list[Array], cotangents: Outputs) -> Operands:

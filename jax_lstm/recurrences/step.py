@@ -1,6 +1,6 @@
 """The equations of one step of one layer in one direction, and the types that every implementation takes.
 
-``stack.py`` puts layers and directions together and knows about shapes and options; this file knows only equations.
+``stack.py`` puts layers and directions together, and handles shapes and options. This file has only equations.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 State = tuple[Array, Array]  # (h, c)
 
-# (operands, masks, *, reverse) -> (what is kept of each step: the outputs, the last state), as ``scan.recur_plain``.
+# (operands, masks, *, reverse) -> (outputs or what else is kept of each step, last state), like ``scan.recur_plain``.
 Recurrence = Callable[..., tuple[PyTree, State]]
 
 
 class DirectionWeights(NamedTuple):
-    """The weights of one layer and direction, transposed for ``features @ weight`` and in the accumulation's dtype.
+    """The weights of one layer and direction, transposed for ``features @ weight`` and in the accumulation dtype.
 
-    They are rounded to the inputs' dtype only inside each product, so that the gradient, which is summed over the steps
-    in the dtype they have here, is accumulated in float32 also for bfloat16 inputs.
+    They are rounded to the inputs' dtype only inside each product. Their gradient is summed over the steps in the dtype
+    they have here, so it accumulates in float32 even for bfloat16 inputs.
     """
 
     inputs: Float[Array, "inputs gates"]
@@ -41,12 +41,12 @@ class Operands(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """What happens at a step beside the equations.
+    """What happens at a step apart from the equations.
 
     Attributes:
-        valid: where False, the step is padding: the state stays as it was, and what is kept is zero. The inputs must
-            be finite there. So the reverse direction starts at each sequence's own end.
-        reset: where True, the state is zeroed before the step.
+        valid: where False, the step is padding: the state does not change, and what is kept is zero. So the reverse
+            direction starts at each sequence's own end. The inputs must be finite in the padding.
+        reset: where True, the state is set to zero before the step.
     """
 
     valid: Bool[Array, "time batch"] | None = None
@@ -54,9 +54,10 @@ class Masks(NamedTuple):
 
 
 class Product(NamedTuple):
-    """A matrix product that takes both sides in ``operands``' dtype and accumulates in ``accumulate``.
+    """A matrix product that rounds both sides to the dtype ``operands`` and accumulates in ``accumulate``.
 
-    With ``widened``, both sides are rounded to ``operands`` and then multiplied in ``accumulate``: the same numbers.
+    With ``widened``, both sides are rounded to ``operands`` and then multiplied in ``accumulate``. The result is the
+    same.
     """
 
     operands: DTypeLike
@@ -72,7 +73,7 @@ class Product(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Everything that one step computes; (*batch, hidden) each, and h (*batch, state) after the projection."""
+    """Everything that one step computes: ``(*batch, hidden)`` each, and ``(*batch, state)`` for h."""
 
     input_gate: Array
     forget_gate: Array
@@ -92,14 +93,14 @@ def lstm_step(
     *,
     one_product: bool = False,
 ) -> Step:
-    """One step, as documented for ``torch.nn.LSTM`` (Hochreiter & Schmidhuber 1997; projection: Sak et al. 2014)::
+    """Run one step, as documented for ``torch.nn.LSTM`` (Hochreiter & Schmidhuber 1997; projection: Sak et al. 2014)::
 
         i, f, o = sigmoid(W_ii x + b_ii + W_hi h + b_hi), …    g = tanh(W_ig x + b_ig + W_hg h + b_hg)
         c' = f * c + i * g
         h' = o * tanh(c'), or W_hr (o * tanh(c')) with a projection
 
-    The gates are computed in the dtype that ``product`` accumulates in, from two products that are added, or with
-    ``one_product`` from that of (x, h) with the weights of both: the same but for its rounding.
+    The gates are computed in the dtype that ``product`` accumulates in. They are the sum of two products or, with
+    ``one_product``, the product of (x, h) with both weights at once. The two differ only in rounding.
     """
     if one_product:
         gates = product(jnp.concatenate([inputs, h], -1), jnp.concatenate([weights.inputs, weights.hidden]))
@@ -117,6 +118,6 @@ def lstm_step(
 
 
 def activate(gates: Array, axis: int) -> tuple[Array, Array, Array, Array]:
-    """The input gate, forget gate, candidate and output gate, from their sums stacked in that order along ``axis``."""
+    """Return input gate, forget gate, candidate and output gate, given their sums in that order along ``axis``."""
     input_gate, forget_gate, candidate, output_gate = jnp.split(gates, 4, axis=axis)
     return jax.nn.sigmoid(input_gate), jax.nn.sigmoid(forget_gate), jnp.tanh(candidate), jax.nn.sigmoid(output_gate)

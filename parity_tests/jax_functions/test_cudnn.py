@@ -73,8 +73,8 @@ def test_the_call_by_its_reference(spec: LSTMSpec, lengths: Any):
         ({"dtype": np.float64}, "computes in float32 only, the inputs are float64"),
         ({"proj_size": 3}, "has no projections, the weights have one (proj_size 3)"),
         ({"reset": np.zeros((TIME, BATCH), bool)}, "has no resets"),
-        ({"dropout": 0.5}, "draws no dropout that JAX could repeat"),
-        ({"recompute": 2}, "keeps what it wants"),
+        ({"dropout": 0.5}, "has no dropout that JAX could reproduce"),
+        ({"recompute": 2}, "decides itself what it keeps"),
     ]
     + ([] if ON_GPU else [({}, f"needs an NVIDIA GPU, JAX's default backend is {jax.default_backend()}")]),
 )

@@ -353,8 +353,8 @@ def test_what_cannot_run_is_refused(options: Any, batch: int, message: str):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"implementation": "chunked"}, 'implementation="chunked" needs to know the sizes, the inputs have t steps'),
-        ({"recompute": 3}, "recompute needs to know the number of steps, the inputs have t"),
+        ({"implementation": "chunked"}, 'implementation="chunked" needs known sizes, the inputs have t steps'),
+        ({"recompute": 3}, "recompute needs a known number of steps, the inputs have t"),
     ],
 )
 def test_what_needs_to_know_the_sizes_is_not_exported_without(options: Any, message: str):
