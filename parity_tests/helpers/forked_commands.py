@@ -1,6 +1,6 @@
-"""Commands as processes that need not import anything: they are forked from one that has.
+"""Run commands as processes that need not import anything, because they are forked from one that already has.
 
-Run as a program it reads a request a line, forks, and answers how that process ended. ``Commands`` is its other end.
+As a program, this reads one request per line, forks, and answers how that process ended. ``Commands`` is the other end.
 """
 
 import io
@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# What a standard stream of a command can be, beside the name of a file.
+# What a standard stream of a command can be, apart from the name of a file.
 CLOSED, FULL, BROKEN = "closed", "/dev/full", "broken"
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit code as a shell would say it, and what is in the files of its streams."""
+    """How a command ended: its exit code as a shell reports it, and what it wrote to its streams."""
 
     code: int
     out: str
@@ -51,10 +51,11 @@ class Commands:
 
         Args:
             out, err: a file's name, or CLOSED, FULL or BROKEN (a pipe that nobody reads).
-            encoding: of both, as PYTHONIOENCODING sets it.
-            environment: variables beside those of the tests.
+            encoding: the encoding of both, as PYTHONIOENCODING sets it.
+            environment: variables in addition to those of the tests.
             prepare: Python code to run before the command.
-            number, after, when: a signal, sent so many seconds after its start or after a file of this name is there.
+            number, after, when: send the signal ``number``, ``after`` seconds after the start or after the file
+                ``when`` exists.
         """
         files = [self._directory / name for name in (out, err)]
         for file in files:
@@ -85,7 +86,7 @@ class Commands:
 def _serve() -> None:
     import warnings
 
-    warnings.simplefilter("ignore")  # of forking, where JAX is loaded but has no threads yet
+    warnings.simplefilter("ignore")  # about forking: JAX is loaded but has no threads yet
 
     import jax.numpy  # noqa: F401
     import lightning.pytorch  # noqa: F401
@@ -97,7 +98,7 @@ def _serve() -> None:
 
     for line in sys.stdin:
         request = json.loads(line)
-        # Until main answers signals they end the process, as they end Python itself: none of them is ours.
+        # Until main handles signals, they end the process as they end Python itself. None of them are ours to handle.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         child = os.fork()
         if not child:
@@ -109,7 +110,7 @@ def _serve() -> None:
 
 
 def _run(request: dict[str, Any]) -> None:
-    """In the new process."""
+    """Run the request in the new process."""
     os.chdir(request["directory"])
     os.environ.update(request["environment"])
     for number, name in enumerate(request["streams"], 1):
@@ -131,7 +132,7 @@ def _run(request: dict[str, Any]) -> None:
     exec(request["prepare"], {})
     from lstm_parity.__main__ import main
 
-    code = 1  # as of any Python program that ends in an exception
+    code = 1  # like any Python program that ends in an exception
     try:
         main()
     except SystemExit as end:
@@ -140,7 +141,7 @@ def _run(request: dict[str, Any]) -> None:
         try:
             stream.flush()
         except OSError:
-            code = 120  # Python's own, when it cannot write what is left
+            code = 120  # Python's own code if it cannot write what is left
     os._exit(code)
 
 

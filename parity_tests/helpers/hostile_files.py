@@ -1,7 +1,7 @@
-"""Files that somebody damaged, or made to do harm: for ``test_hostile_files``, which has a process read them all.
+"""Files that are damaged or meant to do harm, for ``test_hostile_files``, which has a process read them all.
 
-As a program, ``python hostile_files.py FOLDER MEGABYTES``, it reads each file of the folder with so much memory beside
-what its libraries take, one after the other, and prints a line of JSON for each: what came of it.
+As a program, ``python hostile_files.py FOLDER MEGABYTES``, this reads the files of the folder one after the other. It
+allows that much memory on top of what its libraries take, and prints the outcome of each file as a line of JSON.
 """
 
 import io
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def weights() -> dict[str, np.ndarray]:
-    """A model whose arrays are large enough that most damage hits numbers, and small enough to be quick."""
+    """Return a model whose arrays are so large that most damage hits numbers, but small enough to be quick."""
     rng = np.random.default_rng(0)
     return {
         f"w{k}": rng.standard_normal(shape).astype(np.float32) for k, shape in enumerate([(40, 5), (40, 10), (40,)])
@@ -26,7 +26,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def sound_files() -> dict[str, bytes]:
-    """File name -> a good file, of each kind that is read."""
+    """Return file name -> a good file, for each kind that can be read."""
     import torch
 
     from lstm_shared.weight_files.load_save import npz_bytes
@@ -84,7 +84,7 @@ def repacked(
     *,
     method: int = zipfile.ZIP_DEFLATED,
 ) -> bytes:
-    """A zip with changed members, packed."""
+    """Return a packed zip with changed members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", method) as new:
         for member in old.infolist():
@@ -93,7 +93,7 @@ def repacked(
 
 
 def damaged_files(draws: int) -> Iterator[tuple[str, bytes]]:
-    """Each good file cut off, with bytes flipped, with bytes put in, at places drawn at random."""
+    """Damage each good file at random positions: cut it off, flip bytes, insert bytes."""
     rng = np.random.default_rng(1)
     for name, data in sound_files().items():
         stem, dot, kind = name.partition(".")
@@ -105,12 +105,12 @@ def damaged_files(draws: int) -> Iterator[tuple[str, bytes]]:
             yield f"{stem}-flip-{k}{dot}{kind}", bytes(flipped)
             at = int(rng.integers(0, len(data)))
             yield f"{stem}-more-{k}{dot}{kind}", data[:at] + rng.bytes(int(rng.integers(1, 9))) + data[at:]
-            where = max(0, len(data) - int(rng.integers(1, 400)))  # where zip keeps its directory
+            where = max(0, len(data) - int(rng.integers(1, 400)))  # where a zip has its directory
             yield f"{stem}-end-{k}{dot}{kind}", data[:where] + bytes([data[where] ^ 0xFF]) + data[where + 1 :]
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """As the command line reads a file of this name."""
+    """Read a file of this name as the command line does."""
     from lstm_shared.prices.files import read_prices
     from lstm_shared.weight_files.load_save import load
     from lstm_shared.weight_files.numpy_files import read_npy
@@ -123,7 +123,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def peak() -> int:
-    """The most memory that this process has taken, in kB."""
+    """Return the most memory that this process has taken, in kB."""
     return int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])  # pyright: ignore
 
 
@@ -135,7 +135,7 @@ def main(folder: Path, megabytes: int) -> None:
     from lstm_shared.errors import InputError, WeightsError
 
     torch.set_num_threads(1)
-    torch.load(folder / "sound" / "zip.pt", weights_only=True)  # what torch loads late is loaded now
+    torch.load(folder / "sound" / "zip.pt", weights_only=True)  # make torch load now what it loads late
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = peak()
     limit = taken + megabytes * 2**20

@@ -1,9 +1,9 @@
-"""Weights that look like a trained model's: shapes, norms and spectra from a small table, the rest drawn.
+"""Weights that look like a trained model's: shapes, norms and spectra come from a small table, the rest is drawn.
 
-The table holds of each gate's block of a matrix the singular values at the ranks 0, 1, 2, 4, 8, … and the last
-(between them a straight line on logarithmic scales), of a recurrent block also how far its two sets of singular
-vectors point the same way, and of each gate's part of a bias the mean and the standard deviation. The rest of the
-singular vectors is drawn. ``make_look_alikes.py`` makes the table from the wheels.
+For each gate's block of a matrix, the table has the singular values at the ranks 0, 1, 2, 4, 8, … and the last one.
+Between them the values follow a straight line on logarithmic scales. For a recurrent block it also has how far the two
+sets of singular vectors point the same way, and for each gate's part of a bias the mean and the standard deviation. The
+rest of the singular vectors is drawn. ``make_look_alikes.py`` makes the table from the wheels.
 """
 
 import json
@@ -16,7 +16,7 @@ TABLE = Path(__file__).with_suffix(".json")
 
 
 def look_alike(name: str) -> dict[str, np.ndarray]:
-    """float32 weights like those of the trained model of this name; the same ones on every call."""
+    """Return float32 weights like those of the trained model of this name. Every call returns the same ones."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     return {
         weight: np.concatenate([_block(shape, gate, rng) for gate in gates]).astype(np.float32)
@@ -25,14 +25,14 @@ def look_alike(name: str) -> dict[str, np.ndarray]:
 
 
 def summary(weights: dict[str, np.ndarray]) -> dict[str, tuple[list[int], list[list[float]]]]:
-    """What the table holds of a model: weight -> (shape of a gate's block, numbers of each gate).
+    """Return what the table has for a model: weight -> (shape of a gate's block, numbers of each gate).
 
-    Numbers of a vector: mean, standard deviation. Of a matrix: alignment, then singular values. The alignment of a
-    square block is its trace over the sum of its singular values, the mean cosine between the left and the right
-    singular vectors. In the candidate's recurrent block of most trained models it is -0.1 to -0.35: a unit holds
-    itself back. Look-alikes of "voice-encoder" are chaotic without it: a rounding error in their weights moves the
-    outputs after 160 steps of speech by 4·10⁷ eps, with it by 6·10⁶ (geometric means of three seeds; the trained one
-    by 3).
+    The numbers of a vector are its mean and standard deviation. Those of a matrix are its alignment, then its singular
+    values. The alignment of a square block is its trace over the sum of its singular values, that is the mean cosine
+    between the left and the right singular vectors. In the candidate's recurrent block of most trained models it is
+    -0.1 to -0.35: a unit holds itself back. Without it, look-alikes of "voice-encoder" are chaotic: a rounding error in
+    their weights moves the outputs after 160 steps of speech by 4·10⁷ eps. With it, that is 6·10⁶ eps (geometric means
+    of three seeds), and 3 eps in the trained model.
     """
     return {
         weight: (list(blocks[0].shape), [[float(f"{number:.4g}") for number in _numbers(block)] for block in blocks])
@@ -62,7 +62,7 @@ def _block(shape: list[int], numbers: list[float], rng: np.random.Generator) -> 
 
 
 def _orthogonal(vectors: np.ndarray) -> np.ndarray:
-    """The vectors made orthonormal, each near to what it was: QR alone may turn them round."""
+    """Make the vectors orthonormal, each close to what it was: QR alone may flip their sign."""
     basis, factor = np.linalg.qr(vectors)
     return basis * np.sign(np.diag(factor))
 

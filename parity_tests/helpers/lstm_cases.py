@@ -1,6 +1,6 @@
-"""The matrix of LSTM configurations, a case of data for each, and what torch and JAX make of it.
+"""The matrix of LSTM configurations, a case of data for each, and the results of torch and JAX.
 
-Time 6, batch 2, input 5, hidden 4, projection 3: all different, so that no two axes can be taken for each other.
+Time 6, batch 2, input 5, hidden 4, projection 3: all different, so that no two axes can be confused.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,19 +25,19 @@ from torch_lstm import explicit
 
 TIME, BATCH, INPUT_SIZE, HIDDEN_SIZE, PROJ_SIZE = 6, 2, 5, 4, 3
 
-# By seed: not sorted, with and without a sequence as long as the batch is wide.
+# By seed: not sorted, with and without a sequence of the full length.
 LENGTHS = ((3, 5), (6, 2), (1, 4))
 UNBATCHED_LENGTHS = (4, 6, 2)
 
 
-# K of the policy. Measured over all the tests that use it: at most 2.0 eps in outputs and states and 9.1 in gradients
-# in float64, 1.4 and 3.3 in float32.
+# K of the tolerance. Measured over all the tests that use it: at most 2.0 eps in outputs and states and 9.1 eps in
+# gradients in float64; 1.4 and 3.3 eps in float32.
 ALLOWED = factor(LSTMSpec(INPUT_SIZE, HIDDEN_SIZE), TIME)
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One place in the matrix; ``layout`` is "time-first", "batch-first" or "unbatched"."""
+    """One configuration of the matrix. ``layout`` is "time-first", "batch-first" or "unbatched"."""
 
     num_layers: int
     bidirectional: bool
@@ -65,7 +65,7 @@ class Configuration:
 
     @property
     def sizes(self) -> dict[str, Any]:
-        """torch's arguments beside the input and the hidden size."""
+        """torch's arguments apart from the input size and the hidden size."""
         names = ("num_layers", "bias", "bidirectional", "proj_size")
         return {name: getattr(self, name) for name in names}
 
@@ -87,9 +87,9 @@ MATRIX = [Configuration(*values) for values in product(*AXES)]
 
 
 def select(count: int, strength: int) -> list[Configuration]:
-    """A few configurations in which all combinations of values of any ``strength`` axes are spread widely.
+    """Choose a few configurations that cover many combinations of values of any ``strength`` axes.
 
-    Greedily: always the configuration that shows most combinations not seen so far, the first one on a tie.
+    Greedily: always take the configuration with the most combinations not seen so far, the first one on a tie.
     """
     left = {configuration: set(combinations(vars(configuration).items(), strength)) for configuration in MATRIX}
     chosen: list[Configuration] = []
@@ -100,11 +100,11 @@ def select(count: int, strength: int) -> list[Configuration]:
     return chosen
 
 
-SELECTION = select(40, strength=4)  # shows every three values together, and so every two
+SELECTION = select(40, strength=4)  # covers every combination of three values, and so of two
 
 
 class Case(NamedTuple):
-    """Weights and data of one configuration; the cotangents make the loss, an inner product with all results."""
+    """Weights and data of one configuration. The loss is the inner product of the cotangents with all results."""
 
     weights: dict[str, np.ndarray]
     inputs: np.ndarray
@@ -113,26 +113,26 @@ class Case(NamedTuple):
     cotangents: dict[str, np.ndarray]
 
     def astype(self, dtype: Any) -> "Case":
-        """Every floating-point array rounded to a dtype."""
+        """Round every floating-point array to a dtype."""
         return Case(*jax.tree.map(lambda x: x.astype(dtype) if x.dtype.kind != "i" else x, tuple(self)))
 
 
 class Result(NamedTuple):
-    """outputs, h_n and c_n, and the gradient of the loss by the name of what it is taken by."""
+    """outputs, h_n and c_n, and the gradients of the loss by the name of the argument."""
 
     forward: dict[str, np.ndarray]
     gradient: dict[str, np.ndarray]
 
 
 def draw_weights(spec: LSTMSpec, seed: int = 0) -> dict[str, np.ndarray]:
-    """torch's initial distribution, perturbed so that no weight is near another and biases are of order 1."""
+    """Draw from torch's initial distribution, perturbed so that no two weights are close and biases are of order 1."""
     rng = np.random.default_rng((seed, 1))
     weights = init_lstm(spec.input_size, spec.hidden_size, **_sizes(spec), seed=seed, dtype=np.float64)
     return {name: x + rng.standard_normal(x.shape) * (1.0 if "bias" in name else 0.3) for name, x in weights.items()}
 
 
 def draw_case(configuration: Configuration, seed: int = 0) -> Case:
-    """Data of order 1; with the batch first, it is that of the time first with the axes swapped."""
+    """Draw data of order 1. The batch-first data are the time-first data with the axes swapped."""
     spec = configuration.spec
     normal = np.random.default_rng((seed, 2)).standard_normal
     batch = () if configuration.layout == "unbatched" else (BATCH,)
@@ -155,21 +155,21 @@ def draw_case(configuration: Configuration, seed: int = 0) -> Case:
 
 
 def swap_layout(case: Any) -> Case:
-    """The same case with time and batch the other way round."""
+    """Return the same case with the time and batch axes swapped."""
     weights, inputs, state, lengths, cotangents = case
     cotangents = {**cotangents, "outputs": cotangents["outputs"].swapaxes(0, 1)}
     return Case(weights, inputs.swapaxes(0, 1), state, lengths, cotangents)
 
 
 def by_torch(configuration: Configuration, case: Case) -> Result:
-    """``torch.nn.LSTM`` itself, in the dtype of the case; ragged batches packed and padded again by torch."""
+    """Run ``torch.nn.LSTM`` itself in the dtype of the case. torch packs and pads ragged batches."""
     module = nn.LSTM(INPUT_SIZE, HIDDEN_SIZE, batch_first=configuration.batch_first, **configuration.sizes)
     module.to(to_tensor(case.inputs).dtype).load_state_dict({n: to_tensor(x) for n, x in case.weights.items()})
 
     def run(inputs: Any, state: Any) -> Any:
         if case.lengths is None:
             return module(inputs, state)
-        if configuration.layout == "unbatched":  # which torch cannot pack: the sequence cut at its length
+        if configuration.layout == "unbatched":  # torch cannot pack it: cut the sequence at its length
             outputs, last = module(inputs[: case.lengths], state)
             return nn.functional.pad(outputs, (0, 0, 0, TIME - int(case.lengths))), last
         first = configuration.batch_first
@@ -181,7 +181,7 @@ def by_torch(configuration: Configuration, case: Case) -> Result:
 
 
 def by_explicit(case: Case, *, batch_first: bool = False, reset: np.ndarray | None = None) -> Result:
-    """The torch reference that is written out gate by gate."""
+    """Run the torch reference that is written out gate by gate."""
     weights = {name: to_tensor(array).requires_grad_() for name, array in case.weights.items()}
 
     def run(inputs: Any, state: Any) -> Any:
@@ -198,7 +198,7 @@ def _by_autograd(case: Case, weights: dict[str, Any], run: Callable[[Any, Any], 
     loss = sum((forward[name].to(torch.float64) * to_tensor(x)).sum() for name, x in case.cotangents.items())
     loss.backward()  # pyright: ignore[reportAttributeAccessIssue]
     leaves = weights | {"inputs": inputs} | ({} if state is None else {"h_0": state[0], "c_0": state[1]})
-    # What no step has used has no gradient in torch.
+    # In torch, an array that no step uses has no gradient.
     gradient = {name: torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
     return Result(*({name: to_array(tensor) for name, tensor in group.items()} for group in (forward, gradient)))
 
@@ -207,7 +207,7 @@ LSTMCall = Callable[..., tuple[Any, tuple[Any, Any]]]  # (params, inputs, state,
 
 
 def by_function(configuration: Configuration) -> LSTMCall:
-    """``jax_lstm.lstm`` as a function of arrays only."""
+    """Return ``jax_lstm.lstm`` as a function of arrays only."""
 
     def call(params: Any, inputs: Any, state: Any, lengths: Any) -> Any:
         return jax_lstm.lstm(params, inputs, state, batch_first=configuration.batch_first, lengths=lengths)
@@ -216,7 +216,7 @@ def by_function(configuration: Configuration) -> LSTMCall:
 
 
 def value_and_gradient(call: LSTMCall) -> Callable[..., Any]:
-    """One function of a whole case, for jit and vmap: (forward, gradient) by name."""
+    """Return a function of a whole case, for jit and vmap, that returns (forward, gradient) by name."""
 
     def loss(params: Any, inputs: Any, state: Any, lengths: Any, cotangents: Mapping[str, Any]) -> Any:
         outputs, (h_n, c_n) = call(params, inputs, state, lengths)
@@ -233,22 +233,22 @@ def value_and_gradient(call: LSTMCall) -> Callable[..., Any]:
 
 
 def by_jax(call: LSTMCall, case: Case, *, optimized: bool = False) -> Result:
-    """A case through JAX as one compiled program, in the dtype of the case."""
+    """Run a case in JAX as one compiled program, in the dtype of the case."""
     return Result(*compile_and_run(value_and_gradient(call), case, optimized=optimized))
 
 
 def compile_and_run(function: Callable[..., Any], arguments: Any, *, optimized: bool = False) -> Any:
-    """``function(*arguments)`` as one compiled program, float64 allowed, to NumPy arrays."""
+    """Run ``function(*arguments)`` as one compiled program, with float64 allowed, and return NumPy arrays."""
     with jax.enable_x64(True):
         arguments = jax.tree.map(jnp.asarray, tuple(arguments))
         program = jax.jit(function).lower(*arguments).compile(None if optimized else UNOPTIMIZED)
         return jax.tree.map(np.asarray, program(*arguments))
 
 
-# Nearly all the time of these tests is XLA compiling loops: LLVM optimising them, an MLIR context for each kernel, and
-# the kernels of one program shared out over threads that the tests have other work for. Where only the meaning of a
-# call is in question, or whether a mistake is noticed, XLA does without, in a quarter of the time. float32, and right
-# code wherever a user's command runs it, is compiled as users have it.
+# XLA takes nearly all the time of these tests to compile loops: LLVM optimises them, each kernel gets an MLIR context,
+# and the kernels of one program are spread over threads that the tests need for other work. If a test is only about the
+# meaning of a call, or about whether a mistake is noticed, XLA does without all this, in a quarter of the time. It
+# compiles float32, and correct code that a user's command would run, as it does for users.
 UNOPTIMIZED = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
@@ -258,7 +258,7 @@ unoptimized_jit = partial(jax.jit, compiler_options=UNOPTIMIZED)
 
 
 def assert_equal(ours: Result, theirs: Result, dtype: str) -> None:
-    """Within the policy, the forward pass and the gradients each by its own scale; names and dtypes the same."""
+    """Check that names and dtypes are the same and that values agree, each group on its own scale."""
     for group in Result._fields:
         assert_group_equal(group, getattr(ours, group), getattr(theirs, group), dtype)
 

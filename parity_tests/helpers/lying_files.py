@@ -1,4 +1,4 @@
-"""Files whose headers say what is not so, and archives that unpack to far more than they are."""
+"""Files whose headers are wrong, and archives that unpack to far more than their own size."""
 
 import io
 import json
@@ -15,7 +15,7 @@ HUGE = 2**62
 
 
 def lying_files() -> Iterator[tuple[str, bytes]]:
-    """(file name, content) of each."""
+    """Yield the (file name, content) of each."""
     yield from _safetensors_that_lie()
     yield from numpy_files_that_lie()
     yield from _zips_that_lie()
@@ -50,7 +50,7 @@ def _safetensors_that_lie() -> Iterator[tuple[str, bytes]]:
 
 
 def npy(header: str, body: bytes = b"", version: tuple[int, int] = (1, 0)) -> bytes:
-    """An ``.npy`` file with any header."""
+    """Return an ``.npy`` file with any header."""
     text = header.encode("latin1")
     length = struct.pack("<H" if version == (1, 0) else "<I", len(text))
     return b"\x93NUMPY" + bytes(version) + length + text + body
@@ -61,7 +61,7 @@ def array_header(shape: str = "(2,)", descr: str = "'<f4'") -> str:
 
 
 def numpy_files_that_lie() -> Iterator[tuple[str, bytes]]:
-    """Those of NumPy, by name: each as ``.npy``, and within an ``.npz``."""
+    """Yield the lying NumPy files, each as ``.npy`` and inside an ``.npz``."""
     files = {
         "22-terabytes": npy(array_header("(5500000000000,)"), bytes(8)),
         "overflow": npy(array_header(f"({HUGE}, {HUGE})"), bytes(8)),
@@ -127,7 +127,7 @@ def _zips_that_lie() -> Iterator[tuple[str, bytes]]:
 
 
 def overlapping(content: bytes, times: int) -> bytes:
-    """An archive whose directory names one and the same packed member many times over."""
+    """Return an archive whose directory lists the same packed member many times."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("aaaa.npy", content)
@@ -182,7 +182,7 @@ def _torch_files_that_lie() -> Iterator[tuple[str, bytes]]:
 
 
 def with_constants(data: bytes) -> bytes:
-    """A checkpoint made to look like TorchScript, whose tensors are read without torch."""
+    """Return a checkpoint that looks like TorchScript, whose tensors are read without torch."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
         for member in old.infolist():

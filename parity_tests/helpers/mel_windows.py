@@ -7,7 +7,7 @@ import numpy as np
 
 RATE = 16_000  # samples a second
 WINDOW, HOP = 400, 160  # 25 ms, 10 ms
-LOUDNESS = 10 ** (-30 / 20)  # root mean square of the signal: -30 dB of full scale, as resemblyzer/hparams.py has it
+LOUDNESS = 10 ** (-30 / 20)  # root mean square of the signal: -30 dB of full scale, as in resemblyzer/hparams.py
 
 # The first three formants of vowels in Hz: Peterson and Barney, "Control methods used in a study of the vowels",
 # Journal of the Acoustical Society of America 24 (1952), table II, men.
@@ -16,7 +16,7 @@ _BANDWIDTHS = np.array([60.0, 90.0, 150.0])  # of the formants, Hz
 
 
 def read_wav(path: Path) -> np.ndarray:
-    """The samples of a mono file of 16-bit samples at ``RATE``, in -1 to 1."""
+    """Return the samples of a 16-bit mono file at ``RATE``, from -1 to 1."""
     with wave.open(str(path)) as file:
         if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, RATE):
             raise ValueError(f"{path}: expected one channel of 16 bits at {RATE} Hz")
@@ -24,10 +24,10 @@ def read_wav(path: Path) -> np.ndarray:
 
 
 def drawn_speech(seconds: float = 30.0, seed: int = 0) -> np.ndarray:
-    """A voice that glides from vowel to vowel, with breaths between.
+    """Draw a voice that glides from vowel to vowel, with breaths in between.
 
-    A source and a filter: harmonics of a pitch round 120 Hz that falls in each phrase, each as loud as three formant
-    resonances let it be, and noise.
+    It is a source and a filter: noise, and the harmonics of a pitch around 120 Hz that falls in each phrase. Three
+    formant resonances set how loud each harmonic is.
     """
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
@@ -46,13 +46,13 @@ def drawn_speech(seconds: float = 30.0, seed: int = 0) -> np.ndarray:
 
 
 def mel_windows(samples: np.ndarray, channels: int = 40) -> np.ndarray:
-    """Mel power of each 10 ms that is not silent, (windows, channels) float32.
+    """Return the mel power of each 10 ms that is not silent, (windows, channels) float32.
 
-    As ``wav_to_mel_spectrogram`` in resemblyzer 0.1.4: ``librosa.feature.melspectrogram`` with a window of 25 ms.
-    In the place of its voice detector, windows more than 40 dB below the loudest are left out.
+    This follows ``wav_to_mel_spectrogram`` in resemblyzer 0.1.4: ``librosa.feature.melspectrogram`` with a window of
+    25 ms. Instead of its voice detector, this leaves out windows more than 40 dB below the loudest.
     """
     loudness = np.sqrt(np.mean(samples**2))
-    samples = samples * max(1.0, LOUDNESS / loudness)  # only ever louder, as resemblyzer does
+    samples = samples * max(1.0, LOUDNESS / loudness)  # only ever louder, as in resemblyzer
     padded = np.pad(samples, WINDOW // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
@@ -62,7 +62,7 @@ def mel_windows(samples: np.ndarray, channels: int = 40) -> np.ndarray:
 
 
 def _filterbank(channels: int) -> np.ndarray:
-    """Triangles of equal area on Slaney's mel scale up to half of ``RATE``, (channels, frequencies)."""
+    """Return triangles of equal area on Slaney's mel scale up to half of ``RATE``, (channels, frequencies)."""
     edges = _hertz(np.linspace(0.0, _mel(RATE / 2), channels + 2))
     frequencies = np.fft.rfftfreq(WINDOW, 1 / RATE)
     rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

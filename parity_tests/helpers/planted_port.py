@@ -1,6 +1,6 @@
-"""A port of an LSTM written out step by step in NumPy, into which mistakes are planted by their identifier.
+"""A port of an LSTM, written out step by step in NumPy, in which a test plants mistakes by their identifier.
 
-It shares nothing with the simulation that ``diagnose`` searches with: one sequence, one step, one gate at a time.
+It shares nothing with the simulation that ``diagnose`` searches with. It runs one sequence, step and gate at a time.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ FIELDS = {"i": "input_gate", "f": "forget_gate", "g": "candidate", "o": "output_
 
 @dataclass
 class Plan:
-    """What the port reads, and what it does otherwise than it should."""
+    """What the port reads, and what it does wrong."""
 
     spec: LSTMSpec
     weights: dict[str, np.ndarray]
@@ -35,7 +35,7 @@ class Plan:
 def draw_plan(
     num_layers: int, bidirectional: bool, input_size: int = 5, *, ragged: bool = False, seed: int = 0
 ) -> Plan:
-    """A right port with time 6, batch 3, hidden 4, and initial states."""
+    """Draw a correct port with time 6, batch 3, hidden 4, and initial states."""
     spec = LSTMSpec(input_size, 4, num_layers, True, bidirectional)
     normal = np.random.default_rng((seed, 3)).standard_normal
     rows = num_layers * len(spec.directions)
@@ -45,7 +45,7 @@ def draw_plan(
 
 
 def plant(plan: Plan, identifier: str) -> None:
-    """Make this mistake in the plan."""
+    """Plant this mistake in the plan."""
     name, _, where = identifier.partition("@")
     kind, *details = name.split(":")
     places = [where] if where in plan.places else plan.places
@@ -102,7 +102,7 @@ def plant(plan: Plan, identifier: str) -> None:
 
 
 def run(plan: Plan) -> tuple[np.ndarray, LSTMTrace]:
-    """(outputs, trace) of the port, in float64."""
+    """Return (outputs, trace) of the port, in float64."""
     flags = plan.flags
     features, state = plan.inputs, plan.state
     if flags & {"reversed-time", "reversed-time:aligned"}:
@@ -151,7 +151,7 @@ def _direction(
                     for name, value in step.items():
                         fields[name][t, sequence] = value
             elif "padding-not-masked" in plan.flags:
-                fields["hidden"][t, sequence] = h  # held, and not zeroed
+                fields["hidden"][t, sequence] = h  # held, not set to zero
     return fields
 
 

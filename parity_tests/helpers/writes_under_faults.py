@@ -1,7 +1,7 @@
-"""Everything that the command line writes, with any one call of the operating system failing, or the last it makes.
+"""Everything that the command line writes, with any one system call failing, or as the last one the process makes.
 
-As a program, ``python writes_under_faults.py FOLDER``, it ends a process of its own in the middle of each write, at
-each call, and prints a line of JSON for each: what was found in the place of the file.
+As a program, ``python writes_under_faults.py FOLDER``, this ends a child process at each call of each write, and prints
+what it then finds in place of the file, as a line of JSON for each call.
 """
 
 import json
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-# What a whole write calls, in this order where a file is replaced; a new one keeps no permissions.
+# What a whole write calls to replace a file, in order. A new file has no permissions to keep.
 CALLS = ("open", "write", "chmod", "fsync", "close", "replace", "open", "fsync", "close")
 
-# From this call on the new file is in its place.
+# From this call on, the new file is in place.
 REPLACED = CALLS.index("replace") + 1
 
 
 def writers() -> dict[str, tuple[str, Callable[[Path, int], None]]]:
-    """What is written -> (a file name, the function that writes the old content, 0, or the new one, 1)."""
+    """Return what is written -> (file name, function that writes the old content (0) or the new content (1))."""
     from lstm_parity.cli.outputs import write_json
     from lstm_parity.sides.case import make_case
     from lstm_parity.sides.case_files import write_case
@@ -45,9 +45,9 @@ def writers() -> dict[str, tuple[str, Callable[[Path, int], None]]]:
 
 @contextmanager
 def fault(number: int, act: Callable[[], None]) -> Iterator[list[str]]:
-    """Within the block the call of this number, counted from 0, is not made; ``act`` comes in its place.
+    """Within the block, run ``act`` instead of the call of this number, counted from 0.
 
-    Gives the names of the calls so far.
+    Yields the names of the calls so far.
     """
     made: list[str] = []
     real = {name: getattr(os, name) for name in set(CALLS)}
@@ -73,7 +73,7 @@ def fault(number: int, act: Callable[[], None]) -> Iterator[list[str]]:
 
 
 def contents(path: Path, write: Callable[[Path, int], None], existed: bool) -> tuple[bytes | None, bytes]:
-    """(old, new): what is at the path now, None if it is not to be there, and what a write of the new leaves."""
+    """Return (old, new): what is at the path now, or None if it should not exist, and what a new write leaves."""
     write(path, 1)
     new = path.read_bytes()
     path.unlink()
@@ -85,7 +85,7 @@ def contents(path: Path, write: Callable[[Path, int], None], existed: bool) -> t
 
 def main(folder: Path) -> None:
     every = writers()
-    warnings.simplefilter("ignore")  # JAX warns of forks; this one computes nothing
+    warnings.simplefilter("ignore")  # JAX warns about forks; this one computes nothing
     for what, (name, write) in every.items():
         for existed in (True, False):
             for number in range(len(CALLS)):

@@ -1,4 +1,4 @@
-"""The LSTM by hand: both backends compute the articles' figures, agree with each other, and transform as JAX does."""
+"""The LSTM by hand: both backends give the articles' figures and agree with each other, and JAX's transforms work."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ F64_TRAINED = {name: np.float64(value) for name, value in PUBLISHED_TRAINED.item
 
 
 def random_weights(seed: int, scale: float = 1.0) -> dict[str, np.ndarray]:
-    """Distinct, non-zero weights and biases, so that no two gates can be swapped unseen."""
+    """Draw distinct, non-zero weights and biases, so that a swap of two gates cannot go unnoticed."""
     draw = np.random.default_rng(seed).standard_normal(12) * scale
     return {name: np.asarray(value) for name, value in zip(BY_HAND, draw, strict=True)}
 
@@ -117,7 +117,7 @@ def test_check_agrees_for_any_number_of_days_series_and_memories(dtype, days, se
     prices = np.random.default_rng(days).standard_normal((*series, days))
     report = lstm_parity.check(random_weights(days), prices, state=memories, dtypes=[dtype], steps=3)
     assert all(row.ok for row in report.rows), str(report)
-    # One day from memories of zero tells nothing about the forget gate.
+    # One day with zero memories says nothing about the forget gate.
     assert report.verdict_word == ("undecided" if days == 1 else "agree")
 
 
@@ -145,7 +145,7 @@ def test_drawn_weights_and_prices_agree_within_the_policy(seed, days, magnitude,
 
 
 def test_chaotic_weights_stay_finite_and_near_the_exact_result():
-    """Ten times larger weights are chaotic: two correct backends part, so each is judged against mpmath alone."""
+    """Weights ten times larger are chaotic: two correct backends differ, so each is judged against mpmath alone."""
     weights, prices = random_weights(3, scale=10.0), np.random.default_rng(3).standard_normal(6)
     with mpmath.workdps(50):
         exact_long, exact_short = mpmath.mpf(0), mpmath.mpf(0)

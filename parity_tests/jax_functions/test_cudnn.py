@@ -1,6 +1,6 @@
-"""``implementation="cudnn"``: its weights' layout and lengths against JAX's own reference of that call, and its limits.
+"""``implementation="cudnn"``: its weight layout and lengths against JAX's own reference for that call, and its limits.
 
-On an NVIDIA GPU the call itself is checked against the plain loop; elsewhere that case does not exist.
+On an NVIDIA GPU, the call itself is checked against the plain loop. On other machines that case does not exist.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def draw(spec: LSTMSpec) -> tuple[Any, Any, Any]:
 
 
 def reference(x: Any, h_0: Any, c_0: Any, weights: Any, lengths: Any, *sizes: Any) -> Any:
-    """What the library computes, by JAX's own reference of it."""
+    """Compute what the library computes, with JAX's own reference for it."""
     input_size, hidden_size, num_layers, dropout, bidirectional, _ = sizes
     unpacked = rnn.unpack_lstm_weights(weights, input_size, hidden_size, num_layers, bidirectional)
     return rnn.lstm_ref(x, h_0, c_0, *unpacked, lengths, input_size, hidden_size, num_layers, dropout, bidirectional)
@@ -60,7 +60,7 @@ def test_the_library_is_handed_the_weights_where_it_reads_them(spec: LSTMSpec):
 def test_the_call_by_its_reference(spec: LSTMSpec, lengths: Any):
     weights, (inputs, h_0, c_0) = single(spec), draw(spec)
     known = None if lengths is None else jnp.asarray(lengths, jnp.int32)
-    # The reference leaves in the padding what it finds; a NaN there would show that ours is not cut off.
+    # The reference does not clear the padding. A NaN there would show that ours is not cut off.
     ours = run_cudnn(spec, weights, inputs, (h_0, c_0), lengths=known, precision=None, lstm=reference)
     expected = jax_lstm.lstm(weights, inputs, (h_0, c_0), lengths=known, implementation="scan")
     for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):

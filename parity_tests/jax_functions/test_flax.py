@@ -30,7 +30,7 @@ both_modules = pytest.mark.parametrize("kind", FLAX)
 
 
 def new_weights(kind: str, *arguments: Any, seed: int = 0, **options: Any) -> dict[str, Any]:
-    """The weights that a new module draws for itself."""
+    """Return the weights that a new module draws for itself."""
     if kind == "nnx":
         return nnx.LSTM(*arguments, **options, rngs=flax_nnx.Rngs(seed)).weights
     inputs = jnp.zeros((1, 1, arguments[0]))
@@ -38,7 +38,7 @@ def new_weights(kind: str, *arguments: Any, seed: int = 0, **options: Any) -> di
 
 
 def call_of(kind: str, weights: Any, **options: Any) -> Any:
-    """A module with given weights as a function (inputs, state, …) -> (outputs, (h_n, c_n))."""
+    """Return a module with given weights as a function (inputs, state, …) -> (outputs, (h_n, c_n))."""
     if kind == "nnx":
         return nnx.LSTM.from_weights(weights, **options)
     module = linen.LSTM(INPUT_SIZE, HIDDEN_SIZE, **options)
@@ -185,7 +185,7 @@ def test_nnx_transforms_take_the_module_itself():
         np.testing.assert_allclose(gradient[name][...], expected[name], rtol=0, atol=1e-5, err_msg=name)
 
 
-# Training: the label is the mean of a sequence's first feature, which has to be remembered.
+# Training: the label is the mean of a sequence's first feature, which the model has to remember.
 
 SEQUENCES = np.random.default_rng(0).standard_normal((32, 6, 5)).astype(np.float32)
 LABELS = SEQUENCES[..., 0].mean(axis=1)

@@ -21,11 +21,11 @@ import jax_lstm
 from jax_lstm.recurrences.choose import chunk_steps, features_first
 from lstm_shared import InputError, LSTMSpec, init_lstm
 
-BATCH = 64  # so that a chunk has few steps
+BATCH = 64  # large, so that a chunk has few steps
 CHUNK = chunk_steps(BATCH)
 PLAIN, DEEP = LSTMSpec(5, 4), LSTMSpec(5, 4, num_layers=2, bidirectional=True, proj_size=3, bias=False)
 
-# kind -> the model and what else the call has
+# kind -> (model, whether it is ragged, whether it has resets)
 KINDS = {
     "plain": (PLAIN, False, False),
     "ragged": (PLAIN, True, False),
@@ -55,7 +55,7 @@ def draw(spec: LSTMSpec, time: int, batch: int, ragged: bool, resetting: bool) -
 
 
 def by_jax(case: Case, reset: np.ndarray | None, **options: Any) -> Result:
-    """The forward pass by itself, as where nothing is differentiated; the gradient with the forward pass it needs."""
+    """Run the forward pass alone, as if nothing is differentiated, and then the gradient with its own forward pass."""
 
     def call(params: Any, inputs: Any, state: Any, lengths: Any) -> Any:
         return jax_lstm.lstm(params, inputs, state, lengths=lengths, reset=reset, **options)
@@ -86,7 +86,7 @@ def test_chunked_at_every_remainder_of_the_chunk(remainder: int, kind: str):
 
 @pytest.mark.parametrize("kind", ["bidirectional-projected-2-layer", "bidirectional-projected-2-layer-ragged"])
 def test_chunked_with_a_loop_for_each_direction(kind: str, monkeypatch: pytest.MonkeyPatch):
-    """As at larger hidden sizes; in the tests above both directions share a loop."""
+    """Larger hidden sizes do this. In the tests above, both directions share a loop."""
     monkeypatch.setattr("jax_lstm.recurrences.choose.SHARED_LOOP", ())
     spec, ragged, resetting = KINDS[kind]
     case, reset = draw(spec, 2 * CHUNK + 1, BATCH, ragged, resetting)
@@ -116,7 +116,7 @@ def test_a_single_kernel(kind: str):
 @pytest.mark.parametrize("implementation", ["auto", "scan", "chunked", "single-kernel"])
 @pytest.mark.parametrize("kind", ["plain", "bidirectional-projected-2-layer-ragged"])
 def test_no_steps(kind: str, implementation: str):
-    """One sequence without a step, compiled: XLA aborts on a single kernel around an empty loop."""
+    """Compile one sequence without steps: XLA would abort on a single kernel around an empty loop."""
     spec, ragged, resetting = KINDS[kind]
     case, reset = draw(spec, 0, 1, ragged, resetting)
     assert_like_torch(case, reset, implementation=implementation)
@@ -136,7 +136,7 @@ def test_features_first_where_nothing_is_differentiated(bidirectional: bool):
 @pytest.mark.parametrize(("input_size", "batch", "hidden_size"), [(5, 2, 4), (1, 2, 4), (1, BATCH, 64)])
 @pytest.mark.parametrize("projected", [False, True])
 def test_inputs_and_state_in_one_product(input_size: int, batch: int, hidden_size: int, projected: bool):
-    """In the backward pass as in the first, where nothing is differentiated as in the others."""
+    """The first case uses one product with a backward pass too, the others only if nothing is differentiated."""
     spec = LSTMSpec(input_size, hidden_size, proj_size=3 if projected else 0)
     case, _ = draw(spec, 18, batch, True, False)
     assert_like_torch(case, None, implementation="chunked")
@@ -152,9 +152,9 @@ def test_recomputed_in_the_backward_pass(recompute: int, kind: str):
     assert_like_torch(case, reset, recompute=recompute)
 
 
-@pytest.mark.parametrize("recompute", [3, 4, 100])  # of 8 steps: a remainder, none, nothing else
+@pytest.mark.parametrize("recompute", [3, 4, 100])  # of 8 steps: a remainder, no remainder, only a remainder
 def test_recomputed_with_a_loop_for_each_direction(recompute: int, monkeypatch: pytest.MonkeyPatch):
-    """As at larger hidden sizes: the reverse direction begins with the remainder."""
+    """Larger hidden sizes do this. The reverse direction begins with the remainder."""
     monkeypatch.setattr("jax_lstm.recurrences.choose.SHARED_LOOP", ())
     spec, ragged, resetting = KINDS["bidirectional-projected-2-layer-ragged"]
     case, reset = draw(spec, 8, BATCH, ragged, resetting)
@@ -163,7 +163,7 @@ def test_recomputed_with_a_loop_for_each_direction(recompute: int, monkeypatch: 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_recomputed_under_the_gradient_of_vmap(bidirectional: bool):
-    """Inside a loop, JAX must find the axis of vmap in one place whether the loop is differentiated or not."""
+    """Inside a loop, JAX must find the vmap axis in the same place whether or not the loop is differentiated."""
     weights = init_lstm(5, 4, bidirectional=bidirectional, dtype=np.float64)
     rng = np.random.default_rng(4)
     inputs = rng.standard_normal((3, 8, 2, 5))
@@ -207,7 +207,7 @@ def test_a_gradient_through_a_loop_of_gradient_steps(implementation: str):
     assert_group_equal("gradient", ours, plain, "float32")
 
 
-# Which path runs, read from the program that is handed to XLA.
+# Which path runs, as read from the program that goes to XLA.
 
 WEIGHTS = {"weight_ih_l0": (256, 32), "weight_hh_l0": (256, 64), "bias_ih_l0": (256,), "bias_hh_l0": (256,)}
 
@@ -224,9 +224,9 @@ def lowered(time: int, batch: int, dtype: Any = jnp.float32, *, gradient: bool =
 
 
 def paths(program: str) -> set[str]:
-    """By what only that path has: the attribute of a single kernel, the barrier of the chunks, a plain loop.
+    """Tell the paths by what only each has: the attribute of a single kernel, the barrier of the chunks, a plain loop.
 
-    A single kernel has a barrier too, so that what runs in chunks beside it is known by its name.
+    A single kernel has a barrier too, so chunks next to one are told by their name.
     """
     assert "stablehlo.while" in program
     if "xla_cpu_small_call" in program:
@@ -332,7 +332,7 @@ def test_a_jax_without_the_option_runs_the_loop_as_it_always_did(monkeypatch):
     assert_like_torch(case, None, implementation="single-kernel")
 
 
-# What cannot run is refused before anything is compiled.
+# Calls that cannot run are refused before anything is compiled.
 
 
 @pytest.mark.parametrize(
@@ -364,11 +364,11 @@ def test_what_needs_to_know_the_sizes_is_not_exported_without(options: Any, mess
         jax.export.export(jax.jit(lambda inputs: jax_lstm.lstm(weights, inputs, **options)))(inputs)
 
 
-# Memory: what the backward pass keeps, in elements for a step, a row and a hidden unit.
+# Memory: what the backward pass keeps, in elements per step, row and hidden unit.
 
 
 def temporaries(time: int, batch: int, **options: Any) -> float:
-    """Bytes of temporaries of forward and backward pass, for weights' gradients alone."""
+    """Return the bytes of temporaries in the forward and backward pass, for the weight gradients alone."""
     params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in WEIGHTS.items()}
     inputs = jax.ShapeDtypeStruct((time, batch, 32), jnp.float32)
 
@@ -381,7 +381,7 @@ def temporaries(time: int, batch: int, **options: Any) -> float:
 
 
 def test_memory_of_the_backward_pass():
-    """Five saved arrays, the outputs and their gradient: 7 numbers for each step, row and unit, and little besides."""
+    """Five saved arrays, the outputs and their gradient: 7 numbers per step, row and unit, and little else."""
     batch, hidden = 32, 64
     growth = (temporaries(600, batch) - temporaries(200, batch)) / (400 * batch * hidden * 4)
     assert 6 <= growth <= 7.1, growth
@@ -392,7 +392,7 @@ def test_memory_of_the_backward_pass():
 
 
 def test_recomputing_makes_memory_small():
-    """10,000 steps in segments of 100: the states of 100 segments and the saved arrays of one."""
+    """10,000 steps in segments of 100 need the states of 100 segments and the saved arrays of one."""
     segments = temporaries(10_000, 8, recompute=100)
     whole = temporaries(10_000, 8)
     assert segments < whole / 25, (segments, whole)

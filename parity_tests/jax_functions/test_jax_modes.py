@@ -1,8 +1,8 @@
-"""Every mode of JAX's that makes it stricter or slower: each function runs in it, forward and backward, to the default
-mode's numbers.
+"""Every mode that makes JAX stricter or slower: each function runs in it, forward and backward, and gives the same
+numbers as in the default mode.
 
-A selection in which any two values of mode, function, dtype and option meet. Where a mode looks at each operation as
-it runs, the call is not compiled as a whole; the default mode's results are.
+The tests are a selection in which any two values of mode, function, dtype and option meet. If a mode looks at each
+operation as it runs, the call is not compiled as a whole. The results of the default mode always are.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ TIME, BATCH, INPUT_SIZE, HIDDEN_SIZE = 4, 2, 3, 5
 
 
 class Mode(NamedTuple):
-    """The settings, and whether the whole call is compiled in them."""
+    """A mode's settings, and whether the whole call is compiled in it."""
 
     settings: tuple[Callable[[], AbstractContextManager[Any]], ...]
     compiled: bool = True
@@ -51,7 +51,7 @@ MODES = {
     "all-uncompiled": Mode((STRICT, NANS, INFS, CHECKS, RANKS, HIGHEST), compiled=False),
     "all-disable-jit": Mode((STRICT, NANS, INFS, CHECKS, RANKS, HIGHEST, jax.disable_jit), compiled=False),
 }
-# By name: the dtype of weights and inputs, and whether JAX has 64-bit numbers.
+# Name -> (dtype of weights and inputs, whether JAX has 64-bit numbers).
 DTYPES = {
     "float32": (np.float32, False),
     "float32-x64": (np.float32, True),
@@ -71,14 +71,14 @@ OPTIONS = {
     "ragged": SEQUENCES,  # batch first, NaN in the padding, and a length of zero
     "reset": SEQUENCES,
     "no-steps": (*SEQUENCES, "predict", "by-hand-trace", "by-hand-loss"),
-    # A batch of none; its loss is the mean of nothing, which is NaN.
+    # An empty batch. The by-hand loss of one is the mean of nothing, which is NaN.
     "empty": tuple(name for name in (*SEQUENCES, *UNITS) if name not in ("single-kernel", "by-hand-loss")),
     "unbatched": (*SEQUENCES, "cell", "predict", "by-hand-trace"),
 }
 
 
 class Setting(NamedTuple):
-    """One call in one mode; all are names of the tables above."""
+    """One call in one mode. All four are names from the tables above."""
 
     mode: str
     function: str
@@ -101,9 +101,9 @@ def pairs(setting: Setting) -> set[Any]:
 
 
 def select() -> list[Setting]:
-    """Settings until any two values that can meet have met; greedily, among those with the first pair not met yet."""
+    """Choose settings greedily, each with the first pair still missing, until any two values that can meet have met."""
     shown = {setting: pairs(setting) for setting in POSSIBLE}
-    left = {pair: None for found in shown.values() for pair in sorted(found)}  # in an order of its own
+    left = {pair: None for found in shown.values() for pair in sorted(found)}  # a dictionary, to keep the order
     chosen = []
     while left:
         wanted = next(iter(left))
@@ -122,7 +122,7 @@ def test_any_two_values_that_can_meet_have_met():
 
 
 def draw(setting: Setting) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The call as a function of arrays that have a derivative, and those arrays."""
+    """Return the call as a function of the arrays that have a derivative, and those arrays."""
     rng = np.random.default_rng(0)
     dtype = np.dtype(DTYPES[setting.dtype][0])
     other = np.dtype(np.float32 if dtype.itemsize == 2 else np.float16)
@@ -201,7 +201,7 @@ def _draw_by_hand(function: str, option: str, normal: Any, weights: Any, of_stat
 
 
 def run(setting: Setting, compiled: bool) -> dict[str, dict[str, np.ndarray]]:
-    """What comes out, and the gradient of its inner product with fixed numbers, each by its place in the pytree."""
+    """Return the results, and the gradient of their inner product with fixed numbers, by place in the pytree."""
     call, arguments = draw(setting)
 
     def loss(arguments: Any) -> Any:
@@ -228,7 +228,7 @@ def by_default(setting: Setting) -> dict[str, dict[str, np.ndarray]]:
 
 @pytest.fixture
 def quickly_compiled() -> Iterator[None]:
-    """XLA optimises nothing, in uncompiled calls neither, whose loops it compiles: half the time of these tests."""
+    """Switch XLA's optimisations off, also for loops in uncompiled calls. This halves the time of these tests."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -1,4 +1,4 @@
-"""torch's own module test inputs for LSTM and LSTMCell pass through our functions and give what its modules give."""
+"""torch's own test inputs for LSTM and LSTMCell give the same results in our functions as in its modules."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def samples(module_class: type[torch.nn.Module], dtype: torch.dtype) -> list[Any
 
 
 def describe_sample(sample: Any) -> str:
-    """The constructor's arguments and the shapes of the inputs, for a readable id."""
+    """Return a readable id: the constructor's arguments and the shapes of the inputs."""
     arguments = [*sample.constructor_input.args, *(f"{k}={v}" for k, v in sample.constructor_input.kwargs.items())]
     return ",".join(map(str, arguments)) + "".join("-given-state" for _ in sample.forward_input.args[1:])
 

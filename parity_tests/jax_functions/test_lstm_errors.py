@@ -1,4 +1,4 @@
-"""Everything that can be wrong with weights and inputs is named, all at once, before anything is compiled."""
+"""Errors name everything that is wrong with weights and inputs, all at once, before anything is compiled."""
 
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ CELL = {name.removesuffix("_l0"): array for name, array in init_lstm(5, 4).items
 INPUTS = np.zeros((6, 2, 5), np.float32)
 H, C = np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 4), np.float32)
 
-# The doors that read a sequence. Each takes (weights of an LSTM, inputs, **options).
+# The functions that read a sequence. Each takes (weights of an LSTM, inputs, **options).
 DOORS = {
     "lstm": jax_lstm.lstm,
     "lstm_trace": jax_lstm.lstm_trace,
@@ -151,7 +151,7 @@ def test_wrong_inputs_are_named_all_at_once(wrong: str, door: str):
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_inputs_are_named_while_tracing(wrong: str):
-    """From shapes alone, so before any compilation; traced lengths are clipped, so that their values are no error."""
+    """Shapes are enough, so this comes before any compilation. Traced lengths are clipped, so any value is fine."""
     weights, inputs, options, expected = WRONG[wrong]
     static = {name: value for name, value in options.items() if name in ("batch_first", "lengths")}
     traced = {name: value for name, value in options.items() if name not in static}
@@ -172,7 +172,7 @@ def test_nothing_is_compiled_before_an_error(caplog: pytest.LogCaptureFixture):
     assert not [record.message for record in caplog.records if "ompil" in record.message]
 
 
-# Dropout and implementation: options of JAX only.
+# Dropout and implementation: options that only JAX has.
 
 
 @pytest.mark.parametrize(

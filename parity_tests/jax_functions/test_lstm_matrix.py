@@ -1,4 +1,4 @@
-"""The whole matrix of configurations, once, in float64 under jit: everything that torch.nn.LSTM gives."""
+"""The whole matrix of configurations in float64 under jit, compared with everything that torch.nn.LSTM gives."""
 
 from dataclasses import replace
 from functools import cache
@@ -21,10 +21,10 @@ from lstm_cases import (
 
 @cache
 def by_layout(configuration: Configuration) -> dict[str, Result]:
-    """Both batched layouts of a configuration from one compiled program, or the one that is unbatched.
+    """Run both batched layouts of a configuration in one compiled program, or the unbatched one.
 
-    Nearly all the time of this matrix is XLA compiling loops. The layouts differ by transpositions, which XLA sees
-    through when they are in one program, so that the second costs a tenth of the first.
+    XLA spends nearly all the time of this matrix compiling loops. The layouts differ only by transpositions. In one
+    program XLA sees through these, so the second layout costs a tenth of the first.
     """
     layouts = ("unbatched",) if configuration.layout == "unbatched" else ("time-first", "batch-first")
 

@@ -41,7 +41,7 @@ def test_any_three_values_of_the_matrix_meet_in_the_selection():
 
 @every_selected
 def test_eagerly(configuration: Configuration):
-    """One operation after another, the loop over time too, and so forward only: gradients take seconds each."""
+    """Run one operation after another, even the loop over time. Forward only: gradients take seconds each."""
     case = draw_case(configuration)
     with jax.enable_x64(True), jax.disable_jit():
         outputs, (h_n, c_n) = by_function(configuration)(*case[:4])
@@ -50,7 +50,7 @@ def test_eagerly(configuration: Configuration):
 
 
 def assert_vmapped(configuration: Configuration, cases: list[Case], in_axes: tuple[int | None, ...]) -> None:
-    """One call on the stacked cases is torch on each; what has axis None is that of the first case."""
+    """Check that one call on the stacked cases equals torch on each. Arguments with axis None are the first case's."""
     stacked = [
         cases[0][i] if axis is None else jax.tree.map(lambda *parts: np.stack(parts), *(case[i] for case in cases))
         for i, axis in enumerate(in_axes)
@@ -123,7 +123,7 @@ FLAX = {"linen": by_linen, "nnx": by_nnx}
 
 @cache
 def by_flax(configuration: Configuration) -> dict[str, Result]:
-    """Both modules from one program, in which XLA finds them equal and compiles one."""
+    """Both modules are in one program, in which XLA finds them equal and compiles only one."""
 
     def run(*case: Any) -> dict[str, Any]:
         return {name: value_and_gradient(by(configuration))(*case) for name, by in FLAX.items()}

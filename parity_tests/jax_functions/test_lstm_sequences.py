@@ -1,4 +1,4 @@
-"""Sequences of any length: padding, no steps at all, pieces fed one after another, resets, and every gate of a step."""
+"""Sequences of any length: padding, no steps at all, pieces one after another, resets, and every gate of a step."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ FORWARD_ONLY = [
 
 
 def padding(configuration: Configuration, case: Case) -> np.ndarray:
-    """True where the inputs are padding, with their leading axes."""
+    """Return a mask with the inputs' leading axes that is True in the padding."""
     time_first = np.arange(TIME).reshape(-1, *(1,) * np.ndim(case.lengths)) >= case.lengths
     return time_first.T if configuration.batch_first else time_first
 
@@ -182,7 +182,7 @@ RESET = np.array([[True, False], [False, False], [False, True], [True, False], [
 
 
 def in_episodes(configuration: Configuration, case: Case, reset: np.ndarray) -> dict[str, np.ndarray]:
-    """torch.nn.LSTM on each episode alone, from zeros; the first goes on from the initial state unless it is reset."""
+    """Run torch.nn.LSTM on each episode alone, from zeros. The first uses the initial state unless it is reset."""
     module = torch.nn.LSTM(INPUT_SIZE, HIDDEN_SIZE, **configuration.sizes).double()
     module.load_state_dict({name: torch.tensor(array) for name, array in case.weights.items()})
     outputs, states = np.zeros((TIME, len(reset[0]), configuration.spec.output_size)), []

@@ -1,4 +1,4 @@
-"""lstm under every JAX transform, in every dtype, with dropout, and as one program whose size no sequence changes."""
+"""lstm under every JAX transform, in every dtype, with dropout, and as a program of one size for any length."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ every_configuration = pytest.mark.parametrize("configuration", CONFIGURATIONS, i
 
 
 def scalar(configuration: Configuration) -> tuple[Any, Any]:
-    """A loss of (weights, inputs, state), all of whose results weigh differently, and where to take it."""
+    """Return a loss of (weights, inputs, state) that weighs all results differently, and arguments for it."""
     case = jax.tree.map(jnp.asarray, tuple(draw_case(configuration)))
     weights, inputs, state, lengths, cotangents = case
 
@@ -196,7 +196,7 @@ UNCOMPILED = {
 
 @pytest.fixture
 def quickly_compiled() -> Iterator[None]:
-    """Switch XLA's optimisations off, in the functions that jax_lstm compiles too: most of the time goes there."""
+    """Switch XLA's optimisations off, also for what jax_lstm compiles: they take most of the time."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -259,7 +259,7 @@ def test_outputs_have_the_inputs_dtype_and_gradients_the_weights(of_inputs: str,
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_weight_gradients_of_long_low_precision_sequences_are_summed_in_float32(dtype: str):
-    """Summed in bfloat16, a thousand equal parts would stop growing at the 256th."""
+    """In bfloat16, a sum of a thousand equal parts would stop growing at the 256th."""
     low = np.dtype(getattr(ml_dtypes, dtype, dtype))
     weights = {name: array.astype(low) for name, array in draw_case(Configuration(1, False, 0, True)).weights.items()}
     inputs = np.ones((1000, 1, 5), low)
@@ -295,7 +295,7 @@ def test_python_numbers_and_arrays_of_any_kind_are_welcome(implementation: str):
 
 
 def manual_dropout(weights: Any, inputs: Any, probability: float, key: Any) -> Any:
-    """Two layers in two directions one by one, with the mask drawn between them."""
+    """Run two layers in two directions one by one, and draw the mask between them."""
     first, second = (
         {name.replace(f"_l{layer}", "_l0"): array for name, array in weights.items() if f"_l{layer}" in name}
         for layer in (0, 1)
@@ -321,7 +321,7 @@ def test_dropout_is_a_mask_between_layers():
 
 @pytest.mark.usefixtures("x64")
 def test_each_gap_between_layers_has_a_mask_of_its_own():
-    """Layers that only pass a signal on show the masks: after two gaps a quarter is left of what a half was before."""
+    """Layers that only pass a signal on show the masks: half of it is left after one gap, a quarter after two."""
     keep_all = {"weight_ih": 8.0 * np.concatenate([np.zeros((20, 10)), np.eye(10), np.zeros((10, 10))])}
     weights = {
         f"{name}_l{layer}": array
@@ -347,7 +347,7 @@ def test_one_layer_has_no_dropout():
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("probability", [0.2, 0.7])
 def test_dropout_keeps_the_mean_of_what_the_next_layer_reads(probability: float):
-    """The second layer's gates before their sigmoids are linear in what it reads: small weights show the mean."""
+    """Before their sigmoids, the second layer's gates are linear in its inputs, so small weights show the mean."""
     case = draw_case(Configuration(2, False, 0, False))
     weights = {name: array * (1e-4 if "_l1" in name else 1.0) for name, array in case.weights.items()}
     keys = jax.random.split(jax.random.key(0), 20_000)

@@ -1,7 +1,7 @@
-"""However a caller wraps it, the process goes on and has the plain loop's numbers.
+"""However a caller wraps a call, the process survives and gets the same numbers as from the plain loop.
 
-XLA answers what it cannot compile into one kernel by aborting the process, so each test has a process of its own. The
-pairs are those of ``benchmarks/stress.py``, which crosses every implementation with every way of calling it.
+XLA aborts the process over code that it cannot compile into one kernel, so each test has its own process. The pairs are
+those of ``benchmarks/stress.py``, which crosses every implementation with every way of calling it.
 """
 
 import importlib
@@ -77,7 +77,7 @@ def test_no_steps_where_nothing_is_compiled(batch: int):
         np.testing.assert_array_equal(ours, given)
 
 
-# What keeps the kernel away where XLA cannot compile it, and where it stays.
+# Where XLA cannot compile the kernel and something prevents it, and where the kernel stays.
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the attribute is XLA's CPU backend's")
 MARK = 'xla_cpu_small_call = "true"'
@@ -101,7 +101,7 @@ def test_a_batch_of_one_stays_in_one_kernel_whose_operands_pass_a_barrier(closed
 
 @on_cpu
 def test_every_operand_has_a_reader_when_xla_is_done():
-    """An operand that XLA finds to be without effect: the kernel returns an element of it all the same."""
+    """Even if XLA finds that an operand has no effect, the kernel returns one of its elements."""
     kernel = one_kernel(lambda x, unused: x * 2 + unused * 0)
     x, unused = np.arange(5.0, dtype=np.float32), np.arange(5)
     compiled = jax.jit(kernel).lower(x, unused).compile()

@@ -1,6 +1,6 @@
-"""Arguments of the wrong kind: each call is refused by an error of ours that names what is wrong, all at once.
+"""Arguments of the wrong kind: each call raises one of our errors, which names everything that is wrong.
 
-A table, in which each row is a call and the argument names that its message has, one a line.
+In the tables, each row is a call and the argument names in its message, one per line.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ HOLDS_ITSELF["a"] = HOLDS_ITSELF
 
 
 class Unreadable:
-    """What answers every question with an error of its own."""
+    """An object that answers every question with an error of its own."""
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise OSError("not today")
@@ -68,7 +68,7 @@ def with_weight(value: Any, name: Any = "bias_hh_l0") -> dict[Any, Any]:
     return {other: array for other, array in WEIGHTS.items() if other != "bias_hh_l0"} | {name: value}
 
 
-# What is no dictionary of arrays, through every door that takes one.
+# Something that is not a dictionary of arrays, given to every function that takes one.
 
 NO_DICTIONARIES = {"None": None, "list": [1.0], "tuple": (1.0,), "text": "lstm", "number": 3.0, "array": INPUTS}
 TAKERS: dict[str, Callable[[Any], Any]] = {
@@ -103,7 +103,7 @@ def test_what_is_no_dictionary_is_refused(given: str, taker: str):
     assert "expected a" in line
 
 
-# Weights of which one has a name or a value of the wrong kind.
+# Weights with a name or a value of the wrong kind.
 
 WRONG_WEIGHTS = {
     "a whole-number name": (with_weight(np.ones(16, np.float32), 1), ["the name 1 is of type int", "bias_hh_l0 is mi"]),
@@ -143,7 +143,7 @@ def test_weights_of_the_wrong_kind_are_named_all_at_once(wrong: str, door: str):
     assert all(words in line for line, words in zip(lines, expected, strict=True)), lines
 
 
-# Everything else: the arguments that each line of the message begins with.
+# Everything else: the words that each line of the message begins with.
 
 WRONG_CALLS: dict[str, tuple[Call, list[str]]] = {
     "inputs None": (call(jax_lstm.lstm, WEIGHTS, None), ["inputs is None"]),
@@ -362,7 +362,7 @@ def test_a_tree_that_holds_itself_is_refused():
         flatten_tree(HOLDS_ITSELF)
 
 
-# And what is right stays welcome.
+# And right arguments still work.
 
 RIGHT = {
     "lists": lambda: jax_lstm.lstm({name: array.tolist() for name, array in WEIGHTS.items()}, INPUTS.tolist()),

@@ -1,4 +1,4 @@
-"""The published run: each backend alone reaches every published figure, in both precisions."""
+"""The published run: each backend reaches every published figure by itself, in both precisions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Resuming: only the same run goes on, what differs is named, one run at a time writes, a stopped run is kept."""
+"""Resuming: only the same run continues, errors name what differs, one run writes at a time, stopped runs are kept."""
 
 import copy
 import functools
@@ -72,7 +72,7 @@ SINGLE_COMPANIES = tuple(array.astype(np.float32) for array in COMPANIES)
 OTHER_BIT = PUBLISHED | {"wo1": np.nextafter(PUBLISHED["wo1"], 9)}
 SINGLE = {name: np.float32(value) for name, value in PUBLISHED.items()}
 
-# backend, what the first run had, what the resumed run has, and words of the line that refuses it
+# (backend, options of the first run, options of the resumed run, words in the line that refuses it)
 OTHERS: dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = {}
 for _backend in backends.BACKENDS:
     _optimizer = OPTIMIZERS[_backend]
@@ -145,7 +145,7 @@ def test_another_run_is_refused_and_what_differs_is_named(tmp_path, case):
     for word in words:
         assert word in line
     assert sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.glob("epoch*")) == files
-    # A module is trained in place, and must not be left with the checkpoint's weights.
+    # A module is trained in place. It must not end up with the checkpoint's weights.
     assert dict(weights if backend == "jax" else weights.state_dict()) == untouched
 
 
@@ -316,7 +316,7 @@ def test_a_module_that_is_stopped_within_an_epoch_can_go_on(tmp_path, at, kind):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_lightning_leaves_signals_to_the_process(tmp_path, number):
-    """Without a handler of the caller's, SIGTERM ends the process as it ends any other, and SIGINT is Ctrl-C."""
+    """If the caller has no handler, SIGTERM ends the process like any other, and SIGINT works like Ctrl-C."""
     program = f"""
 import pathlib, torch_lstm
 from lstm_shared import COMPANY_LABELS, COMPANY_PRICES, PUBLISHED_INIT

@@ -1,4 +1,4 @@
-"""Training: the two backends walk the same path, a resumed run is the straight run, batches come in the same order."""
+"""Training: both backends take the same steps in the same batches, and a resumed run equals an uninterrupted one."""
 
 import asyncio
 import functools
@@ -82,7 +82,7 @@ def test_a_resumed_run_is_the_straight_run_bit_for_bit(backend, shuffle_seed, tm
 
 
 def test_a_resumed_run_is_the_straight_run_inside_an_event_loop(tmp_path):
-    """As in a notebook, where orbax works on other threads, without the caller's enable_x64."""
+    """As in a notebook, where orbax works on other threads, which do not have the caller's enable_x64."""
     train = functools.partial(backends.train, "jax", published("float64"), COMPANIES)
     straight = train(epochs=40)
 
@@ -413,7 +413,7 @@ def test_no_examples_are_an_error():
 
 
 class TestSingleKernel:
-    """On CPU the by-hand training loop is one kernel; other models keep the ordinary loop."""
+    """On CPU, the by-hand training loop is one kernel. Other models keep the ordinary loop."""
 
     def compiled_text(self, loss, params, data) -> str:
         optimizer = optax.adam(1e-3)
