@@ -9,10 +9,12 @@ from lstm_parity.cli.check import check
 from lstm_parity.cli.diagnose import diagnose
 from lstm_parity.cli.files import convert, inspect
 from lstm_parity.cli.fuzz import fuzz
+from lstm_parity.cli.help import Command, Group
 from lstm_parity.cli.trace import trace
 from lstm_parity.cli.train import train
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,4 +40,4 @@ def _options(
 
 
 for command in (check, diagnose, fuzz, bench, train, trace, inspect, convert):
-    app.command()(command)
+    app.command(cls=Command)(command)

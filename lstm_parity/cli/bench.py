@@ -32,31 +32,41 @@ def bench(
     context: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="A few cases and contenders, in under two minutes.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="More rounds, and scaling curves over steps, batch and hidden size.")
+        bool, typer.Option("--full", help="More rounds, and scaling curves over steps, batch size and hidden size.")
     ] = False,
     case: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this case; repeatable; a wrong name lists them.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this case (repeatable). A wrong name lists them all."),
     ] = None,
-    mode: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this mode; likewise.")] = None,
-    contender: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this contender; likewise.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="How often each contender takes its turn.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="How long a turn is, about.")] = None,
-    device: Annotated[DeviceName, typer.Option(help="What computes; everything at full precision.")] = DeviceName.cpu,
-    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Other JAX libraries too, if installed.")] = True,
-    threads: Annotated[int, typer.Option(help="Cores, and threads, of each contender.")] = 1,
+    mode: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this mode (repeatable).")] = None,
+    contender: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run only this contender (repeatable).")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Number of turns for each contender.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Approximate length of a turn in seconds.")] = None,
+    device: Annotated[
+        DeviceName, typer.Option(help="Device to run on. Everything runs at full precision.")
+    ] = DeviceName.cpu,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Include the other JAX libraries that are installed.")
+    ] = True,
+    threads: Annotated[int, typer.Option(help="Number of cores and threads for each contender.")] = 1,
     json_file: JsonFile = None,
     plot: PlotFile = None,
     record_file: Annotated[
         Path | None,
-        typer.Option("--show", help="Read this record instead of measuring; --case and --mode choose from it."),
+        typer.Option("--show", help="Show this record instead of measuring. --case and --mode choose from it."),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, a row for each case.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table with one row per case.")] = False,
 ) -> None:
-    """Time PyTorch, ours and other JAX libraries on the same LSTMs: forward, gradient, Adam step, whole training.
+    """Time PyTorch, our backend and other JAX libraries on the same LSTMs.
 
-    Each contender has a process of its own, pinned to the same cores, and the rounds are interleaved: ratios compare
-    what ran in the same round. One whose outputs or gradients are not torch's is not timed, and the exit code is 1.
-    The default takes about an hour on one core, --quick under two minutes; ratios need an idle machine.
+    The modes are forward, forward and backward, one Adam step, and a whole training. Each contender runs in its own
+    process, pinned to the same cores, and the rounds are interleaved: ratios compare what ran in the same round.
+
+    The default takes about an hour on one core, --quick under two minutes. Ratios need an idle machine.
+
+    A contender whose outputs or gradients differ from torch's is not timed, and the exit code is 1.
     """
     from lstm_parity.bench.plan import make_plan
     from lstm_parity.bench.record.record import read_record

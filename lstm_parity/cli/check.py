@@ -16,52 +16,62 @@ _DTYPES = ("float64", "float32", "bfloat16", "float16")
 def check(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(help="A weight file; the LSTM by hand on its embedded data when left out.")
+        Path | None,
+        typer.Argument(metavar="FILE", help="Weight file. Without it, the LSTM by hand is checked on its own data."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Without FILE: 400 training steps instead of the whole published run.")
+        bool, typer.Option("--quick", help="Without FILE: train for 400 steps instead of the whole published run.")
     ] = False,
-    prefix: Annotated[str | None, typer.Option(help="Which model in FILE; needed when there are several.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Prefix of the model, when FILE holds several.")] = None,
     inputs: Annotated[
         Path | None,
         typer.Option(
-            help=f"Inputs: an .npy array, or an .npz with any of {', '.join(INPUT_ARRAYS)}; drawn by default."
+            help=f"Inputs: an .npy array, or an .npz with any of {', '.join(INPUT_ARRAYS)}. Random by default."
         ),
     ] = None,
-    batch_first: Annotated[bool, typer.Option("--batch-first", help="The inputs are (batch, time, features).")] = False,
-    lengths: Annotated[str | None, typer.Option(metavar="5,3,…", help="The sequences' own lengths.")] = None,
+    batch_first: Annotated[bool, typer.Option("--batch-first", help="Inputs are (batch, time, features).")] = False,
+    lengths: Annotated[str | None, typer.Option(metavar="5,3,…", help="Length of each sequence.")] = None,
     against: Annotated[
         str | None,
         typer.Option(
             metavar="MODULE:FUNCTION",
-            help="Judge a port: module:function or file.py:function taking (params, inputs), or a model.onnx.",
+            help="Judge a port: module:function or file.py:function that takes (params, inputs), or a model.onnx.",
         ),
     ] = None,
-    layout: Annotated[str, typer.Option(help="How the port takes params: torch, or another framework's.")] = "torch",
+    layout: Annotated[
+        str, typer.Option(help="Layout of the port's params: torch, or one that convert --help lists.")
+    ] = "torch",
     framework: Annotated[
-        str | None, typer.Option(help="Arrays that the port takes: numpy, jax or torch; found out by default.")
+        str | None, typer.Option(help="Arrays that the port takes: numpy, jax or torch. Detected by default.")
     ] = None,
-    dtypes: Annotated[str, typer.Option(help="Precisions to compare in, with commas between.")] = "float64,float32",
-    steps: Annotated[int, typer.Option(help="Adam steps to compare.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the random cotangents, and of inputs that are drawn.")] = 0,
-    jax_device: Annotated[str, typer.Option(help="cpu, gpu or tpu.")] = "cpu",
-    torch_device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    dtypes: Annotated[str, typer.Option(help="Precisions to compare in, separated by commas.")] = "float64,float32",
+    steps: Annotated[int, typer.Option(help="Number of Adam steps to compare.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed for the random cotangents and random inputs.")] = 0,
+    jax_device: Annotated[str, typer.Option(help="JAX device: cpu, gpu or tpu.")] = "cpu",
+    torch_device: Annotated[str, typer.Option(help="PyTorch device: cpu, cuda or mps.")] = "cpu",
     all_devices: Annotated[
-        bool, typer.Option("--all-devices", help="Every pair of devices that is here, in one table.")
+        bool, typer.Option("--all-devices", help="Check every pair of devices of this machine, in one table.")
     ] = False,
     truth: Annotated[
-        str, typer.Option(help="float64, or extended: long double says which side is nearer; slow.")
+        str,
+        typer.Option(help="Where each side's error is measured from: float64, or extended for long double (slow)."),
     ] = "float64",
-    every_row: Annotated[bool, typer.Option("--all", help="Show every comparison, not only the ten closest.")] = False,
-    case: Annotated[Path | None, typer.Option(help="Replay a case that `lstm-parity fuzz` has written.")] = None,
+    every_row: Annotated[
+        bool, typer.Option("--all", help="Show every comparison, not only the ten closest to their limits.")
+    ] = False,
+    case: Annotated[Path | None, typer.Option(help="Replay a case that lstm-parity fuzz has written.")] = None,
     json_file: JsonFile = None,
     plot: PlotFile = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page with everything.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the whole report to this HTML file, which needs no other file.")
+    ] = None,
 ) -> None:
-    """Compare both backends: outputs, gradients, training. Exit code 0: they agree; 1: they differ; 3: undecided.
+    """Compare both backends: outputs, gradients and training.
 
-    Without FILE: the LSTM by hand. Both backends compute and train from the same twelve numbers, and the published
-    results stand beside them. With FILE: any LSTM, LSTM cell, forecaster or by-hand model in it.
+    Without FILE, both backends compute and train the LSTM by hand from the same twelve numbers, and the published
+    results are shown next to theirs. FILE may hold an LSTM, an LSTM cell, a forecaster or a by-hand model.
+
+    Exit code: 0 if they agree, 1 if they differ, 3 if that cannot be decided.
     """
     read = {"FILE": file, "--inputs": inputs, "--case": case, "--against": port_file(against)}
     require_outputs({"--json": json_file, "--plot": plot, "--html": html}, inputs=read)

@@ -23,34 +23,37 @@ _READABLE = tuple(name for name in INPUT_ARRAYS if name != "reset")
 
 def diagnose(
     context: typer.Context,
-    weights_file: Annotated[Path, typer.Option("--weights", help="The right weights.")],
+    weights_file: Annotated[Path, typer.Option("--weights", help="File with the correct weights.")],
     inputs: Annotated[
-        Path | None, typer.Option(help=f"What went in: an .npy array, or an .npz with any of {', '.join(_READABLE)}.")
+        Path | None,
+        typer.Option(help=f"Inputs of the port: an .npy array, or an .npz with any of {', '.join(_READABLE)}."),
     ] = None,
     outputs: Annotated[
-        Path | None, typer.Option(help="What the port gave: an .npy array, or an .npz with outputs.")
+        Path | None, typer.Option(help="Outputs of the port: an .npy array, or an .npz that holds outputs.")
     ] = None,
     outputs_again: Annotated[
-        Path | None, typer.Option(help="What it gave when it was called again, to find dropout left on.")
+        Path | None, typer.Option(help="Outputs of a second call, to find dropout that was left on.")
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="Run the port, as in check, instead of reading its outputs."),
+        typer.Option(metavar="MODULE:FUNCTION", help="Run this port, as in check, instead of reading its outputs."),
     ] = None,
-    layout: Annotated[str, typer.Option(help="How that port takes params: torch, or another framework's.")] = "torch",
+    layout: Annotated[
+        str, typer.Option(help="Layout of the port's params: torch, or one that convert --help lists.")
+    ] = "torch",
     framework: Annotated[
-        str | None, typer.Option(help="Arrays that it takes: numpy, jax or torch; found out by default.")
+        str | None, typer.Option(help="Arrays that the port takes: numpy, jax or torch. Detected by default.")
     ] = None,
-    prefix: Annotated[str | None, typer.Option(help="Which model in the weight file, if there are several.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Prefix of the model, when the file holds several.")] = None,
     batch_first: Annotated[
         bool, typer.Option("--batch-first", help="Inputs and outputs are (batch, time, features).")
     ] = False,
-    lengths: Annotated[str | None, typer.Option(metavar="5,3,…", help="The sequences' own lengths.")] = None,
+    lengths: Annotated[str | None, typer.Option(metavar="5,3,…", help="Length of each sequence.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Find the mistake in a port of an LSTM from its outputs, and say the repair.
+    """Find the mistake in a port of an LSTM from its outputs, and say how to repair it.
 
-    Exit code 0 when the outputs are right, 1 when they are not, whether a known mistake explains them or none.
+    Exit code: 0 if the outputs are right, 1 if they are wrong, even if no known mistake explains them.
     """
     from lstm_shared.errors import InputError
 

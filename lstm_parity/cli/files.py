@@ -12,10 +12,16 @@ from lstm_parity.cli.screen import say, show
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="safetensors, .npz, a PyTorch or Lightning checkpoint, TorchScript.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A .safetensors or .npz file, a PyTorch or Lightning checkpoint, or a TorchScript archive.",
+        ),
+    ],
     json_file: JsonFile = None,
 ) -> None:
-    """Say what is in a file: every model found, its kind and sizes, dtypes, and anything wrong with it."""
+    """Show what is in a weight file: each model with its kind, sizes and dtypes, and anything that is wrong."""
     require_outputs({"--json": json_file}, inputs={"FILE": file})
     from rich.table import Table
 
@@ -88,23 +94,27 @@ def _not_finite(values: Mapping[str, object]) -> Iterator[str]:
 def convert(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file that inspect can read.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="A .safetensors or .npz file to write.")],
-    prefix: Annotated[str, typer.Option(help="Take only the names under this prefix, and strip it.")] = "",
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors or .npz file to write.")],
+    prefix: Annotated[
+        str, typer.Option(help="Take only the arrays under this prefix, and strip it from their names.")
+    ] = "",
     from_layout: Annotated[
-        str | None, typer.Option("--from", metavar="LAYOUT", help="IN is another framework's.")
+        str | None, typer.Option("--from", metavar="LAYOUT", help="Layout of IN, when it is another framework's.")
     ] = None,
     to_layout: Annotated[
-        str | None, typer.Option("--to", metavar="LAYOUT", help="OUT is for another framework.")
+        str | None, typer.Option("--to", metavar="LAYOUT", help="Layout to write, when OUT is for another framework.")
     ] = None,
-    layer: Annotated[int, typer.Option(help="Which layer, with --from or --to.")] = 0,
-    reverse: Annotated[bool, typer.Option("--reverse", help="Its reverse direction.")] = False,
+    layer: Annotated[int, typer.Option(help="Layer to convert, with --from or --to.")] = 0,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Convert its reverse direction.")] = False,
 ) -> None:
-    """Write the weights of one file into a file of another kind, or in another framework's layout.
+    """Write the weights of one file to a file of another kind, or in another framework's layout.
 
-    Without --from and --to, names, shapes and dtypes stay as they are. Layouts: flax-linen, flax-nnx,
-    flax-nnx-optimized, haiku, equinox, keras, onnx, linear-gates. Those frameworks have cells, so one layer and
-    direction is converted at a time; nested names are joined with "/". Where a layout has one bias it becomes bias_ih
-    on the way back, with bias_hh zero: the outputs are equal, but training then differs.
+    Without --from and --to, names, shapes and dtypes stay as they are.
+
+    Layouts: flax-linen, flax-nnx, flax-nnx-optimized, haiku, equinox, keras, onnx, linear-gates. These frameworks have
+    cells, so convert takes one layer and direction at a time. It joins nested names with "/".
+
+    A layout with one bias comes back as bias_ih, with bias_hh zero. The outputs are equal, but training then differs.
     """
     from lstm_shared import layouts
     from lstm_shared.trees import flatten_tree, unflatten_tree

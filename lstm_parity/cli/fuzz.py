@@ -17,17 +17,23 @@ _NAME = "failing-case.npz"
 
 def fuzz(
     context: typer.Context,
-    cases: Annotated[int, typer.Option(help="How many cases to draw.")] = 200,
-    minutes: Annotated[float | None, typer.Option(help="Instead of --cases: as many as there is time for.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same cases.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where a failing case goes: an .npz, or a directory.")] = Path(_NAME),
+    cases: Annotated[int, typer.Option(help="Number of cases to draw.")] = 200,
+    minutes: Annotated[float | None, typer.Option(help="Time limit in minutes, instead of --cases.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed. The same seed draws the same cases.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where to write a failing case: an .npz file or a directory.")] = Path(
+        _NAME
+    ),
     json_file: JsonFile = None,
 ) -> None:
-    """Draw models, data and options and compare both backends on each, outputs and gradients.
+    """Search for a case on which the backends differ, in random models, data and options.
 
-    First every two options together, and each with the sizes at which our backend takes another path; then at random.
-    The table says what was reached. Exit code 0 when all agree. Else 1: the smallest case that differs is shown and
-    written to a file, which `lstm-parity check --case FILE` replays.
+    The first cases try any two options together, and each option with the sizes at which our backend takes another
+    path. The others are random. Each case compares outputs and gradients. The table says what was reached.
+
+    If a case differs, it is reduced to the smallest one that still differs and written to a file. Replay it with
+    lstm-parity check --case FILE.
+
+    Exit code: 0 if all cases agree, 1 if one differs, 3 if there was no time for a case.
     """
     out = out / _NAME if out.is_dir() else out
     if minutes is not None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from lstm_parity.annotations import Weights
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file as JSON.")]
-PlotFile = Annotated[Path | None, typer.Option("--plot", help="Draw a picture into this .png, .svg or .pdf.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the whole result to this JSON file.")]
+PlotFile = Annotated[Path | None, typer.Option("--plot", help="Save a plot to this .png, .svg or .pdf file.")]
 
 # What both frameworks take as a seed, and more than any size may be.
 _TOO_LARGE = 2**63
@@ -37,6 +37,10 @@ class DtypeName(enum.StrEnum):
 
     float32 = "float32"
     float64 = "float64"
+
+
+Backend = Annotated[BackendName, typer.Option(help="Backend that computes.")]
+Dtype = Annotated[DtypeName, typer.Option(help="Precision to compute in.")]
 
 
 def refuse_options(context: typer.Context, why: str, *names: str) -> None:

@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from lstm_parity.cli.inputs import load_by_hand
-from lstm_parity.cli.options import BackendName, DtypeName, JsonFile, PlotFile, refuse_options, require_finite_in
+from lstm_parity.cli.options import (
+    Backend,
+    BackendName,
+    Dtype,
+    DtypeName,
+    JsonFile,
+    PlotFile,
+    refuse_options,
+    require_finite_in,
+)
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
 from lstm_parity.cli.screen import show
 from lstm_shared.errors import InputError
@@ -16,20 +25,20 @@ from lstm_shared.errors import InputError
 def trace(
     context: typer.Context,
     weights_file: Annotated[
-        Path | None, typer.Option("--weights", help="A by-hand weight file; the published trained weights by default.")
+        Path | None, typer.Option("--weights", help="By-hand weight file. Default: the published trained weights.")
     ] = None,
-    values: Annotated[str, typer.Option(help="Prices, one a day, with commas between.")] = "0,0.5,0.25,1",
+    values: Annotated[str, typer.Option(help="Prices, one per day, separated by commas.")] = "0,0.5,0.25,1",
     long_memory: Annotated[float, typer.Option(help="Long memory before the first day.")] = 0.0,
     short_memory: Annotated[float, typer.Option(help="Short memory before the first day.")] = 0.0,
     example: Annotated[
-        bool, typer.Option("--example", help="The worked example: one day, memories 2 and 1, its own weights.")
+        bool, typer.Option("--example", help="Show the worked example: one day, memories 2 and 1, its own weights.")
     ] = False,
-    backend: BackendName = BackendName.jax,
-    dtype: DtypeName = DtypeName.float64,
+    backend: Backend = BackendName.jax,
+    dtype: Dtype = DtypeName.float64,
     plot: PlotFile = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Show the gate percentages and both memories, one row a day."""
+    """Show the gates and memories of the LSTM by hand, one row per day."""
     require_outputs({"--plot": plot, "--json": json_file}, inputs={"--weights": weights_file})
     if example:
         own = "the worked example has its own: leave this out, or --example"

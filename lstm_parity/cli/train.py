@@ -9,7 +9,9 @@ import typer
 
 from lstm_parity.cli.inputs import load_by_hand, load_model
 from lstm_parity.cli.options import (
+    Backend,
     BackendName,
+    Dtype,
     DtypeName,
     JsonFile,
     PlotFile,
@@ -41,38 +43,47 @@ class ModelName(enum.StrEnum):
 def train(
     context: typer.Context,
     model: Annotated[
-        ModelName, typer.Option(help="The LSTM by hand, or an LSTM of any size with a linear head.")
+        ModelName, typer.Option(help="The LSTM by hand, or a forecaster: an LSTM of any size with a linear head.")
     ] = ModelName.by_hand,
-    hidden_size: Annotated[int, typer.Option(help="Of a new forecaster.")] = 16,
-    num_layers: Annotated[int, typer.Option(help="Of a new forecaster.")] = 1,
-    backend: BackendName = BackendName.jax,
+    hidden_size: Annotated[int, typer.Option(help="Hidden size of a new forecaster.")] = 16,
+    num_layers: Annotated[int, typer.Option(help="Number of layers of a new forecaster.")] = 1,
+    backend: Backend = BackendName.jax,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the data; 5000 by hand on the embedded data, else 300.")
+        int | None, typer.Option(help="Passes over the data. Default: 5000 by hand on the built-in data, else 300.")
     ] = None,
-    dtype: DtypeName = DtypeName.float32,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
-    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 1,
+    dtype: Dtype = DtypeName.float32,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
+    batch_size: Annotated[int, typer.Option(help="Examples per step.")] = 1,
     weights_file: Annotated[
-        Path | None, typer.Option("--weights", help="Weights to start from; by default the published ones, or a draw.")
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Weights to start from. Default: the published ones by hand on the built-in data, else random.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights that are drawn.")] = 0,
-    csv: Annotated[Path | None, typer.Option(help="Real prices: a CSV file with a date and a price column.")] = None,
-    column: Annotated[str, typer.Option(help="The price column.")] = "close",
+    seed: Annotated[int, typer.Option(help="Seed for random initial weights.")] = 0,
+    csv: Annotated[
+        Path | None, typer.Option(help="Real prices: a CSV file with a date column and a price column.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="Name of the price column.")] = "close",
     where: Annotated[
-        str | None, typer.Option(metavar="COLUMN=VALUE", help="The rows to take, in a file of several series.")
+        str | None, typer.Option(metavar="COLUMN=VALUE", help="Rows to use, when the file holds several series.")
     ] = None,
-    window: Annotated[int, typer.Option(help="Days that are read to predict the next.")] = 4,
-    out: Annotated[Path | None, typer.Option(help="Write the trained weights here (.safetensors or .npz).")] = None,
-    checkpoint_dir: Annotated[Path | None, typer.Option(help="Write checkpoints into this directory.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint there.")] = False,
-    log_dir: Annotated[Path | None, typer.Option(help="TensorBoard logs (torch only).")] = None,
+    window: Annotated[int, typer.Option(help="Number of days from which the next is predicted.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the trained weights to this .safetensors or .npz file.")
+    ] = None,
+    checkpoint_dir: Annotated[Path | None, typer.Option(help="Write checkpoints to this directory.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the newest checkpoint there.")] = False,
+    log_dir: Annotated[Path | None, typer.Option(help="Write TensorBoard logs to this directory (torch only).")] = None,
     plot: PlotFile = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Train with Adam and show what the model predicts: the LSTM by hand, or a forecaster.
+    """Train the LSTM by hand or a forecaster with Adam, and show what it predicts.
 
-    With --csv the prices are sorted by date and scaled to 0..1 on the training part; the last 20 % of the days are held
-    out, and the error there is shown beside two predictions that need no model.
+    With --csv, the prices are sorted by date and the last 20 % of the days are held out. Scaling maps the training
+    prices to 0..1. The error on the held-out days is shown next to the errors of two predictions that need no model:
+    the price of the day before, and the mean of the training prices.
     """
     require_outputs(
         {"--out": out, "--plot": plot, "--json": json_file},

@@ -1,5 +1,6 @@
 """The command line on good input: what it prints, what it writes, and its exit code."""
 
+import itertools
 import json
 from importlib.metadata import version
 
@@ -281,18 +282,29 @@ def test_convert_goes_there_and_back(cli, tmp_path):
         np.testing.assert_array_equal(array, weights[f"net.{name}"])
 
 
-@pytest.mark.parametrize("command", ["check", "train", "trace", "inspect", "convert"])
-def test_every_command_explains_itself(cli, command):
+COMMANDS = ["check", "diagnose", "fuzz", "bench", "train", "trace", "inspect", "convert"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_every_command_explains_itself_in_paragraphs_as_wide_as_the_terminal(cli, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
     ran = cli(command, "--help")
     assert ran.code == 0
-    assert f"lstm-parity {command}" in ran.out
+    usage, _, *paragraphs = (line.strip() for line in ran.out.strip().partition("╭")[0].splitlines())
+    assert usage.startswith(f"Usage: lstm-parity {command}")
+    assert paragraphs[0]
+    for line, after in itertools.pairwise(paragraphs):
+        if line and after:  # one paragraph: the next word had no room
+            assert len(line) + 1 + len(after.split()[0]) > columns - 2
+    assert "<bool>" not in ran.out
 
 
 def test_without_a_command_the_commands_are_listed(cli):
     ran = cli()
     assert ran.code == 2
     assert ran.err == ""
-    for command in ("check", "train", "trace", "inspect", "convert"):
+    for command in COMMANDS:
         assert command in ran.out
 
 
