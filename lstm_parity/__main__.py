@@ -49,7 +49,7 @@ def _command(signals: StopSignals) -> int:
     from lstm_parity.process.standard_streams import quiet_libraries
 
     os.environ["MPLBACKEND"] = "agg"  # pictures go into files: another value, even a wrong one, is for other programs
-    for name in ("matplotlib", "rich", "typer"):
+    for name in ("typer", "rich"):  # what --help needs; a command asks for more when it needs it
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 

@@ -10,7 +10,6 @@ from rich.text import Text
 from lstm_parity.cli.options import command_line
 from lstm_parity.cli.outputs import save_each, write_json
 from lstm_parity.cli.screen import show
-from lstm_parity.report.plots import save_figure, training_curves
 from lstm_parity.report.report import Report
 from lstm_parity.training.published_run import QUICK_EPOCHS, GoldenRun, golden_run
 from lstm_parity.verdict.check import check
@@ -64,9 +63,10 @@ def _save(
     }
     record = {"ok": ok, "golden": golden, "report": json.loads(report.to_json())}
     results = {str(backend): result for backend, result in run.results.items()}
-    return save_each(
-        [
-            (json_file, write_json(record)),
-            (plot, lambda path: save_figure(training_curves(results, COMPANY_LABELS), path)),
-        ]
-    )
+
+    def draw(path: Path) -> None:
+        from lstm_parity.report.plots import save_figure, training_curves
+
+        save_figure(training_curves(results, COMPANY_LABELS), path)
+
+    return save_each([(json_file, write_json(record)), (plot, draw)])

@@ -1,5 +1,6 @@
 """The files that a command writes: checked before any work is done, and written before anything is printed."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -90,6 +91,8 @@ def port_file(against: str | None) -> Path | None:
 def _require_name(option: str, path: Path) -> None:
     if option in ("--out", "OUT"):
         require_weights_name(path)
+    if option in ("--plot", "--html") and importlib.util.find_spec("matplotlib") is None:
+        raise InputError(f"{option} needs matplotlib: pip install 'lstm-parity[all]'")
     if option == "--plot":
         from lstm_parity.report.plots import require_plot_name
 

@@ -28,7 +28,7 @@ def explain(error: BaseException) -> tuple[int, list[str]]:
         return WRONG, [message] if message else []
     if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error.name):
         return WRONG, [f"{error.name} is not installed: pip install 'lstm-parity[all]'"]
-    if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ImportError) and not (isinstance(error, ModuleNotFoundError) and error.name):
         return WRONG, [f"a package that is needed cannot be imported: {in_a_line(error)}"]
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return WRONG, [f"there is not enough memory: {in_a_line(error)}"]

@@ -7,21 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from lstm_shared import init_by_hand, save
+from lstm_shared import init_by_hand, init_lstm, save
 
 ENTRIES = {
     "python -m": [sys.executable, "-m", "lstm_parity"],
     "console script": [str(Path(sys.executable).with_name("lstm-parity"))],
 }
 
-# Finds none of the blocked modules, as if they had not been installed.
+# Finds none of the blocked packages, as if they had not been installed: no module of theirs and no distribution.
 BLOCKER = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Blocker())
+import importlib.metadata, sys
+sys.modules.update(dict.fromkeys({blocked!r}))
+found = importlib.metadata.distribution
+def distribution(name):
+    if name in {blocked!r}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return found(name)
+importlib.metadata.distribution = distribution
 sys.argv = ["lstm-parity", *{arguments!r}]
 from lstm_parity.__main__ import main
 main()
@@ -59,9 +61,15 @@ def test_both_ways_refuse_in_one_line(tmp_path, entry):
     [
         ("typer", ["--help"], "typer is not installed: pip install 'lstm-parity[all]'"),
         ("rich", ["--help"], "rich is not installed: pip install 'lstm-parity[all]'"),
-        ("matplotlib", ["trace"], "matplotlib is not installed: pip install 'lstm-parity[all]'"),
+        ("typer rich matplotlib", ["--version"], "typer is not installed: pip install 'lstm-parity[all]'"),
+        ("matplotlib", ["trace", "--plot", "t.png"], "--plot needs matplotlib: pip install 'lstm-parity[all]'"),
+        ("matplotlib", ["check", "--plot", "t.png"], "--plot needs matplotlib: pip install 'lstm-parity[all]'"),
+        ("matplotlib", ["train", "--plot", "t.png"], "--plot needs matplotlib: pip install 'lstm-parity[all]'"),
+        ("matplotlib", ["check", "m", "--html", "t.html"], "--html needs matplotlib: pip install 'lstm-parity[all]'"),
         ("torch", ["check", "--quick"], "torch is not installed: pip install 'lstm-parity[all]'"),
         ("jax", ["trace", "--example"], "jax is not installed: pip install 'lstm-parity[all]'"),
+        ("optax", ["train", "--epochs", "1"], "optax is not installed: pip install 'lstm-parity[all]'"),
+        ("lightning", ["check"], "lightning is not installed: pip install 'lstm-parity[all]'"),
         (
             "torch",
             ["inspect", "model.pt"],
@@ -71,17 +79,30 @@ def test_both_ways_refuse_in_one_line(tmp_path, entry):
 )
 def test_a_missing_package_is_said_in_one_line_with_what_to_install(tmp_path, blocked, arguments, said):
     (tmp_path / "model.pt").write_bytes(b"content")
-    code = BLOCKER.format(blocked={blocked}, arguments=arguments)
+    code = BLOCKER.format(blocked=blocked.split(), arguments=arguments)
     done = start([sys.executable, "-c", code], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {said}\n"
 
 
-def test_weight_files_need_neither_framework(tmp_path):
-    make = "from lstm_shared import init_lstm, save; save('a.npz', init_lstm(5, 4))"
-    assert start([sys.executable, "-c", make], tmp_path).returncode == 0
-    for arguments in (["inspect", "a.npz"], ["convert", "a.npz", "b.safetensors"]):
-        code = BLOCKER.format(blocked={"jax", "torch", "flax", "lightning"}, arguments=arguments)
+def test_matplotlib_is_needed_for_plots_alone(tmp_path):
+    for arguments in (["trace", "--example"], ["check", "--quick"]):
+        code = BLOCKER.format(blocked=["matplotlib"], arguments=arguments)
+        done = start([sys.executable, "-c", code], tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_and_weight_files_need_neither_a_framework_nor_matplotlib(tmp_path):
+    save(tmp_path / "a.npz", init_lstm(5, 4))
+    commands = (
+        ["--help"],
+        ["train", "--help"],
+        ["--version"],
+        ["inspect", "a.npz"],
+        ["convert", "a.npz", "b.safetensors"],
+    )
+    for arguments in commands:
+        code = BLOCKER.format(blocked=["jax", "torch", "flax", "lightning", "matplotlib"], arguments=arguments)
         done = start([sys.executable, "-c", code], tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "b.safetensors").exists()

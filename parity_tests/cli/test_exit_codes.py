@@ -34,6 +34,7 @@ RAISED = {
     "no memory, JAX": (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), 2),
     "no GPU": (RuntimeError("Unable to initialize backend 'cuda': no such"), 2),
     "a package that is missing": (ModuleNotFoundError("No module named 'optax'", name="optax"), 2),
+    "a package that another one misses": (ModuleNotFoundError("neither tensorboard nor tensorboardX"), 2),
     "a package that is broken": (ImportError("cannot import name 'x' from 'optax'"), 2),
     "a module of ours": (ModuleNotFoundError("No module named 'lstm_shared.x'", name="lstm_shared.x"), 70),
     "a value": (ValueError("two\nlines"), 70),
