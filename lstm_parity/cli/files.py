@@ -1,14 +1,17 @@
 """``lstm-parity inspect`` and ``convert``: weight files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lstm_parity.cli.options import JsonFile, refuse_options
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
 from lstm_parity.cli.screen import say, show
+
+# Arrays outside the models that are named on the screen; --json has all.
+_NAMED_ARRAYS = 5
 
 
 def inspect(
@@ -61,7 +64,7 @@ def inspect(
     if not models and not problems:
         held = ", ".join(sorted(values)[:5]) or "nothing"
         problems += [f"{file}: {cell}" for cell in other_cells] or [f"{file}: no LSTM in it; it holds {held}"]
-    others = len(values) - sum(len(names) for names in candidates.values())
+    others = _other_arrays(values, {prefix + name for prefix, names in candidates.items() for name in names})
     record = {
         "file": str(file),
         "models": models,
@@ -74,8 +77,30 @@ def inspect(
         show(table)
         say(*other_cells)
     if others:
-        say(f"and {others} other arrays")
+        say(f"{'and ' if models else ''}{len(others)} {'other ' if candidates else ''}{_named(others)}")
     WeightsError.raise_any(problems + unsaved)
+
+
+def _other_arrays(values: Mapping[str, Any], in_models: Collection[str]) -> list[dict[str, Any]]:
+    """Return the name, shape and dtype of each array outside the models, without converting any: they may be large."""
+    return [
+        {"name": name, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+        if hasattr(value, "shape")
+        else {"name": name, "shape": None, "dtype": None}  # it cannot be read
+        for name, value in values.items()
+        if name not in in_models
+    ]
+
+
+def _named(arrays: list[dict[str, Any]]) -> str:
+    """Return "array: …" or "arrays: …" with the names and shapes of the first few."""
+    named = [
+        f"{array['name']} {'(unreadable)' if array['shape'] is None else tuple(array['shape'])}"
+        for array in arrays[:_NAMED_ARRAYS]
+    ]
+    if left := len(arrays) - len(named):
+        named.append(f"and {left} more")
+    return f"array{'s' if len(arrays) > 1 else ''}: {', '.join(named)}"
 
 
 def _not_finite(values: Mapping[str, object]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 import jax
 import numpy as np
 import pytest
+import torch
 
 import lstm_parity
 from lstm_shared import (
@@ -263,12 +264,26 @@ def test_inspect_lists_every_model_of_a_checkpoint(cli, tmp_path):
     assert encoder[-3:] == ["float32", "8", str(2 * (16 * 5 + 16 * 4 + 32))]
     assert " ".join(table_row(ran.out, "head.")[1:6]) == "forecaster: output_size 1, input_size 3,"
     assert table_row(ran.out, "[bold].") == ["[bold].", "by-hand", "float32", "12", "12"]
-    assert ran.out.endswith("and 1 other arrays\n")
+    assert ran.out.endswith("and 1 other array: embedding.weight (7, 5)\n")
     record = read_json(tmp_path / "i.json")
     assert record["problems"] == []
-    assert record["other_arrays"] == 1
+    assert record["other_arrays"] == [{"name": "embedding.weight", "shape": [7, 5], "dtype": "float64"}]
     encoder = next(model for model in record["models"] if model["prefix"] == "encoder.")
     assert (encoder["kind"], encoder["hidden_size"], encoder["bidirectional"]) == ("LSTM", 4, True)
+
+
+@pytest.mark.parametrize("model", [True, False])
+def test_inspect_names_the_first_five_other_arrays_and_writes_all(cli, tmp_path, model):
+    others = {f"norm.{k}": torch.zeros(k, 2, dtype=torch.bfloat16) for k in range(7)}
+    lstm = {f"rnn.{name}": torch.tensor(array) for name, array in init_lstm(3, 4).items()} if model else {}
+    torch.save(lstm | others, tmp_path / "model.pt")
+    ran = cli("inspect", tmp_path / "model.pt", "--json", tmp_path / "i.json")
+    assert ran.code == (0 if model else 2)
+    first = ", ".join(f"norm.{k} ({k}, 2)" for k in range(5))
+    words = "and 7 other arrays" if model else "7 arrays"
+    assert ran.out.splitlines()[-1] == f"{words}: {first}, and 2 more"
+    expected = [{"name": f"norm.{k}", "shape": [k, 2], "dtype": "bfloat16"} for k in range(7)]
+    assert read_json(tmp_path / "i.json")["other_arrays"] == expected
 
 
 def test_convert_goes_there_and_back(cli, tmp_path):
