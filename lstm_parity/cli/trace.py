@@ -78,16 +78,18 @@ def trace(
     titles = ("day", "price", "long\nremember %", "potential\nremember %", "potential\nmemory", "output %")
     for title in (*titles, "long\nmemory", "short\nmemory"):
         table.add_column(title, justify="right", no_wrap=True)
+    # In float32 the sixth decimal differs from machine to machine.
+    decimals, of_percent = (8, 4) if dtype is DtypeName.float64 else (5, 3)
     for day in range(len(prices)):
         table.add_row(
             str(day + 1),
             f"{prices[day]:g}",
-            f"{100 * steps.long_remember_percent[day]:.4f}",
-            f"{100 * steps.potential_remember_percent[day]:.4f}",
-            f"{steps.potential_memory[day]:.8f}",
-            f"{100 * steps.output_percent[day]:.4f}",
-            f"{steps.long_memory[day]:.8f}",
-            f"{steps.short_memory[day]:.8f}",
+            f"{100 * steps.long_remember_percent[day]:.{of_percent}f}",
+            f"{100 * steps.potential_remember_percent[day]:.{of_percent}f}",
+            f"{steps.potential_memory[day]:.{decimals}f}",
+            f"{100 * steps.output_percent[day]:.{of_percent}f}",
+            f"{steps.long_memory[day]:.{decimals}f}",
+            f"{steps.short_memory[day]:.{decimals}f}",
         )
     show(table)
     InputError.raise_any(unsaved)

@@ -142,7 +142,9 @@ def train(
         inputs = model_array(data[0], by_hand)
         said = backends.predict(backend.value, result.weights, inputs).reshape(len(inputs))
         for company, value, label in zip("AB", said, data[1], strict=True):
-            lines.append(f"company {company}: predicted {value:.7f}, label {label:g}")
+            # In float32 the sixth decimal differs from machine to machine.
+            decimals = 7 if dtype is DtypeName.float64 else 5
+            lines.append(f"company {company}: predicted {value:.{decimals}f}, label {label:g}")
     elif not wrong:
         held_out = HeldOut.of(backend.value, result.weights, series, prices)
         record |= held_out.to_dict()

@@ -1,11 +1,15 @@
 """The place where two sides first differ, with both values, as data and in words. ``location`` finds it."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+
+_SIGNIFICANT_DIGITS = 10
 
 
 class Pair(NamedTuple, Generic[T]):
@@ -149,4 +153,21 @@ def _in_row(row: int | None) -> str:
 
 
 def _both(values: Values, tolerance: float) -> str:
-    return f"{values.reference!r} (reference) against {values.candidate!r} (candidate), {tolerance:.1e} allowed"
+    reference, candidate = rounded(values, tolerance)
+    return f"{reference} (reference) against {candidate} (candidate), {tolerance:.1e} allowed"
+
+
+def rounded(values: Iterable[float], tolerance: float) -> list[str]:
+    """Return the values of both sides as text, without the digits that differ from machine to machine.
+
+    They get no digit below a tenth of the tolerance, and at most ten significant digits. If they look equal then, they
+    get every digit down to a tenth of the tolerance: values that differ by more than the tolerance look different.
+    """
+    values = list(values)
+    largest = max((abs(value) for value in values if np.isfinite(value)), default=0.0)
+    if not (0 < tolerance < np.inf and largest):
+        return [repr(value) for value in values]
+    decimals = 1 - math.floor(math.log10(tolerance))
+    shorter = min(decimals, _SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest)))
+    text = [repr(round(value, shorter)) for value in values]
+    return text if len({*text}) == len(text) else [repr(round(value, decimals)) for value in values]

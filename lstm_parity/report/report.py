@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from lstm_parity.compare.coverage import Compared, adam_steps, in_words
+from lstm_parity.compare.places import rounded
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity
 from lstm_parity.report.tables import percent, stage_in_words, table_of_rows
@@ -207,7 +208,8 @@ def place(row: Row) -> str:
     """Where a row's worst or first wrong value is, with both values."""
     index = row.where[1:] if row.stage == "adam" else row.where
     where = f" at {list(index)}" if index else ""
-    candidate, reference = (f"{value!r} ({side})" for value, side in zip(row.values, row.sides, strict=True))
+    texts = rounded(row.values, row.tolerance)
+    candidate, reference = (f"{text} ({side})" for text, side in zip(texts, row.sides, strict=True))
     what = row.problem or f"{candidate} against {reference}"
     setting = f" ({row.setting})" if row.setting else ""
     return f"{stage_in_words(row)}, {row.name}{where}{setting}, {row.dtype}: {what}"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from lstm_parity.compare.places import rounded
 from lstm_parity.compare.rows import compare
 from lstm_parity.report.report import Report
 from lstm_shared import init_by_hand, init_lstm, save
@@ -24,6 +25,11 @@ FORGED = [
     "a\tb", "\x08\x08", "\udcff", "\u2066\u2069", "{0}%s\\x1b", "<script>alert(1)</script>",
 ]  # fmt: skip
 NAMES = st.one_of(st.sampled_from(FORGED), st.text(st.characters(), min_size=1, max_size=20))
+PORT = """
+import jax_lstm
+def doubled(params, inputs):
+    return jax_lstm.lstm({**params, "bias_hh_l0": params["bias_hh_l0"] * 2}, inputs)
+"""
 HYPOTHESIS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -134,3 +140,61 @@ def test_a_benchmark_fits_a_terminal_of_80_columns_with_every_figure_whole(cli, 
         narrow = cli("bench", "--show", record)
         assert figures(narrow.out) == figures(wide.out)
         assert max(map(len, narrow.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("values", "tolerance", "text"),
+    [
+        ((0.15923056397833987, 0.12230338504865963), 1.4e-14, ["0.159230564", "0.122303385"]),
+        ((0.15923056397833987, 0.15923056397838), 1.4e-14, ["0.15923056397834", "0.15923056397838"]),
+        ((np.float32(0.1592314), 0.1223033), 2e-5, ["0.159231", "0.122303"]),
+        ((12345.678, 12345.679), 2e-4, ["12345.678", "12345.679"]),
+        ((1e20, 3e20), 1e6, ["1e+20", "3e+20"]),
+        ((1e-20, 0.5), 1e-14, ["0.0", "0.5"]),
+        ((0.0, 0.0), 1e-14, ["0.0", "0.0"]),
+        ((np.nan, 0.123456789), 1e-5, ["nan", "0.123457"]),
+        ((np.inf, 0.25), 0.0, ["inf", "0.25"]),
+    ],
+)
+def test_values_are_printed_without_the_digits_that_differ_from_machine_to_machine(values, tolerance, text):
+    assert rounded(map(float, values), tolerance) == text
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-16, 10), st.floats(1.01, 1e6))
+def test_values_that_differ_by_more_than_the_tolerance_look_different(value, tolerance, times):
+    other = value + times * tolerance
+    assume(abs(other - value) > tolerance)
+    text = rounded((value, other), tolerance)
+    assert text[0] != text[1]
+
+
+def test_a_failed_check_prints_as_many_digits_as_mean_something_and_json_has_all(cli, tmp_path):
+    save(tmp_path / "m.npz", init_lstm(3, 4))
+    (tmp_path / "port.py").write_text(PORT)
+    port = f"{tmp_path / 'port.py'}:doubled"
+    ran = cli("check", tmp_path / "m.npz", "--against", port, "--json", tmp_path / "r.json")
+    assert ran.code == 1
+    numbers = re.findall(r"-?[0-9]+\.[0-9]+(?= \((?:candidate|torch|reference)\))", ran.out)
+    assert len(numbers) == 4
+    assert all(len(number.lstrip("-0.").replace(".", "")) <= 10 for number in numbers)
+    first = json.loads((tmp_path / "r.json").read_text())["first_divergence"]
+    assert [float(number) for number in numbers[:2]] == pytest.approx(first["values"], rel=1e-9)
+    assert any(len(repr(value)) > 14 for value in first["values"])
+
+
+@pytest.mark.parametrize(("dtype", "decimals"), [("float32", 5), ("float64", 7)])
+def test_predictions_have_the_decimals_that_every_machine_agrees_on(cli, dtype, decimals):
+    ran = cli("train", "--epochs", 1, "--dtype", dtype)
+    assert [len(digits) for digits in re.findall(r"predicted -0\.([0-9]+), label", ran.out)] == [decimals] * 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "row"),
+    [
+        ("float32", "1 1 99.925 93.703 0.98661 99.503 2.92299 0.98930"),
+        ("float64", "1 1 99.9254 93.7027 0.98661430 99.5033 2.92299183 0.98929553"),
+    ],
+)
+def test_a_trace_has_the_decimals_that_every_machine_agrees_on(cli, dtype, row):
+    ran = cli("trace", "--example", "--dtype", dtype)
+    assert " ".join(ran.out.splitlines()[-1].split()) == row
