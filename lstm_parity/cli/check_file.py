@@ -79,11 +79,11 @@ def check_file(
 
         pictures = {}
         if has_steps:
-            pictures["error over time"] = error_picture(*errors_over_time(subject.weights, port, options))
+            pictures["Error over time"] = error_picture(*errors_over_time(subject.weights, port, options))
         page = html_page(report, in_words(subject.spec), pictures).encode() if html else b""
         unsaved += save_each(
             [
-                (plot, lambda path: save_figure(pictures["error over time"], path)),
+                (plot, lambda path: save_figure(pictures["Error over time"], path)),
                 (html, lambda path: write_file(path, page)),
             ]
         )

@@ -39,7 +39,7 @@ def show(*parts: "RenderableType") -> None:
 
 
 class _Visible:
-    """A renderable with each character that a terminal obeys or hides as its escape."""
+    """A renderable without blanks at the ends of lines, and with an escape for each character that a terminal obeys."""
 
     def __init__(self, part: "RenderableType"):
         self._part = part
@@ -47,12 +47,13 @@ class _Visible:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Segment]":
         from rich.segment import Segment
 
-        for segment in console.render(self._part, options):
-            if segment.control:
-                yield segment
-                continue
-            lines = map(printable, segment.text.split("\n"))  # rich's own line ends stay
-            yield Segment("\n".join(lines), segment.style)
+        for line in Segment.split_lines(console.render(self._part, options)):
+            while line and not line[-1].control and not line[-1].text.strip(" "):
+                line.pop()  # rich fills lines up with blanks, which a narrower terminal would wrap
+            for number, segment in enumerate(line, 1):
+                text = segment.text.rstrip(" ") if number == len(line) else segment.text
+                yield segment if segment.control else Segment(printable(text), segment.style)
+            yield Segment.line()
 
     def __rich_measure__(self, console: "Console", options: "ConsoleOptions") -> "Measurement":
         from rich.measure import Measurement

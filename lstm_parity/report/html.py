@@ -15,7 +15,8 @@ from lstm_shared.printable import printable
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; margin-bottom: .2rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; }
+h2 { font-size: 1.1rem; margin: 1.5rem 0 .3rem; }
 .verdict { padding: .7rem 1rem; border-radius: .4rem; color: #fff; background: #22683a; }
 .verdict.differ { background: #9b1c1c; }
 .verdict.undecided { background: #8a5a00; }
@@ -46,7 +47,7 @@ def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> s
     answer = "".join(f"<p>{_escape(line)}</p>" for line in report.answer())
     rows = [_table_row(row) for row in report.worst_first]
     more = len(rows) - SHOWN_ROWS
-    others = f"<details><summary>and {more} more</summary>{_table(rows[SHOWN_ROWS:])}</details>" if more > 0 else ""
+    others = f"<details><summary>{more} more</summary>{_table(rows[SHOWN_ROWS:])}</details>" if more > 0 else ""
     images = "".join(
         f'<h2>{_escape(title)}</h2><img alt="{_escape(title)}" src="data:image/png;base64,'
         f'{base64.b64encode(figure_bytes(figure, "png")).decode()}">'
@@ -66,9 +67,9 @@ def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> s
 <p class="verdict {report.verdict_word}">{_escape(report.verdict())}</p>
 <div class="answer">{answer}</div>
 {images}
-<h2>Comparisons, worst first</h2>
-<p>Difference: the largest of the array. Allowed: the tolerance at that place. Used: how much of it. Relative: the
-difference over the array's largest number.</p>
+<h2>Comparisons, {"closest to the limit" if report.ok else "worst"} first</h2>
+<p>Difference: the largest in the array. Allowed: the tolerance. Used: the largest share of it. Relative: the difference
+divided by the largest number of the array.</p>
 {_table(rows[:SHOWN_ROWS])}
 {others}
 <h2>Where it ran</h2>

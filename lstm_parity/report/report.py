@@ -6,13 +6,14 @@ from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from lstm_parity.compare.coverage import Compared, adam_steps, in_words
 from lstm_parity.compare.places import rounded
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity
-from lstm_parity.report.tables import percent, stage_in_words, table_of_rows
+from lstm_parity.report.tables import legend, percent, sides_of, stage_in_words, table_of_rows
 from lstm_shared.finite import json_ready
 from lstm_shared.printable import printable
 
@@ -144,15 +145,25 @@ class Report:
 
     def screen(self, *, every_row: bool = False) -> Group:
         """For a terminal: the answer, the worst rows (or all), and how it was made."""
-        return Group(self.headline(), *map(Text, self.answer()), Text(), self.evidence(every_row=every_row))
+        return Group(self.headline(), *map(_indented, self.answer()), Text(), self.evidence(every_row=every_row))
 
     def evidence(self, *, every_row: bool = False) -> Group:
         """What the answer stands on: the worst rows (or all), and how it was made."""
         rows = self.worst_first if every_row else self.worst_first[:SHOWN_ROWS]
-        parts: list[RenderableType] = [table_of_rows(rows)] if rows else []
-        if left := len(self.rows) - len(rows):
-            parts.append(Text(f"and {left} more (--all shows them)", style="dim"))
-        return Group(*parts, Text(), self.settings())
+        # Who is nearer the truth matters where the sides differ, or where somebody asked for --truth extended.
+        measured = [row for row in rows if row.errors is not None]
+        distances = bool(measured) and (every_row or not self.ok or any(row.dtype == "float64" for row in measured))
+        parts: list[RenderableType] = []
+        if rows:
+            parts += [Text(self._title(len(rows)), style="bold"), table_of_rows(rows, distances=distances)]
+            parts += [Text(legend(distances=distances), style="dim"), Text()]
+        return Group(*parts, self.settings())
+
+    def _title(self, shown: int) -> str:
+        """What the table shows: all comparisons or the worst."""
+        sides, count = sides_of(self.rows), len(self.rows)
+        order = "closest to the limit first" if self.ok else "worst first"
+        return f"{sides}, {order}:" if shown == count else f"{sides}, {order}, {shown} of {count} (all with --all):"
 
     def __rich__(self) -> Group:
         return self.screen()
@@ -164,7 +175,7 @@ class Report:
         """As on the screen, without colours; sentences are not broken into lines."""
         text = StringIO()
         Console(file=text, width=10_000, no_color=True).print(self.screen(every_row=every_row))
-        return text.getvalue().rstrip()
+        return "\n".join(map(str.rstrip, text.getvalue().rstrip().split("\n")))
 
     def to_json(self) -> str:
         """Everything, as JSON text; NaN and infinity as null, with the row's ``problem`` saying so."""
@@ -187,6 +198,12 @@ class Report:
             "rows": [asdict(row) | {"ok": row.ok} for row in self.rows],
         }
         return json.dumps(json_ready(content), indent=2, allow_nan=False)
+
+
+def _indented(line: str) -> RenderableType:
+    """A line that stays indented where a narrow terminal breaks it."""
+    text = line.lstrip(" ")
+    return Padding(Text(text), (0, 0, 0, len(line) - len(text)))
 
 
 def _explained(diagnosis: "Diagnosis") -> list[str]:

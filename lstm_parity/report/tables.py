@@ -47,26 +47,37 @@ def table_of_numbers(title: str | None, names: str, numbers: Iterable[str]) -> T
     return table
 
 
-def table_of_rows(rows: Sequence[Row]) -> Table:
-    """Comparisons in the order given, within 80 columns, and what the columns mean."""
-    exact = any(row.errors is not None for row in rows)
-    columns = ["difference", "allowed", "used", *(["off"] if exact else [])]
+def table_of_rows(rows: Sequence[Row], *, distances: bool) -> Table:
+    """Return a table of comparisons in the order given, within 80 columns where the names allow.
+
+    Args:
+        distances: whether to add how far each side is from the more precise result.
+    """
+    columns = ["difference", "allowed", "used", *(["off"] if distances else [])]
     table = table_of_numbers(None, "array", columns)
     table.columns[0].no_wrap = False
     for row in rows:
         cells = describe_row(row)
         numbers = [cells[column] for column in columns[:3]]
-        if exact:
+        if distances:
             numbers.append("" if row.errors is None else " / ".join(f"{error:.2g}" for error in row.errors))
         # Text, because a name may look like rich's markup
         table.add_row(Text(f"{row.dtype} {cells['array']}"), *numbers, style="" if row.ok else "bold red")
-    sides = printable(", ".join(dict.fromkeys(f"{row.sides.candidate} against {row.sides.reference}" for row in rows)))
-    caption = f"{sides}, worst first. difference: the largest; allowed: the tolerance there; used: how much of it"
-    if exact:
-        caption += "; off: distance of either side from the float64 result, in eps · scale"
-    table.caption = Text(caption)
-    table.caption_justify = "left"
     return table
+
+
+def legend(*, distances: bool) -> str:
+    """Say what the columns of ``table_of_rows`` mean."""
+    words = "difference: the largest; allowed: the tolerance; used: the largest share of it"
+    return f"{words}; off: how far each side is from the more precise result, in eps · scale" if distances else words
+
+
+def sides_of(rows: Iterable[Row]) -> str:
+    """Say who was compared with whom: "jax against torch and nn.LSTM"."""
+    references: dict[str, dict[str, None]] = {}
+    for row in rows:
+        references.setdefault(row.sides.candidate, {})[row.sides.reference] = None
+    return printable("; ".join(f"{candidate} against {' and '.join(them)}" for candidate, them in references.items()))
 
 
 def describe_row(row: Row) -> dict[str, str]:

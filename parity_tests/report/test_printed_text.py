@@ -132,6 +132,35 @@ def test_a_report_on_a_narrow_terminal_has_every_figure_whole(cli, monkeypatch, 
     assert figures(cli(*command).out) == figures(wide.out)
 
 
+@pytest.mark.parametrize("arguments", ["check m.npz", "check m.npz --against port.py:doubled", "check --quick"])
+def test_a_report_fits_a_terminal_of_80_columns_without_blanks_at_the_ends_of_lines(
+    cli, monkeypatch, tmp_path, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    save("m.npz", init_lstm(5, 4, num_layers=2, bidirectional=True))
+    (tmp_path / "port.py").write_text(PORT)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = cli(*arguments.split()).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert len(lines) < 40
+    (head,) = (k for k, line in enumerate(lines) if line.split()[:4] == ["array", "difference", "allowed", "used"])
+    assert lines[head - 1].endswith("--all):")
+    rows = lines[head + 1 : head + 11]  # a line each
+    assert all(re.search("[%×]", row) for row in rows)
+    assert lines[head + 11].startswith("difference: the largest; ")
+
+
+def test_how_far_each_side_is_from_the_truth_is_shown_where_it_matters(cli, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    save("m.npz", init_lstm(3, 4))
+    (tmp_path / "port.py").write_text(PORT)
+    check = ("check", "m.npz", "--steps", 1, "--dtypes", "float32")
+    for more in (("--all",), ("--against", "port.py:doubled"), ("--truth", "extended", "--dtypes", "float64")):
+        assert "off: how far each side is from the more precise result" in cli(*check, *more).out
+    assert "off" not in cli(*check).out
+
+
 def test_a_benchmark_fits_a_terminal_of_80_columns_with_every_figure_whole(cli, monkeypatch):
     record = Path(__file__).parents[2] / "benchmarks" / "cpu.json"
     wide = cli("bench", "--show", record)

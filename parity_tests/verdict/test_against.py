@@ -332,7 +332,7 @@ def test_an_onnx_model_is_run_and_judged(tmp_path, cli):
     right = onnx_file(tmp_path / "right.onnx", weights)
     ran = cli("check", tmp_path / "weights.safetensors", "--against", right)
     assert ran.code == 0
-    assert "candidate against torch, worst first" in ran.out
+    assert "candidate against torch, closest to the limit first" in ran.out
     assert "agree in float32 outputs only" in ran.out
     wrong = onnx_file(tmp_path / "wrong.onnx", {**weights, "bias_hh_l0": 0 * weights["bias_hh_l0"]})
     ran = cli("check", tmp_path / "weights.safetensors", "--against", wrong)
