@@ -1,7 +1,7 @@
-"""Which known mistake explains wrong outputs.
+"""Find the known mistake that explains wrong outputs.
 
-``catalogue`` and its two neighbours, ``weight_mistakes`` and ``state_mistakes``, list the mistakes: a new one goes
-there. ``simulation`` computes what a port with a mistake would give, ``search`` compares that with what was observed.
+``catalogue``, ``weight_mistakes`` and ``state_mistakes`` list the mistakes; add new ones there. ``simulation`` computes
+the outputs of a port with a mistake, and ``search`` compares them with the observed ones.
 """
 
 # The files that other rooms may import.

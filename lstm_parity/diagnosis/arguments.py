@@ -1,4 +1,4 @@
-"""What ``diagnose`` is asked, checked and brought into one form: time-major, with a batch axis, in float64."""
+"""Check the arguments of ``diagnose`` and bring them into one form: time-major, with a batch axis, in float64."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +24,14 @@ from lstm_shared.tensors import to_array
 
 @dataclass(frozen=True)
 class Question:
-    """The right port, what was observed, and the outputs of a second call if there was one."""
+    """The checked arguments of ``diagnose``.
+
+    Attributes:
+        right: the port without a mistake.
+        observed: the outputs of the port in question.
+        again: its outputs in a second call; None if there was only one.
+        by_hand: whether the model is the by-hand one.
+    """
 
     right: SimulatedPort
     observed: PortOutputs
@@ -41,10 +48,10 @@ def ask(
     lengths: ArrayLike | None,
     batch_first: bool,
 ) -> Question:
-    """Check the arguments of ``diagnose``; they are described there.
+    """Check the arguments of ``diagnose``, which describes them.
 
     Raises:
-        WeightsError, InputError: everything that is wrong.
+        WeightsError, InputError: an argument is wrong; one line for each problem.
     """
     spec = describe(weights)
     arrays = {name: _array(weights[name]) for name in spec.shapes}
@@ -69,15 +76,15 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _calls(outputs: ArrayLike | tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]:
-    """The outputs of one call, or of two."""
+    """Return the outputs of one call, or of two, as a list."""
     if not isinstance(outputs, tuple):
         calls = [_array(outputs)]
     elif len(outputs) == 2 and not any(isinstance(call, tuple | list) for call in outputs):
         calls = [_array(call) for call in outputs]
     else:
         raise InputError(
-            f"outputs is a tuple of {len(outputs)}, expected an array, or a pair of arrays from two calls; of what "
-            "torch.nn.LSTM returns, (outputs, (h_n, c_n)), give the first"
+            f"outputs is a tuple of {len(outputs)}, expected an array, or a pair of arrays from two calls; "
+            "torch.nn.LSTM returns (outputs, (h_n, c_n)): pass only the outputs"
         )
     problems = [
         f"outputs holds {call.dtype}, expected floating-point numbers"
@@ -86,7 +93,7 @@ def _calls(outputs: ArrayLike | tuple[ArrayLike, ArrayLike]) -> list[np.ndarray]
     ]
     if calls[0].shape != calls[-1].shape:
         problems.append(
-            f"the outputs of two calls have shapes {calls[0].shape} and {calls[1].shape}, expected the same"
+            f"the outputs of the two calls have shapes {calls[0].shape} and {calls[1].shape}, expected the same shape"
         )
     InputError.raise_any(problems)
     return calls
@@ -111,11 +118,11 @@ def _with_tolerance(
     inputs: np.ndarray,
     outputs: np.ndarray,
 ) -> PortOutputs:
-    """How far a right port may be off, in the coarsest of the dtypes that it was given.
+    """Return the observed outputs with how far a right port may be off, in the coarsest dtype of weights and inputs.
 
-    The outputs' own dtype counts for float32 only: outputs in bfloat16 from weights in float32 are something to find.
-    Where the model keeps half of the digits of that arithmetic in its outputs, one tolerance serves all steps. Where it
-    does not, each step has its own, as far as there is one.
+    The outputs' own dtype counts as float32 at the coarsest: bfloat16 outputs from float32 weights are a mistake to
+    find. If rounding in that dtype leaves half of the outputs' digits intact, one tolerance serves all steps. If not,
+    each output gets its own, as long as it can be judged at all.
     """
     dtypes = {array.dtype.name for array in (*weights.values(), inputs)}
     with np.errstate(over="ignore"):
@@ -131,7 +138,7 @@ def _with_tolerance(
     if coarse == dtype:
         floor = allowed * eps("float32")
         tolerance = floor + magnified
-    else:  # what float32 does to this model says by how much it magnifies rounding errors
+    else:  # how far float32 moves this model shows how much it magnifies rounding errors
         floor = allowed * eps(dtype)
         tolerance = floor + magnified * eps(dtype) / eps("float32")
     if magnified <= ERRORS_ALLOWED * np.sqrt(eps(coarse)) * largest:
@@ -141,9 +148,9 @@ def _with_tolerance(
 
 
 def _magnitude(port: SimulatedPort) -> float:
-    """By how much large inputs and states magnify rounding errors: |input| · max(1, |weight|), or 1 up to 4.
+    """Return how much large inputs and states magnify rounding errors: |input| · max(1, |weight|).
 
-    Up to there, the range of N(0, 1), what ``factor`` allows was measured.
+    Up to an input of 4, the range of N(0, 1), it is 1: there, what ``factor`` allows was measured.
     """
     data = {"inputs": port.read_inputs, "h_0": port.h_0, "c_0": port.c_0}
     largest = group_scale(data)

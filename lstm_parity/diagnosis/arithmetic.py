@@ -1,4 +1,4 @@
-"""Errors that are no mistake in the equations: coarse arithmetic, and dropout that was left on."""
+"""Recognise errors that do not come from wrong equations: coarse arithmetic, and dropout that was left on."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,18 @@ from lstm_parity.compare.tolerance import eps
 from lstm_parity.diagnosis.differences import PortOutputs, compared_places
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 
-# Errors of this level are taken for those of an arithmetic when they are within this factor of the simulated ones.
+# Errors count as those of an arithmetic if their level is within this factor of the simulated level.
 _LEVEL = 3.0
-# So many times its simulated errors is a right port in some arithmetic allowed.
+# A right port in some arithmetic may be off by this many times the simulated errors.
 ERRORS_ALLOWED = 2 * _LEVEL
-# Errors that are the outputs themselves times a number, to this cosine, come from a scaling, not from an arithmetic.
+# If the cosine between errors and outputs is larger than this, the outputs were scaled: rounding does not do that.
 _ALONG = 0.8
 _EPS_OF = {"tf32": "float16"}  # ten bits of mantissa
 _STORED = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def dropout_in_one_call(right: SimulatedPort, observed: PortOutputs) -> float | None:
-    """The probability of a dropout on the last outputs, if they are the right ones, some zeroed, the others larger."""
+    """Return the dropout probability if the outputs are the right ones, some zeroed and the rest scaled up; or None."""
     exact = simulate([right])[0]
     if observed.outputs.shape != exact.shape or observed.known is not None:
         return None
@@ -35,10 +35,11 @@ def dropout_in_one_call(right: SimulatedPort, observed: PortOutputs) -> float | 
 
 
 def precisions_that_fit(port: SimulatedPort, observed: PortOutputs, names: Sequence[str]) -> list[tuple[str, float]]:
-    """The arithmetics whose rounding errors are as large as what is left of the outputs, likeliest first.
+    """Find the arithmetics whose rounding errors are as large as the error that this port leaves, likeliest first.
 
     Returns:
-        (name, factor by which what is left is larger or smaller than the simulated errors) each.
+        (name, factor) for each. The factor, at least 1, says how far the level of the error that is left is from the
+        simulated level, up or down.
     """
     target = port.as_computed(observed.outputs)
     exact = simulate([port])[0]
@@ -52,12 +53,12 @@ def precisions_that_fit(port: SimulatedPort, observed: PortOutputs, names: Seque
         if not (held := places & _small(errors, exact, eps(_EPS_OF.get(name, name)))).any():
             continue
         seen, truth, simulated = (target - exact)[held], exact[held], errors[held]
-        with np.errstate(over="ignore"):  # of outputs beyond 1e154: no arithmetic explains these
+        with np.errstate(over="ignore"):  # the squares of outputs beyond 1e154; no arithmetic explains these
             level, expected, size = (float(np.sqrt(np.mean(x**2))) for x in (seen, simulated, truth))
         if not expected or not np.isfinite(level):
             continue
         factor = max(level / expected, expected / max(level, np.finfo(float).tiny))
-        # Rounding errors have no outliers, and do not go along with the outputs.
+        # Rounding errors have no outliers and are not proportional to the outputs.
         outliers = np.max(np.abs(seen)) > 2 * _LEVEL * np.max(np.abs(simulated))
         along = abs(float(np.mean(seen * truth))) > _ALONG * level * size
         if factor <= _LEVEL and not outliers and not along:
@@ -66,13 +67,13 @@ def precisions_that_fit(port: SimulatedPort, observed: PortOutputs, names: Seque
 
 
 def precision_tolerance(port: SimulatedPort, name: str) -> float:
-    """How far a right port in this arithmetic may be off: some times what its simulation is."""
+    """Return how far a right port in this arithmetic may be off: a multiple of the simulated error."""
     exact = simulate([port])[0]
     return ERRORS_ALLOWED * float(np.max(np.abs(simulate([port], precision=name)[0] - exact), initial=0.0))
 
 
 def _small(errors: np.ndarray, exact: np.ndarray, unit: float) -> np.ndarray:
-    """Where rounding errors are in proportion to the unit; later, in a chaotic model, they are as large as outputs."""
+    """Return the steps at which rounding errors are still small; in a chaotic model they grow as large as outputs."""
     return np.abs(errors).max(axis=(1, 2), keepdims=True) <= np.sqrt(unit) * max(1.0, float(np.max(np.abs(exact))))
 
 

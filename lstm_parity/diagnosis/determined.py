@@ -1,9 +1,9 @@
-"""Which outputs of a port its inputs determine, and how far rounding errors alone may move the others.
+"""Measure which outputs of a port its inputs determine, and how far rounding errors alone may move them.
 
-A chaotic LSTM multiplies every rounding error from step to step until its outputs are those of another sequence. No
-two computations of it agree then, and only its first steps, counted as each direction computes them, say anything
-about a port. How many these are is measured: the port is simulated again with every weight, input and state moved up
-or down by a rounding error.
+A chaotic LSTM multiplies every rounding error from step to step, until its outputs could be those of another sequence.
+From then on no two computations of it agree. Only the first steps, counted in the order in which each direction
+computes them, say anything about a port. To measure how many these are, the port is simulated again with every weight,
+input and state moved up or down by a rounding error.
 """
 
 from collections.abc import Mapping
@@ -16,22 +16,26 @@ from lstm_parity.diagnosis.differences import PortOutputs, compared_places
 from lstm_parity.diagnosis.simulated_steps import PRECISIONS
 from lstm_parity.diagnosis.simulation import SimulatedPort, chunks, halves, simulate
 
-# So many times is a port simulated again, and so many times the largest response is a right port allowed.
-# In float32 and float64, gains of 1 to 20 times U(±1/√hidden), hidden sizes 4 to 64, one and two layers, one direction
-# and both, 100 steps, 12 seeds each: torch and jax_lstm used at most 1.34 of the floor plus one response, and none of
-# these 960 right ports was called wrong.
+# How often a port is simulated again, and how many times the largest response a right port may be off.
+# Measured in float32 and float64, with gains of 1 to 20 times U(±1/√hidden), hidden sizes 4 to 64, one and two layers,
+# one direction and both, 100 steps, 12 seeds each: torch and jax_lstm used at most 1.34 of the floor plus one response,
+# and none of these 960 right ports was called wrong.
 _PERTURBATIONS, _RESPONSES = 8, 8.0
-# A mistake judged on some of the steps explains the outputs only if the right ones are so many tolerances away there;
-# one judged on all, with tolerances that grow, if they are so many.
+# A mistake explains the outputs only if the right outputs are at least this many tolerances away on the steps judged:
+# the first number if only some steps are judged, the second if all are, with tolerances that grow.
 _MARGIN_OF_SOME, _MARGIN_OF_ALL = 100.0, 4.0
-# And on some of the steps it must explain so many digits. A port that has nothing to do with the outputs comes within
-# the tolerance of a number, from 10ⁿ tolerances away, about once in 10ⁿ times; up to a thousand mistakes are tried.
+# A mistake judged on some steps must also explain this many digits. If a number is 10ⁿ tolerances away, an unrelated
+# port comes within its tolerance by chance about once in 10ⁿ times, and up to a thousand mistakes are tried.
 _DIGITS = 5.0
 
 
 @dataclass(frozen=True)
 class Steps:
-    """On how many steps, counted as each direction computes them, outputs were judged: (judged, of) by direction."""
+    """How many steps were judged, counted in the order in which each direction computes them.
+
+    Attributes:
+        counts: (steps judged, steps in all) for each direction.
+    """
 
     counts: tuple[tuple[int, int], ...]
 
@@ -41,19 +45,22 @@ class Steps:
 
     @property
     def judged(self) -> int:
-        """In the direction in which there are most."""
+        """The number of steps judged, in the direction with the most."""
         return max((judged for judged, _ in self.counts), default=0)
 
     @property
     def none(self) -> bool:
-        """Whether there are steps, and none could be judged."""
+        """Whether there are steps but none could be judged."""
         return self.judged == 0 and not self.all
 
     def __str__(self) -> str:
         """``the first 12 of 80 steps``; with two directions, how many in each."""
         (forward, of), *reverse = self.counts
         if reverse:
-            return f"the first {forward} of {of} steps of the forward direction and {reverse[0][0]} of the reverse one"
+            return (
+                f"the first {forward} of {of} steps in the forward direction and the first {reverse[0][0]} in the "
+                "reverse direction"
+            )
         return f"the first {forward} of {of} steps" if forward != 1 else f"the first of {of} steps"
 
 
@@ -62,10 +69,10 @@ class Judged:
     """A port judged on the steps that its inputs determine.
 
     Attributes:
-        used: the largest share of the tolerance that the difference from the observed outputs uses.
-        margin: how many tolerances the right outputs are at most away from those observed on the same steps.
-        digits: log10 of how many tolerances they are away, added up over all numbers that are at least one away.
-        steps: which steps these are.
+        used: the largest difference from the observed outputs, as a share of the tolerance.
+        margin: the largest distance of the right outputs from the observed ones on the same steps, in tolerances.
+        digits: log10 of that distance, summed over all numbers that are at least one tolerance away.
+        steps: how many steps were judged.
     """
 
     used: float
@@ -81,10 +88,11 @@ class Judged:
 
 
 def judge(port: SimulatedPort, observed: PortOutputs, right: np.ndarray) -> Judged:
-    """Compare a port with what was observed, where its inputs determine it.
+    """Compare a port with the observed outputs, on the steps that its inputs determine.
 
     Args:
-        right: the outputs of the right port, (time, batch, features); of another shape, they are far away everywhere.
+        right: the outputs of the right port, (time, batch, features). If the observed outputs have another shape, the
+            right ones count as far away everywhere.
     """
     outputs = simulate([port])[0]
     target = port.as_computed(observed.outputs)
@@ -104,7 +112,11 @@ def judge(port: SimulatedPort, observed: PortOutputs, right: np.ndarray) -> Judg
 
 
 def steps_judged(port: SimulatedPort, judged: np.ndarray, compared: np.ndarray) -> Steps:
-    """Places (time, batch, features), as computed, to steps: one counts when any row is judged there."""
+    """Count the steps in which any row is judged, and those in which any is compared, for each direction.
+
+    Args:
+        judged, compared: (time, batch, features), in the axes that the port computes in.
+    """
     counts = []
     for units, _ in halves(port):
         some, of = (int(places[..., units].any(axis=(1, 2)).sum()) for places in (judged, compared))
@@ -113,14 +125,15 @@ def steps_judged(port: SimulatedPort, judged: np.ndarray, compared: np.ndarray) 
 
 
 def tolerances(port: SimulatedPort, outputs: np.ndarray, floor: float, dtype: str) -> np.ndarray:
-    """How far a computation of this port may be off, (time, batch, features); infinite where that cannot be judged.
+    """Return how far a computation of this port may be off, (time, batch, features).
 
-    The floor, and some times what rounding errors do to the port. They end what can be judged once half of the digits
-    are gone: up to there they grow in proportion, and a multiple of them says something.
+    This is the floor plus a multiple of the port's response to rounding errors. Once the response has taken half of the
+    digits, an output cannot be judged, and this is infinite. Up to there the response grows in proportion to the
+    rounding errors, so a multiple of it means something.
 
     Args:
-        outputs: the port's, simulated, (time, batch, features).
-        floor: what is allowed for rounding that nothing magnifies.
+        outputs: the port's simulated outputs, (time, batch, features).
+        floor: what is allowed for rounding errors that nothing magnifies.
         dtype: the arithmetic.
     """
     response = responses(port, outputs, dtype)
@@ -129,7 +142,7 @@ def tolerances(port: SimulatedPort, outputs: np.ndarray, floor: float, dtype: st
 
 
 def responses(port: SimulatedPort, outputs: np.ndarray, dtype: str) -> np.ndarray:
-    """The furthest that rounding errors moved the outputs up to each step, row by row and direction by direction."""
+    """Return how far rounding errors move the outputs at most, up to each step, for each row and direction."""
     last = frozenset({port.spec.num_layers - 1})
     plain = replace(port, merge="concatenate", joined_wrongly=port.joined_wrongly - last, unturned=port.unturned - last)
     exact = outputs if plain.program == port.program else simulate([plain])[0]
@@ -146,7 +159,7 @@ def responses(port: SimulatedPort, outputs: np.ndarray, dtype: str) -> np.ndarra
         worst = furthest[..., units].max(axis=2, keepdims=True, initial=0.0)
         worst = np.maximum.accumulate(worst[::-1])[::-1] if backwards else np.maximum.accumulate(worst)
         if port.valid is not None and port.masked:
-            worst = np.where(port.valid[..., None], worst, 0.0)  # zeros, whatever came before
+            worst = np.where(port.valid[..., None], worst, 0.0)  # the padding is zero, whatever came before
         found.append(np.broadcast_to(worst, furthest[..., units].shape))
     if len(found) == 1:
         return found[0]
@@ -158,7 +171,7 @@ def responses(port: SimulatedPort, outputs: np.ndarray, dtype: str) -> np.ndarra
 
 
 def _moved(port: SimulatedPort, unit: float, seed: int) -> SimulatedPort:
-    """The port with every number moved up or down by a rounding error of its own size."""
+    """Return the port with every number moved up or down by one rounding error of its own size."""
     rng = np.random.default_rng(seed)
 
     def moved(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How far simulated ports are from the outputs that were observed: at worst, and step by step."""
+"""Compare the outputs of simulated ports with the observed ones: the largest difference, and step by step."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,15 @@ from lstm_parity.diagnosis.simulation import SimulatedPort, chunks, first_comput
 
 @dataclass(frozen=True)
 class PortOutputs:
-    """What a port produced.
+    """The outputs that a port produced, and how far a right port may be off.
 
     Attributes:
         outputs: (time, batch, features), float64.
-        known: True where the outputs are known; None when they all are.
+        known: True where the outputs are known; None if they all are.
         tolerance: how far a right port may be off.
-        by_place: where rounding errors grow so much that one tolerance cannot serve all steps, how far a right port
-            may be off at each place, (time, batch, features), infinite where this cannot be judged; else None.
-        floor: what is allowed for rounding that nothing magnifies.
+        by_place: how far a right port may be off in each output, (time, batch, features), if rounding errors grow so
+            much that one tolerance cannot serve all steps; infinite where this cannot be judged. None otherwise.
+        floor: what is allowed for rounding errors that nothing magnifies.
         dtype: the coarsest arithmetic that a right port may have computed in.
     """
 
@@ -33,12 +33,12 @@ class PortOutputs:
 
 @dataclass(frozen=True)
 class Simulated:
-    """Ports simulated together, all in the axes that they compute in.
+    """Ports that were simulated together, with their outputs in the axes that they compute in.
 
     Attributes:
-        members: which of the ports.
+        members: the indices of these ports.
         port: one of them, for what they share.
-        outputs: (ports or 1, time, batch, features), of the steps and rows asked for.
+        outputs: (ports or 1, time, batch, features), for the steps and rows asked for.
         steps, rows: see ``simulate``.
     """
 
@@ -49,12 +49,12 @@ class Simulated:
     rows: slice
 
     def in_view(self, array: np.ndarray) -> np.ndarray | None:
-        """What was observed of all steps and rows, as this port computes it; None where that has another shape."""
+        """Return an observed array in this port's axes, at the simulated steps and rows; None if its shape differs."""
         array = self.port.as_computed(array)
         return self._asked_for(array) if array.shape == self._whole else None
 
     def apart(self, observed: PortOutputs) -> np.ndarray:
-        """(ports or 1, time, batch, features) from what was observed; 0 where that is not compared."""
+        """Return the distance from the observed outputs, (ports or 1, time, batch, features); 0 where not compared."""
         target = self.in_view(observed.outputs)
         if target is None:
             return np.full(self.outputs.shape, np.inf)
@@ -68,7 +68,7 @@ class Simulated:
         return (*self.port.inputs.shape[:2], self.port.output_size)
 
     def _asked_for(self, array: np.ndarray) -> np.ndarray:
-        """Of an array in the port's axes, the steps and rows that were simulated."""
+        """Return the simulated steps and rows of an array in the port's axes."""
         array = array[:, self.rows]
         return array if self.steps is None else first_computed(self.port, array, self.steps)
 
@@ -76,7 +76,7 @@ class Simulated:
 def simulations(
     ports: Sequence[SimulatedPort], *, steps: int | None = None, rows: slice = slice(None)
 ) -> Iterator[Simulated]:
-    """Simulate ports, as many at once as the memory holds."""
+    """Simulate ports, as many at a time as memory allows."""
     groups: dict[tuple, list[int]] = defaultdict(list)
     for k, port in enumerate(ports):
         groups[port.program].append(k)
@@ -93,7 +93,7 @@ def simulations(
 def differences_from(
     ports: Sequence[SimulatedPort], observed: PortOutputs, *, steps: int | None = None, rows: slice = slice(None)
 ) -> np.ndarray:
-    """The largest difference of each port's outputs from those observed; infinite where shapes differ or NaN is."""
+    """Return each port's largest difference from the observed outputs; infinite if shapes differ or a value is NaN."""
     result = np.full(len(ports), np.inf)
     for some in simulations(ports, steps=steps, rows=rows):
         result[some.members] = largest(some.apart(observed))
@@ -101,12 +101,12 @@ def differences_from(
 
 
 def largest(apart: np.ndarray) -> np.ndarray:
-    """Over everything but the first axis."""
+    """Return the maximum over all axes but the first."""
     return apart.reshape(len(apart), -1).max(axis=1, initial=0.0)
 
 
 def by_step(port: SimulatedPort, apart: np.ndarray) -> np.ndarray:
-    """(…, time, batch, features) -> the largest of each step, (directions, …, time), in the order of computation."""
+    """Return the maximum in each step of (…, time, batch, features): (directions, …, time), in order of computation."""
     found = []
     for units, backwards in halves(port):
         steps = apart[..., units].max(axis=(-1, -2), initial=0.0)
@@ -115,7 +115,7 @@ def by_step(port: SimulatedPort, apart: np.ndarray) -> np.ndarray:
 
 
 def compared_places(port: SimulatedPort, observed: PortOutputs) -> np.ndarray:
-    """(time, batch, 1 or features), in the port's axes: which outputs are compared."""
+    """Return which outputs are compared, (time, batch, 1 or features), in the port's axes."""
     time, batch, _ = port.inputs.shape
     places = np.ones((time, batch, 1), bool)
     if observed.known is not None:

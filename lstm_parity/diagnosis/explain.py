@@ -1,4 +1,4 @@
-"""``diagnose``: from the right weights, the inputs and what a port made of them, the mistake in the port."""
+"""``diagnose``: find the mistake in a port from the right weights, the inputs and the port's outputs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,11 +22,12 @@ from lstm_parity.diagnosis.simulated_steps import PRECISIONS
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_parity.location.outputs import locate_outputs
 
-# A mistake in coarse arithmetic explains the outputs only if it brings the largest difference down by this factor.
-# Others whose difference is at most so many times the smallest cannot be told apart from it.
+# A mistake in coarse arithmetic explains the outputs only if it divides the largest difference by at least
+# ``_MUST_EXPLAIN``. Mistakes that leave up to ``_NEAR`` times the smallest difference cannot be told apart.
 _MUST_EXPLAIN, _NEAR = 4.0, 1.25
-# Outputs that are no more tolerances away may be right: how far rounding errors go is then measured more closely. The
-# one simulation in float32 that the tolerance comes from accused 17 of 720 right ports (as in determined.py).
+# Outputs up to this many tolerances away may be right, so the effect of rounding errors is then measured more closely.
+# The tolerance comes from a single simulation in float32, which alone accused 17 of 720 right ports (drawn as in
+# ``determined.py``).
 _PERHAPS_RIGHT = 100.0
 
 _PRECISION_WORDS = {"float32": "float32", "tf32": "TF32", "float16": "float16", "bfloat16": "bfloat16"}
@@ -42,27 +43,27 @@ def diagnose(
     batch_first: bool = False,
     progress: bool = False,
 ) -> Diagnosis:
-    """Find the mistake that explains what a port of an LSTM produced.
+    """Find the mistake that explains the outputs of an LSTM port.
 
-    Single mistakes first, then arithmetic, then pairs; among as many, the one that leaves the smallest difference. A
-    port that magnifies rounding errors is judged on its first steps, those that its inputs determine: see
-    ``determined.py``.
+    The search tries single mistakes first, then coarse arithmetic, then pairs of mistakes. Among single mistakes, and
+    among pairs, the one that leaves the smallest difference comes first. A port that magnifies rounding errors is
+    judged on its first steps only, those that its inputs determine: see ``determined.py``.
 
     Args:
         weights: the right weights: an LSTM's, an LSTM cell's, or the by-hand model's.
-        inputs: as for ``jax_lstm.lstm`` or ``lstm_cell``; by hand, prices (*series, days).
-        outputs: what the port gave, with the axes of the inputs; for a cell h; by hand the short memory of every day
-            (*series, days) or of the last (*series,). A tuple of two is the same call made twice: if they differ,
-            dropout was left on.
-        state: (h_0, c_0); by hand (long_memory, short_memory); zeros when left out.
+        inputs: as for ``jax_lstm.lstm`` or ``lstm_cell``; by hand, prices ``(*series, days)``.
+        outputs: the port's outputs, with the axes of the inputs. For a cell, h; by hand, the short memory of every day,
+            ``(*series, days)``, or of the last, ``(*series,)``. A tuple of two holds the outputs of the same call made
+            twice: if they differ, dropout was left on.
+        state: (h_0, c_0); by hand, (long_memory, short_memory). Zeros if left out.
         lengths, batch_first: as in ``jax_lstm.lstm``.
-        progress: show a bar while pairs are tried.
+        progress: show a progress bar while pairs are tried.
 
     Returns:
         A Diagnosis: ``mistakes``, ``explanations``, ``explained``, ``right``, ``str()``, ``to_json()``.
 
     Raises:
-        WeightsError, InputError: everything that is wrong with the arguments.
+        WeightsError, InputError: an argument is wrong; one line for each problem.
     """
     question = ask(weights, inputs, outputs, state=state, lengths=lengths, batch_first=batch_first)
     observed, right = question.observed, question.right
@@ -90,7 +91,7 @@ def diagnose(
     if judged.none:  # pairs are looked for by their first steps
         return answer([], tried)
     if (probability := dropout_in_one_call(right, observed)) is not None:
-        words = f"outputs are zeroed at random and the others multiplied by {1 / (1 - probability):.3g}"
+        words = f"some outputs are zeroed at random and the others multiplied by {1 / (1 - probability):.3g}"
         return answer([Explanation((_dropout(words),), 0.0)], tried)
     coarser = [name for name in PRECISIONS if name != "float32" or observed.tolerance < eps("float32")]
     if found := precisions_that_fit(right, observed, coarser):
@@ -107,7 +108,7 @@ def _explanations(fits: Sequence[Fit]) -> list[Explanation]:
 def _with_precision(
     difference: float, singles: SingleMistakes, observed: PortOutputs, names: Sequence[str]
 ) -> list[Explanation]:
-    """A mistake in coarse arithmetic: the single mistakes that leave least, if that is no more than its errors."""
+    """Find the mistakes that explain the outputs in coarse arithmetic: those that leave only errors of its size."""
     differences = differences_from(singles.ports, observed)
     least = float(np.min(differences, initial=np.inf))
     if not least * _MUST_EXPLAIN <= difference:  # also where both are infinite
@@ -122,7 +123,7 @@ def _with_precision(
 
 
 def _with_responses(right: SimulatedPort, observed: PortOutputs, exact: np.ndarray) -> PortOutputs:
-    """With what rounding errors do to the right port at each place, where that is more than the tolerance."""
+    """Give each output its own tolerance: how far rounding errors move the right port, or the old one if larger."""
     if observed.outputs.shape != exact.shape or eps(observed.dtype) > eps("float32"):
         return observed
     allowed = tolerances(right, exact, observed.floor, observed.dtype)
@@ -130,7 +131,7 @@ def _with_responses(right: SimulatedPort, observed: PortOutputs, exact: np.ndarr
 
 
 def _compare_with_right(right: SimulatedPort, observed: PortOutputs, exact: np.ndarray) -> tuple[float, float, Steps]:
-    """(difference, tolerance) where the largest share of the tolerance is used, and the steps that are judged."""
+    """Return the difference and the tolerance at the output that uses most of its tolerance, and the steps judged."""
     compared = np.broadcast_to(True if observed.known is None else observed.known, exact.shape)
     if observed.by_place is None or observed.outputs.shape != exact.shape:
         steps = steps_judged(right, compared, compared)
@@ -165,7 +166,7 @@ def _first_difference(question: Question, exact: np.ndarray) -> OutputLocation |
 
 
 def _dropout(words: str) -> Mistake:
-    repair = "switch dropout off for inference (module.eval(), deterministic=True, dropout=0.0)"
+    repair = "turn dropout off for inference (module.eval(), deterministic=True, dropout=0.0)"
     return Mistake("dropout-left-on", words, repair, lambda port: port, frozenset({"outputs"}))
 
 
@@ -173,7 +174,7 @@ def _precision(name: str) -> Mistake:
     word = _PRECISION_WORDS[name]
     words = f"the errors are as large as those of {word} arithmetic"
     repair = {
-        "tf32": "compute the products in full float32 (precision='highest', allow_tf32 = False)",
+        "tf32": "compute matrix products in full float32 (precision='highest', allow_tf32 = False)",
         "float32": "compute in float64 (jax.enable_x64), or compare in float32",
-    }.get(name, f"compute in float32, or compare with {word} in mind")
+    }.get(name, f"compute in float32, or compare with a tolerance for {word}")
     return Mistake(f"precision:{name}", words, repair, lambda port: port, frozenset({"outputs"}))

@@ -1,4 +1,4 @@
-"""What ``diagnose`` found, in words and as JSON."""
+"""The result of ``diagnose``, in words and as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from lstm_parity.diagnosis.determined import Judged, Steps
 from lstm_parity.diagnosis.mistake import Mistake
 from lstm_shared.finite import json_ready
 
-_CANNOT_TELL = "after these, rounding errors alone move the right outputs further than can be judged"
+_CANNOT_TELL = "the other steps cannot be judged: rounding errors alone move the right outputs too far there"
 _NOTHING_DETERMINED = (
-    "rounding errors alone move the right outputs too far at every step: the inputs do not determine them. Give fewer "
-    "steps, or outputs, weights and inputs in float64"
+    "no step can be judged: rounding errors alone move the right outputs too far, so the inputs do not determine them. "
+    "Give fewer steps, or give outputs, weights and inputs in float64"
 )
 
 
@@ -22,10 +22,11 @@ class Explanation:
     """Mistakes that together explain the outputs.
 
     Attributes:
-        mistakes: one, or two that were made together.
-        explained: the largest difference that they leave, as a share of the tolerance: 1 is the limit. For arithmetic
-            the error level found over that expected, or its inverse.
-        judged: on which steps the mistakes were judged, where rounding errors grow; None where that was all of them.
+        mistakes: one mistake, or two that were made together.
+        explained: the largest difference that they leave, as a share of the tolerance; 1 is the limit. For coarse
+            arithmetic, the ratio of the error level found to the one expected, or its inverse, whichever is larger.
+        judged: how the mistakes were judged, and on which steps, if rounding errors grow from step to step; None if one
+            tolerance serves all steps.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -39,17 +40,18 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ``diagnose`` found.
+    """The result of ``diagnose``.
 
     Attributes:
-        explanations: best first; several when no output can tell them apart; empty when none fits or nothing is wrong.
+        explanations: the explanations, best first. There are several if the outputs cannot tell them apart, and none if
+            no known mistake fits or nothing is wrong.
         right: whether the outputs are those of a right port, as far as that can be judged.
-        difference: the largest difference from the right outputs on the steps judged; infinite where shapes differ or
-            NaN is.
-        tolerance: what is allowed there.
-        first: where the outputs part from the right ones first; None when they do not, or their shape is another.
-        tried: how many single mistakes, and how many pairs, were simulated.
-        judged: on which steps the right model was judged: those that its inputs determine.
+        difference: the largest difference from the right outputs on the steps judged; infinite if the shapes differ or
+            a value is NaN.
+        tolerance: the difference that is allowed there.
+        first: where the outputs first differ from the right ones; None if they do not, or if the shapes differ.
+        tried: how many single mistakes and how many pairs were simulated.
+        judged: the steps on which the outputs were judged: those that the inputs of the right model determine.
     """
 
     explanations: tuple[Explanation, ...]
@@ -62,18 +64,18 @@ class Diagnosis:
 
     @property
     def mistakes(self) -> tuple[str, ...]:
-        """The identifiers of all explanations, best first; the two of a pair stand together."""
+        """The identifiers of the mistakes in all explanations, best first; the two of a pair follow each other."""
         return tuple(dict.fromkeys(name for one in self.explanations for name in one.identifiers))
 
     @property
     def explained(self) -> float:
-        """How well: of the best explanation, see there; without one, the difference over the tolerance."""
+        """``Explanation.explained`` of the best explanation; without one, the difference divided by the tolerance."""
         return self.explanations[0].explained if self.explanations else self.difference / self.tolerance
 
     def __str__(self) -> str:
         lines = []
         if self.right:
-            used = f"largest difference {100 * self.difference / self.tolerance:.1f} % of the tolerance"
+            used = f"the largest difference is {100 * self.difference / self.tolerance:.1f} % of the tolerance"
             if self.judged.all:
                 return f"nothing to explain: the outputs are right ({used})"
             return f"nothing to explain: the outputs are right on {self.judged} ({used})\n{_CANNOT_TELL}"
@@ -83,10 +85,13 @@ class Diagnosis:
             if self.judged.none:
                 lines.append(_NOTHING_DETERMINED)
             singles, pairs = self.tried
-            lines.append(f"none of the known mistakes: {singles} single ones and {pairs} pairs do not fit")
+            lines.append(
+                "none of the known mistakes explains the outputs: "
+                f"{singles} single mistakes and {pairs} pairs of mistakes were tried"
+            )
         for k, one in enumerate(self.explanations):
             if k == 1:
-                lines.append("no output can tell it apart from:")
+                lines.append("these outputs cannot tell it apart from:")
             indent = "  " if k else ""
             for mistake in one.mistakes:
                 lines.append(f"{indent}{mistake.identifier}: {mistake.words}")
@@ -95,7 +100,7 @@ class Diagnosis:
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        """Everything, as JSON text; NaN and infinity as null."""
+        """Return everything as JSON text, with NaN and infinity as null."""
 
         content = {
             "right": self.right,
@@ -123,13 +128,18 @@ def _counted(steps: Steps) -> list[dict[str, int]]:
 
 def _how_well(one: Explanation) -> str:
     if one.mistakes[-1].kind == "precision":
-        return f"explains the outputs: the level of the error is off by a factor of {one.explained:.2f}"
+        return f"explains the outputs: the error is within a factor of {one.explained:.2f} of the size expected"
     if one.mistakes[0].kind == "dropout-left-on":
-        return "explains the outputs: an LSTM gives the same twice"
-    left = f"the difference left is {100 * one.explained:.1f} % of the tolerance"
+        return "explains the outputs: without dropout, nothing in an LSTM is random"
+    left = f"the largest difference left is {100 * one.explained:.1f} % of the tolerance"
     if one.judged is None:
         return f"explains the outputs: {left}"
-    away = "" if one.judged.margin == np.inf else f", the right outputs are {one.judged.margin:.3g} tolerances away"
+    away = (
+        "" if one.judged.margin == np.inf else f", while the right outputs are {one.judged.margin:.3g} tolerances away"
+    )
     if one.judged.steps.all:
         return f"explains the outputs: {left}{away}"
-    return f"explains {one.judged.steps}: {left}{away}; on the others rounding errors alone move such a port too far"
+    return (
+        f"explains {one.judged.steps}: {left}{away}; "
+        "the other steps cannot be judged: rounding errors alone move such a port too far there"
+    )

@@ -1,4 +1,4 @@
-"""The mistake that explains the outputs of a failed check."""
+"""Explain the outputs of a failed check by a known mistake."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from lstm_shared.errors import ReportedError
 
 
 def explain(case: Case, observed: Observation) -> Diagnosis | None:
-    """What ``diagnose`` makes of the outputs; None where it does not apply: forecasters, resets, nothing to compare."""
+    """Run ``diagnose`` on the outputs, or return None where it does not apply: forecasters, resets, no outputs."""
     if case.reset is not None:
         return None
     forward = observed["forward"]
@@ -24,5 +24,5 @@ def explain(case: Case, observed: Observation) -> Diagnosis | None:
             state=tuple(case.state.values()) if case.state else None,
             **(options if case.lengths is not None or case.batch_first else {}),
         )
-    except ReportedError:  # of shapes that it does not take, of a forecaster; the rows say what is wrong
+    except ReportedError:  # it rejects these shapes, or a forecaster; the rows already say what is wrong
         return None

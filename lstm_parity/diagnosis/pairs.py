@@ -1,4 +1,4 @@
-"""The search among pairs of mistakes."""
+"""Search for pairs of mistakes that together explain the outputs."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from lstm_parity.diagnosis.search import Fit, SingleMistakes, judged_fits, look
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 from lstm_shared.progress import progress_bar
 
-# Pairs are first tried on one sequence, and on so many steps of the last layer: one in which the initial state is read,
-# one in which the first step's is, and one more. What rounding errors add on these few steps is at most so many times
-# the tolerance.
+# The first look at a pair simulates one sequence and this many steps of the last layer: one that reads the initial
+# state, one that reads the state after the first step, and one more. On so few steps, rounding errors add at most
+# ``_LAX`` times the tolerance.
 _FIRST_STEPS, _LAX = 3, 8.0
 
 
-# Beyond so many bytes of weights, pairs of which one is made in every place are tried only if no other pair fits: a
-# gigabyte of them takes about a second.
+# Above this many bytes of weights in all, pairs that are not in two different layers are tried only if no pair in two
+# layers fits: a gigabyte takes about a second.
 _MANY_BYTES = 20e9
-# So many ports are made at a time: each holds a copy of the weights that it reads otherwise.
+# How many ports are made at a time: each holds a copy of the weights that it reads differently.
 _AT_ONCE = 64
 
 
@@ -33,11 +33,14 @@ Found = list[tuple[tuple[int, int], SimulatedPort]]
 def try_pairs(
     right: SimulatedPort, singles: SingleMistakes, observed: PortOutputs, progress: bool
 ) -> tuple[list[Fit], int]:
-    """Every two of the singles, in both orders where that matters: those that fit, best first, and how many there were.
+    """Try every pair of the single mistakes, in both orders where the order matters.
 
-    A cheap look at the first outputs of one sequence leaves few to be simulated in full. Mistakes that are not made
-    together with others, such as the gate orders of one matrix, are left out. In large models the pairs of two layers,
-    which share most of their computation, come first, and the others only if none of them fits.
+    A cheap look at the first outputs of one sequence leaves few pairs to simulate in full. Mistakes that are not tried
+    in pairs, such as the gate orders of one matrix, are left out. In large models, pairs in two different layers come
+    first, because they share most of their computation; the other pairs follow only if none of these fits.
+
+    Returns:
+        The pairs that fit, best first, and how many pairs were tried.
     """
     chosen = [k for k, mistake in enumerate(singles.mistakes) if mistake.in_pairs]
     mistakes, ports = [singles.mistakes[k] for k in chosen], [singles.ports[k] for k in chosen]
@@ -58,7 +61,7 @@ def try_pairs(
         if others * size > _MANY_BYTES and (fits := _fits(left, mistakes, observed, exact)):
             return fits, len(in_two_layers)
         for first in range(len(mistakes)):
-            # In one place together, so that what the others leave untouched is computed once for all.
+            # The second mistakes are grouped by place, so that what they leave untouched is computed once for all.
             seconds: dict[str, list[int]] = defaultdict(list)
             for second in range(first + 1, len(mistakes)):
                 if (first, second) not in in_two_layers:
@@ -77,14 +80,14 @@ def try_pairs(
 
 
 class _Look(TypedDict):
-    """What of a port is simulated at the first look."""
+    """The steps and batch rows that the first look simulates."""
 
     steps: int | None
     rows: slice
 
 
 def _first_look(right: SimulatedPort, observed: PortOutputs) -> _Look:
-    """The steps and rows of the first look: where not all outputs are known, all steps."""
+    """Return the steps and rows of the first look: all steps if some outputs are unknown."""
     lengths = None if right.valid is None else right.valid.sum(axis=0)
     row = 0 if lengths is None or not lengths.size else int(np.argmax(lengths))
     everything = observed.known is None or bool(observed.known.all())
@@ -92,7 +95,7 @@ def _first_look(right: SimulatedPort, observed: PortOutputs) -> _Look:
 
 
 def _by_layer(mistakes: Sequence[Mistake]) -> list[tuple[int, list[int]]]:
-    """The mistakes that are made in one layer and direction, by that layer."""
+    """Group the mistakes that are made in one layer and direction by that layer."""
     layers: dict[int, list[int]] = defaultdict(list)
     for k, mistake in enumerate(mistakes):
         if mistake.place:
@@ -107,9 +110,9 @@ def _pairs_in_two_layers(
     observed: PortOutputs,
     look_at: _Look,
 ) -> Found:
-    """The pairs of mistakes in different layers whose first outputs are those observed.
+    """Find the pairs of mistakes in different layers whose first outputs match the observed ones.
 
-    What the lower layers make of the first mistake is computed once, for all second mistakes.
+    The outputs of the lower layers, with the first mistake, are computed once for all second mistakes.
     """
     row, steps = look_at["rows"], look_at["steps"]
     until = slice(steps if right.causal else None)
@@ -135,10 +138,10 @@ def _pairs_in_two_layers(
 
 
 def _fits(left: Found, mistakes: Sequence[Mistake], observed: PortOutputs, exact: np.ndarray) -> list[Fit]:
-    """Of the pairs left by the first look, those that explain all outputs, or else the steps that can be judged."""
+    """Return the pairs that explain all outputs, or if none does, those that explain the steps that can be judged."""
     ports = [port for _, port in left]
     looked = look(ports, observed, exact)
-    # Two mistakes that cancel explain nothing: 1 more in the forget gate's bias and 1 less.
+    # Two mistakes that cancel explain nothing, such as 1 more in the forget gate's bias and 1 less.
     visible = np.flatnonzero(looked.visible)
     left, ports = [left[k] for k in visible], [ports[k] for k in visible]
     best: dict[tuple[int, int], float] = {}
@@ -154,7 +157,7 @@ def _fits(left: Found, mistakes: Sequence[Mistake], observed: PortOutputs, exact
 
 def _both(a: Mistake, b: Mistake, with_a: SimulatedPort, with_b: SimulatedPort) -> Iterator[SimulatedPort]:
     if a.kind == b.kind == "gate-order" and a.place == b.place:
-        return  # which is another gate order
+        return  # together they are just another gate order
     orders = [(b, with_a)] if a.commutes_with(b) else [(b, with_a), (a, with_b)]
     for mistake, port in orders:
         if (made := mistake.apply(port)) is not None:

@@ -1,4 +1,4 @@
-"""The search among single mistakes: simulate each, and look closely at those that may explain the outputs."""
+"""Search for single mistakes: simulate each one, and look closely at those that may explain the outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +10,14 @@ from lstm_parity.diagnosis.differences import PortOutputs, Simulated, by_step, l
 from lstm_parity.diagnosis.mistake import Mistake
 from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 
-# Long sequences are first simulated for so many steps: most mistakes show there.
+# Long sequences are first simulated for this many steps: most mistakes show there.
 _FIRST_LOOK = 4
-# Outputs are clearly wrong so many floors away; a mistake that explains them leaves at most this share of that.
+# Outputs more than this many floors away are clearly wrong. A mistake is promising if it leaves at most this share of
+# such an error.
 _CLEARLY, _PROMISING = 100.0, 0.25
-# So many promising ports are judged, the best first: each is simulated another ten times.
+# At most this many promising ports are judged, best first: each is simulated another ten times.
 _MOST_JUDGED = 48
-# Of mistakes that explain some steps only, those judged on less than this share of the best one's are not listed.
+# A mistake that explains only some steps is listed if it is judged on at least this share of the best one's steps.
 _AS_MANY_STEPS = 0.5
 
 
@@ -26,7 +27,7 @@ class Fit:
 
     Attributes:
         used: the largest difference that they leave, as a share of the tolerance.
-        judged: how they were judged where rounding errors grow; None where one tolerance serves all steps.
+        judged: how they were judged if rounding errors grow from step to step; None if one tolerance serves all steps.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -36,12 +37,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Looked:
-    """What a simulation shows of some ports, each in its place.
+    """What a simulation shows about some ports, with one entry for each port.
 
     Attributes:
-        left: the largest difference from what was observed, on the steps that were simulated.
-        visible: whether the outputs are others than the right ones.
-        promise: the share of the first clear errors that is left; at most ``_PROMISING`` is promising.
+        left: the largest difference from the observed outputs, on the steps that were simulated.
+        visible: whether the outputs differ from the right ones.
+        promise: the share of the first clear error that the port leaves; up to ``_PROMISING`` it is promising.
     """
 
     left: np.ndarray
@@ -51,25 +52,25 @@ class Looked:
 
 @dataclass(frozen=True)
 class SingleMistakes:
-    """The single mistakes that change something, the ports that they make, and what was seen of them."""
+    """The single mistakes that change something, the ports that they make, and what their simulation shows."""
 
     mistakes: list[Mistake]
     ports: list[SimulatedPort]
     looked: Looked
 
     def fits(self, tolerance: float) -> list[Fit]:
-        """Those that leave no more than this anywhere, best first."""
+        """Return the mistakes that leave no difference larger than the tolerance, best first."""
         left = self.looked.left / tolerance
         return [Fit((self.mistakes[k],), float(left[k])) for k in np.argsort(left, kind="stable") if left[k] <= 1]
 
     def fits_where_determined(self, observed: PortOutputs, right: np.ndarray) -> list[Fit]:
-        """Those that explain the steps that their port's inputs determine, best first."""
+        """Return the mistakes that explain the steps that the inputs of their port determine, best first."""
         named = [(mistake,) for mistake in self.mistakes]
         return judged_fits(named, self.ports, self.looked.promise, observed, right)
 
 
 def try_singles(right: SimulatedPort, mistakes: Sequence[Mistake], observed: PortOutputs) -> SingleMistakes:
-    """Simulate every mistake; those that cannot be made here or that no output could show are left out."""
+    """Simulate every mistake, but leave out those that cannot be made here or that no output can show."""
     made = [(mistake, port) for mistake in mistakes if (port := mistake.apply(right)) is not None]
     ports = [port for _, port in made]
     exact = simulate([right])[0]
@@ -85,7 +86,7 @@ def try_singles(right: SimulatedPort, mistakes: Sequence[Mistake], observed: Por
         found = look(ports, observed, exact)
     padding_holds = right.valid is not None and _holds_padding(right, observed)
     masked = np.array([port.masked for port in ports], bool)
-    # without masking only the padding is wrong, which is not compared then
+    # A port that does not mask is wrong only in the padding, and there it is not compared.
     kept = np.flatnonzero((found.visible & (masked | padding_holds)) | (~masked & padding_holds))
     return SingleMistakes(
         [made[k][0] for k in kept],
@@ -95,7 +96,7 @@ def try_singles(right: SimulatedPort, mistakes: Sequence[Mistake], observed: Por
 
 
 def look(ports: Sequence[SimulatedPort], observed: PortOutputs, exact: np.ndarray, steps: int | None = None) -> Looked:
-    """Simulate ports, all steps or the first that they compute.
+    """Simulate ports over all steps, or only over the first steps that they compute.
 
     Args:
         exact: the right outputs.
@@ -119,7 +120,7 @@ def judged_fits(
     observed: PortOutputs,
     right: np.ndarray,
 ) -> list[Fit]:
-    """Of ports that are promising, those that explain every step that their inputs determine: most steps first."""
+    """Return the promising ports that explain every step that their inputs determine, most steps first."""
     promising = [k for k in np.argsort(promise, kind="stable") if promise[k] <= _PROMISING][:_MOST_JUDGED]
     fits = [
         Fit(mistakes[k], judged.used, judged)
@@ -132,12 +133,12 @@ def judged_fits(
 
 
 def _promise(some: Simulated, left: np.ndarray, observed: PortOutputs, exact: np.ndarray) -> np.ndarray:
-    """Of each port, the share of the right port's errors that is left up to the first step that is clearly wrong.
+    """Return, for each port, the share of the right port's errors that it leaves, up to the first clearly wrong step.
 
-    In a port with two directions, that of the better one.
+    In a port with two directions, the better one counts.
     """
     right = some.in_view(exact)
-    if right is None:  # the right outputs have another shape: nothing is known of their errors
+    if right is None:  # the right outputs have another shape, so their errors are unknown
         return np.where(np.isfinite(largest(left)), 0.0, np.inf)
     errors = replace(some, outputs=right[None]).apart(observed)[0]
     shown = np.full(len(left), np.inf if some.steps is None else 0.0)

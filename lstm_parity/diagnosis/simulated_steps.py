@@ -1,4 +1,4 @@
-"""One layer of a simulated port in one direction, step by step, and the equations that ports get wrong."""
+"""Run one layer of a simulated port in one direction, step by step, with the equations that ports get wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Rounding = Callable[[np.ndarray], np.ndarray]
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * np.tanh(0.5 * x) + 0.5  # which cannot overflow
+    return 0.5 * np.tanh(0.5 * x) + 0.5  # this form cannot overflow
 
 
 SIGMOIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -24,7 +24,7 @@ SIGMOIDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _to_tf32(x: np.ndarray) -> np.ndarray:
-    """Ten bits of mantissa in float32's range, to nearest even."""
+    """Round to TF32: ten bits of mantissa in float32's range, to nearest even."""
     bits = x.astype(np.float32).view(np.uint32)
     bits = (bits + np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))) & np.uint32(0xFFFFE000)
     return bits.view(np.float32).astype(np.float64)
@@ -34,7 +34,7 @@ def _through(dtype: DTypeLike) -> Rounding:
     return lambda x: x.astype(dtype).astype(np.float64)
 
 
-# What is rounded in the operands of the products, and what everywhere else.
+# How each arithmetic rounds: the operands of the products, and everything else.
 PRECISIONS: dict[str, tuple[Rounding, Rounding]] = {
     "float32": (_through(np.float32), _through(np.float32)),
     "tf32": (_to_tf32, _through(np.float32)),
@@ -45,13 +45,13 @@ PRECISIONS: dict[str, tuple[Rounding, Rounding]] = {
 
 @dataclass(frozen=True)
 class Equations:
-    """What is otherwise than in an LSTM.
+    """How the equations of a step differ from those of an LSTM.
 
     Attributes:
-        open: the gates, "input", "forget" or "output", that let everything through.
-        linear: what goes without its tanh: "candidate" or "cell".
-        coupled: whether the input gate is what the forget gate leaves, 1 - f.
-        not_carried: the states, "h" and "c", that are the initial ones at every step.
+        open: the gates that let everything through: "input", "forget" or "output".
+        linear: what has no tanh: "candidate" or "cell".
+        coupled: whether the input gate is 1 - f, where f is the forget gate.
+        not_carried: the states that start every step from their initial values: "h" or "c".
     """
 
     open: frozenset[str] = frozenset()
@@ -84,11 +84,15 @@ def run_layer(
     returned: str,
     precision: str | None,
 ) -> np.ndarray:
-    """h (or c) of every step, (ports, time, batch, state), of one layer in one direction.
+    """Run one layer in one direction, and return h (or c) of every step, (ports, time, batch, state).
 
     Args:
-        weights: by part, each with a leading axis for the ports, as all arrays have, of length 1 where they share one.
-        features: (ports, time, batch, size); ``h_0``, ``c_0``: (ports, batch, size); ``valid``: (time, batch, 1).
+        weights: part -> array. Like all arrays but ``valid``, each has a leading axis for the ports, of length 1 if the
+            ports share the array.
+        features: (ports, time, batch, size).
+        h_0, c_0: (ports, batch, size).
+        valid: (time, batch, 1); None without lengths.
+        backwards: whether to run from the last step to the first.
         sigmoid: a name in ``SIGMOIDS``.
         equations: a name in ``EQUATIONS``.
         returned: "h" or "c".
@@ -134,7 +138,7 @@ def run_layer(
 
 
 def _product(x: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """``x @ matrices``; with one matrix for all ports, as one product."""
+    """Return ``x @ matrices``, computed as one product if all ports share one matrix."""
     if len(matrices) > 1 or len(x) == 1:
         return x @ matrices
     return (x.reshape(-1, x.shape[-1]) @ matrices[0]).reshape(*x.shape[:-1], matrices.shape[-1])

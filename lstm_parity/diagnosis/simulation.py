@@ -1,9 +1,9 @@
-"""Ports with mistakes, simulated: many candidates at once, in NumPy and float64.
+"""Simulate ports with mistakes, many at once, in NumPy and float64.
 
-A port is an LSTM's weights, inputs and initial states as somebody's code reads them, and what that code does otherwise
-than it should. ``catalogue.py`` makes ports from the right one, ``simulate`` computes their outputs, ``search.py``
-compares these with what was observed. NumPy, because a search over thousands of small models would spend its time on
-compiling; candidates that share a layer's weights share its computation.
+A simulated port is an LSTM's weights, inputs and initial states as somebody's code reads them, and what that code does
+wrong. ``catalogue.py`` makes such ports from the right one, ``simulate`` computes their outputs, and ``search.py``
+compares these with the observed ones. It is NumPy, because with thousands of small models a compiler would take most of
+the time. Ports that share a layer's weights share its computation.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -20,22 +20,22 @@ _CHUNK_BYTES = 48 << 20
 
 @dataclass(frozen=True)
 class SimulatedPort:
-    """One candidate; all arrays float64, time-major with a batch axis.
+    """One simulated port. All arrays are float64 and time-major, with a batch axis.
 
     Attributes:
-        weights: torch's names; biases are always there, zero in a model without.
+        weights: by torch's names. There are always biases; they are zero if the model has none.
         inputs: (time, batch, input_size).
         h_0, c_0: (layers·directions, batch, size).
         valid: (time, batch), False in the padding; None without lengths.
-        sigmoids: for each layer and direction, the name of what computes the gates, in ``SIGMOIDS``.
-        equations: for each layer and direction, the name of what a step computes, in ``EQUATIONS``.
-        returned: what the last layer hands out: "h" or "c".
-        joined_wrongly: the layers whose directions are concatenated reverse first.
-        unturned: the layers whose reverse direction gives its outputs in the order of computation.
+        sigmoids: for each layer and direction, the name of the gates' sigmoid in ``SIGMOIDS``.
+        equations: for each layer and direction, the name of a step's equations in ``EQUATIONS``.
+        returned: which state the last layer returns: "h" or "c".
+        joined_wrongly: the layers whose directions are concatenated with the reverse one first.
+        unturned: the layers whose reverse direction leaves its outputs in the order it computes them in.
         merge: how the last layer's directions become one output: "concatenate", "sum" or "mean".
-        from_padding: whether the reverse direction starts at the padding.
+        from_padding: whether the reverse direction starts in the padding.
         masked: whether the padding of the outputs is zeroed.
-        views: what was done to the outputs afterwards, in that order: "reverse" (in time) or "swap" (time and batch).
+        views: what happens to the outputs afterwards, in this order: "reverse" (in time) or "swap" (time and batch).
     """
 
     spec: LSTMSpec
@@ -56,7 +56,7 @@ class SimulatedPort:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where weights stand, in the order of computation: l0, l0_reverse, l1, …"""
+        """The layers and directions, in the order of computation: l0, l0_reverse, l1, …"""
         return tuple(place_name(*place) for place in self.spec.places)
 
     @property
@@ -66,25 +66,25 @@ class SimulatedPort:
 
     @property
     def program(self) -> tuple[Hashable, ...]:
-        """What candidates must share to be computed together: everything but the numbers."""
+        """What ports must share to be simulated together: everything but the numbers."""
         options = (self.joined_wrongly, self.unturned, self.merge, self.from_padding, self.masked, self.views)
         return (self.inputs.shape, self.sigmoids, self.equations, self.returned, *options)
 
     @property
     def output_size(self) -> int:
-        """Features of the outputs, once the directions are merged."""
+        """The number of features of the outputs, after the directions are merged."""
         return self.spec.output_size if self.merge == "concatenate" else self.spec.state_size
 
     @property
     def causal(self) -> bool:
-        """Whether the first outputs depend on the first inputs only."""
+        """Whether the first outputs depend only on the first inputs."""
         return not self.spec.bidirectional
 
     def with_weights(self, changed: dict[str, np.ndarray]) -> "SimulatedPort":
         return replace(self, weights={**self.weights, **changed})
 
     def layers(self, start: int, stop: int | None = None, inputs: np.ndarray | None = None) -> "SimulatedPort":
-        """Some of the layers as a port of their own; its inputs are this one's, or others."""
+        """Return some of the layers as a port of their own, with this port's inputs or the given ones."""
         spec = self.spec
         numbers = range(spec.num_layers)[start:stop]
         rows = slice(start * len(spec.directions), (numbers.stop) * len(spec.directions))
@@ -108,7 +108,7 @@ class SimulatedPort:
         )
 
     def as_computed(self, observed: np.ndarray) -> np.ndarray:
-        """An array (time, batch, …) of what left this port, with its axes as they were computed."""
+        """Return an array of observed outputs, (time, batch, …), in the axes that this port computes in."""
         for view in reversed(self.views):
             observed = observed[::-1] if view == "reverse" else observed.swapaxes(0, 1)
         return observed
@@ -117,24 +117,24 @@ class SimulatedPort:
 def simulate(
     ports: Sequence[SimulatedPort], *, steps: int | None = None, rows: slice = slice(None), precision: str | None = None
 ) -> np.ndarray:
-    """The outputs of ports that share a program, as computed: (ports or 1, time, batch, features).
+    """Compute the outputs of ports that share a program, before their ``views``: (ports or 1, time, batch, features).
 
-    The first axis is 1 when nothing in the ports differs.
+    The first axis has length 1 if nothing in the ports differs.
 
     Args:
-        steps: only so many steps, the first that the last layer computes in each direction: ``first_computed`` takes
-            them out of whole outputs.
+        steps: compute only this many steps, the first that the last layer computes in each direction;
+            ``first_computed`` takes the same steps from whole outputs.
         rows: compute only these batch rows.
-        precision: round as this arithmetic does, a name in ``PRECISIONS``.
+        precision: round as this arithmetic does: a name in ``PRECISIONS``.
     """
     first = ports[0]
     spec = first.spec
     features = _stack([port.inputs for port in ports])[:, :, rows]
     valid = None if first.valid is None else first.valid[:, rows, None]
     if valid is not None and not first.from_padding:
-        features = np.where(valid, features, 0.0)  # NaN in the padding
+        features = np.where(valid, features, 0.0)  # the padding may hold NaN
     h_0, c_0 = (_stack([getattr(port, name) for port in ports])[:, :, rows] for name in ("h_0", "c_0"))
-    # A port that neither masks nor starts at the sequences' ends does not look at the lengths at all.
+    # A port that neither masks nor starts at the end of each sequence does not use the lengths at all.
     blind = first.from_padding and not first.masked
     for layer in range(spec.num_layers):
         last = layer == spec.num_layers - 1
@@ -175,7 +175,7 @@ def simulate(
 
 
 def first_computed(port: SimulatedPort, outputs: np.ndarray, steps: int) -> np.ndarray:
-    """Of whole outputs as computed, (time, …, features), the steps that ``simulate(steps=…)`` gives."""
+    """Take from whole outputs, (time, …, features), the steps that ``simulate(steps=…)`` computes."""
     if port.causal:
         return outputs[:steps]
     last = port.spec.num_layers - 1
@@ -188,9 +188,9 @@ def first_computed(port: SimulatedPort, outputs: np.ndarray, steps: int) -> np.n
 
 
 def halves(port: SimulatedPort) -> list[tuple[slice, bool]]:
-    """Of each direction, its features in the outputs as computed, and whether its first step stands last.
+    """Return, for each direction, its features in the outputs as computed, and whether its first step comes last there.
 
-    Directions that are merged count as one.
+    Merged directions count as one.
     """
     if not port.spec.bidirectional or port.merge != "concatenate":
         return [(slice(None), False)]
@@ -201,12 +201,12 @@ def halves(port: SimulatedPort) -> list[tuple[slice, bool]]:
 
 
 def chunks(ports: Sequence[SimulatedPort], steps: int | None = None, rows: int | None = None) -> Iterable[slice]:
-    """Slices of so many ports as are computed at once without filling the memory."""
+    """Split the ports into slices that are small enough to simulate at once without filling the memory."""
     first = ports[0]
     time, batch, _ = first.inputs.shape
     time, batch = min(time, steps or time), min(batch, rows or batch)
     numbers = time * batch * (first.spec.output_size * 2 + 4 * first.spec.hidden_size)
-    # What all share is there once.
+    # A weight that all ports share is in memory once, so it does not count.
     numbers += sum(
         array.size for name, array in first.weights.items() if any(port.weights[name] is not array for port in ports)
     )
@@ -215,6 +215,6 @@ def chunks(ports: Sequence[SimulatedPort], steps: int | None = None, rows: int |
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:
-    """With a leading axis for the ports, of length 1 when all are the same object."""
+    """Stack along a leading axis for the ports, of length 1 if all arrays are the same object."""
     one = arrays[0]
     return one[None] if all(array is one for array in arrays) else np.array(arrays)

@@ -1,4 +1,4 @@
-"""The mistakes with states: the initial ones, those carried from step to step, and the equations that make them."""
+"""Mistakes with states: initial states, states carried from step to step, and the equations that compute them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -10,14 +10,14 @@ from lstm_parity.diagnosis.simulation import SimulatedPort
 
 
 def state_mistakes(port: SimulatedPort, by_hand: bool) -> Iterator[Mistake]:
-    """Every one that can be made with this (right) port; those of the equations in each place too."""
+    """Yield every such mistake that this (right) port allows; those in the equations also in each place alone."""
     h, c = ("short-term memory", "long-term memory") if by_hand else ("hidden state h", "cell state c")
     yield from _of_the_initial_state(h, c, by_hand)
     yield from _of_the_order(port)
     yield from _of_the_equations(port, h, c)
     yield Mistake(
         "returns-c",
-        f"the outputs are those of the {c}, not of the {h}",
+        f"the outputs are the {c}, not the {h}",
         f"return the {h}: the output gate times tanh of the {c}",
         lambda p: replace(p, returned="c") if not p.spec.proj_size else None,
         frozenset({"returned"}),
@@ -28,56 +28,57 @@ def _of_the_initial_state(h: str, c: str, by_hand: bool) -> Iterator[Mistake]:
     pair, state = ("(long, short)" if by_hand else "(h, c)"), frozenset({"state"})
     yield Mistake(
         "swapped-state",
-        "the two parts of the initial state are exchanged",
-        f"pass the initial state as {pair}",
+        f"the initial {h} and the initial {c} are swapped",
+        f"pass the initial state in the order {pair}",
         lambda p: replace(p, h_0=p.c_0, c_0=p.h_0) if p.h_0.shape == p.c_0.shape else None,
         state,
     )
     yield Mistake(
         "missing-state",
-        "the initial state is not used: the port starts from zeros",
-        f"pass the initial state {pair} on to the first step",
+        "the port ignores the initial state and starts from zeros",
+        f"pass the initial state {pair} to the first step",
         lambda p: replace(p, h_0=np.zeros_like(p.h_0), c_0=np.zeros_like(p.c_0)),
         state,
     )
     for name, words, other in (("h", h, c), ("c", c, h)):
         yield Mistake(
             f"missing-state:{name}",
-            f"the initial {words} is not used: only the {other} is",
-            f"pass the initial {words} on to the first step too",
+            f"the port ignores the initial {words} and uses only the initial {other}",
+            f"pass the initial {words} to the first step too",
             lambda p, name=name: replace(p, **{f"{name}_0": np.zeros_like(getattr(p, f"{name}_0"))}),
             state,
         )
 
 
 def _of_the_order(port: SimulatedPort) -> Iterator[Mistake]:
-    """The rows of the initial states given to other layers, directions or sequences than they belong to."""
+    """Yield the mistakes that give rows of the initial states to the wrong layers, directions or sequences."""
     layers, directions = port.spec.num_layers, len(port.spec.directions)
     rows = np.arange(layers * directions).reshape(layers, directions)
     orders = []
     if layers > 1:
         orders = [
-            ("layers-reversed", rows[::-1], "the last layer starts from the first layer's initial state, and so on"),
-            ("first-layer", np.broadcast_to(rows[:1], rows.shape), "every layer starts from the first one's state"),
+            ("layers-reversed", rows[::-1], "the layers take their initial states in reverse order"),
+            ("first-layer", np.broadcast_to(rows[:1], rows.shape), "every layer starts from layer 0's initial state"),
         ]
     if directions > 1:
         words = "each direction starts from the other direction's initial state"
         orders.append(("directions-exchanged", rows[:, ::-1], words))
     if layers > 1 and directions > 1:
-        words = "the rows of the initial state are taken by direction, then by layer"
+        words = "the port orders the rows of h_0 and c_0 by direction first, then by layer"
         orders.append(("directions-first", rows.reshape(directions, layers).T, words))
     for name, order, words in orders:
         yield Mistake(
             f"state-order:{name}",
             words,
-            "give row layer · directions + direction of h_0 and c_0 to each layer and direction",
+            "start each layer and direction from row (layer · number of directions + direction) of h_0 and c_0, where "
+            "direction is 0 for forward and 1 for reverse",
             _with_rows(order.reshape(-1)),
             frozenset({"state"}),
         )
     yield Mistake(
         "state-order:batch-first",
-        "the initial state is reshaped from (layers, batch, size) to (batch, layers, size), not transposed",
-        "swap the first two axes of h_0 and c_0, do not reshape them",
+        "the initial state is reshaped from (layers, batch, size) to (batch, layers, size) instead of transposed",
+        "swap the first two axes of h_0 and c_0; do not reshape them",
         _reshaped,
         frozenset({"state"}),
     )
@@ -94,11 +95,11 @@ def _reshaped(port: SimulatedPort) -> SimulatedPort:
 
 
 def _of_the_equations(port: SimulatedPort, h: str, c: str) -> Iterator[Mistake]:
-    carry = "start every step from the states of the step before"
+    carry = "start every step from the states of the previous step"
     kinds = [
         (
             "missing-gate:input",
-            "there is no input gate: all of the candidate is added",
+            "there is no input gate: the whole candidate is added",
             "multiply the candidate by the input gate",
         ),
         (
@@ -111,20 +112,24 @@ def _of_the_equations(port: SimulatedPort, h: str, c: str) -> Iterator[Mistake]:
             f"there is no output gate: the {h} is tanh of the {c}",
             f"multiply tanh of the {c} by the output gate",
         ),
-        ("coupled-gates", "the input gate is 1 - the forget gate", "compute the input gate from weights of its own"),
-        ("missing-tanh:candidate", "the candidate goes without its tanh", "take tanh of the candidate"),
-        ("missing-tanh:cell", f"the output gate multiplies the {c} without its tanh", f"take tanh of the {c} first"),
-        ("state-not-carried", "every step starts from the initial states: nothing is carried on", carry),
-        ("state-not-carried:h", f"every step starts from the initial {h}; only the {c} is carried on", carry),
-        ("state-not-carried:c", f"every step starts from the initial {c}; only the {h} is carried on", carry),
+        ("coupled-gates", "the input gate is 1 minus the forget gate", "compute the input gate from its own weights"),
+        ("missing-tanh:candidate", "the candidate is used as it is, without tanh", "apply tanh to the candidate"),
+        (
+            "missing-tanh:cell",
+            f"the output gate multiplies the {c} as it is, without tanh",
+            f"multiply tanh of the {c} by the output gate",
+        ),
+        ("state-not-carried", "every step starts from the initial states: neither is carried over", carry),
+        ("state-not-carried:h", f"every step starts from the initial {h}; only the {c} is carried over", carry),
+        ("state-not-carried:c", f"every step starts from the initial {c}; only the {h} is carried over", carry),
     ]
     for name, words, repair in kinds:
         yield from _everywhere_and_in_each_place(port, name, words, repair, _with_equations(name), {"equations"})
     yield from _everywhere_and_in_each_place(
         port,
         "missing-recurrence",
-        f"the {h} is not used: every gate is computed from the inputs alone",
-        f"add the product of weight_hh and the {h} in every gate",
+        f"the gates ignore the {h}: every gate is computed from the inputs alone",
+        f"add the product of weight_hh and the {h} to every gate",
         _without_recurrence,
         {"weight_hh"},
     )

@@ -1,4 +1,4 @@
-"""The mistakes in reading weights: each changes the weights of one layer and direction."""
+"""Mistakes in reading weights: each one changes the weights of one layer and direction."""
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
@@ -11,9 +11,9 @@ from lstm_shared.specs import LSTMSpec
 Parts = dict[str, np.ndarray]
 Change = Callable[[Parts], Parts | None]
 
-_BY_HAND = tuple(BY_HAND_GATES)  # of i, f, g, o
+_BY_HAND = tuple(BY_HAND_GATES)  # the by-hand names of the gates i, f, g, o
 _MATRICES, _BIASES = PARTS[:2], PARTS[2:4]
-# What a gate order may be wrong in alone: the identifier's detail, the parts, in words, and in words by hand.
+# Parts that may have a wrong gate order alone: the detail for the identifier, the parts, words, and words by hand.
 _SHUFFLED_ALONE = (
     ("weight_ih", PARTS[:1], "in weight_ih only", "in the weights of the input only (w…2)"),
     ("weight_hh", PARTS[1:2], "in weight_hh only", "in the weights of the short-term memory only (w…1)"),
@@ -22,7 +22,10 @@ _SHUFFLED_ALONE = (
 
 
 def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, str, tuple[str, ...], Change]]:
-    """(identifier, words, repair, touches, change of the parts of one place; None where it does not fit)."""
+    """Yield (identifier, words, repair, touches, change) of each mistake.
+
+    The change takes the parts of one place and returns those that it changes, or None if it does not fit them.
+    """
     hidden_size = spec.hidden_size
     for order in list(permutations(range(4)))[1:]:
         letters = ",".join(GATE_LETTERS[gate] for gate in order)
@@ -37,20 +40,20 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
         yield (
             f"transposed:{part}",
             f"every gate's block of {part} is transposed",
-            f"compute x @ W.T with {part}, or transpose it once when converting, not twice",
+            f"transpose {part} exactly once: either compute x @ W.T, or transpose it when converting",
             (part,),
             _transposed(part, hidden_size),
         )
         yield (
             f"reshaped:{part}",
             f"{part} is reshaped to (columns, rows) where it should be transposed",
-            f"transpose {part} (W.T), do not reshape it",
+            f"transpose {part} (W.T); do not reshape it",
             (part,),
             lambda parts, part=part: {part: parts[part].reshape(parts[part].shape[::-1]).T} if part in parts else None,
         )
     yield (
         "swapped-weights",
-        "the weights of the inputs and of the hidden state are exchanged",
+        "the weights for the inputs and for the hidden state are swapped",
         "multiply the inputs by weight_ih and the hidden state by weight_hh",
         _MATRICES,
         lambda parts: (
@@ -62,7 +65,7 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
     for name in ("all",) if by_hand else _BIASES:
         held = _BIASES if by_hand else (name,)
         which = "every bias" if by_hand else name
-        repair = "add every bias once" if by_hand else "add both biases, bias_ih + bias_hh, each once"
+        repair = "add every bias once" if by_hand else "add both biases, bias_ih and bias_hh, once each"
         yield f"missing-bias:{name}", f"{which} is left out", repair, held, _scaled(held, 0.0)
         yield f"doubled-bias:{name}", f"{which} is added twice", repair, held, _scaled(held, 2.0)
     for target, gate in enumerate(GATES):
@@ -79,8 +82,8 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
                     _borrowed(held, source, target),
                 )
     for sign, words, repair in (
-        (1.0, "1 too much is added to the forget gate's bias", "do not add 1: torch's bias holds all of it"),
-        (-1.0, "1 is missing from the forget gate's bias", "add the 1 that was subtracted in the conversion"),
+        (1.0, "the forget gate's bias is too large by 1", "do not add 1: torch's bias is already complete"),
+        (-1.0, "the forget gate's bias is too small by 1", "add back the 1 that was subtracted in the conversion"),
     ):
         yield f"forget-bias{sign:+.0f}", words, repair, ("bias_ih",), _offset(sign)
     if by_hand:
@@ -90,7 +93,7 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
                 yield f"{word}-bias:b{gate}1", f"b{gate}1 is {how}", f"add b{gate}1 once", _BIASES, of_gate
             yield (
                 f"swapped-weights:w{gate}1,w{gate}2",
-                f"w{gate}1 and w{gate}2 are exchanged",
+                f"w{gate}1 and w{gate}2 are swapped",
                 f"multiply the short-term memory by w{gate}1 and the input by w{gate}2",
                 _MATRICES,
                 _exchanged(block),
@@ -98,7 +101,7 @@ def weight_mistakes(spec: LSTMSpec, by_hand: bool) -> Iterator[tuple[str, str, s
 
 
 def gate_orders_of_one_part(by_hand: bool) -> Iterator[tuple[str, str, str, tuple[str, ...], Change]]:
-    """As ``weight_mistakes``: one matrix, or the biases, in another gate order than all else."""
+    """Yield, as ``weight_mistakes`` does, the mistakes in which one matrix, or the biases, has its own gate order."""
     for order in list(permutations(range(4)))[1:]:
         letters = ",".join(GATE_LETTERS[gate] for gate in order)
         for detail, held, where, where_by_hand in _SHUFFLED_ALONE:
@@ -148,7 +151,7 @@ def _offset(amount: float) -> Callable[[Parts], Parts]:
 
 def _exchanged(block: int) -> Callable[[Parts], Parts]:
     def change(parts: Parts) -> Parts:
-        here = np.arange(4)[:, None] == block  # hidden size 1: a row is a gate
+        here = np.arange(4)[:, None] == block  # the hidden size is 1, so a row is a gate
         ih, hh = parts["weight_ih"], parts["weight_hh"]
         return {"weight_ih": np.where(here, hh, ih), "weight_hh": np.where(here, ih, hh)}
 

@@ -1,4 +1,4 @@
-"""Every single mistake, planted into an independent port, is located and comes first in the diagnosis."""
+"""Every single mistake, planted in an independent port, is located and comes first in the diagnosis."""
 
 from itertools import permutations
 
@@ -43,7 +43,7 @@ CASES = [
     *((model, "layer-order:1,0") for model in MODELS if "two" in model),
     *(("two-layer-bidirectional", f"{mistake}@l{layer}") for mistake in OF_DIRECTIONS[:3] for layer in (0, 1)),
 ]
-# In one place only, each place in its turn.
+# Mistakes in one place only; the places take turns.
 PLACES = {
     "one-layer-bidirectional": ("l0", "l0_reverse"),
     "two-layer": ("l0", "l1"),
@@ -60,7 +60,7 @@ PLACED += [
 
 
 def draw(model: str, mistake: str) -> Plan:
-    """A model in which this mistake can be made: where a matrix must be square, the input size is the hidden size."""
+    """Draw a model in which this mistake can be made: if a matrix must be square, input and hidden size are equal."""
     num_layers, bidirectional = MODELS[model]
     square = mistake.startswith(("transposed:weight_ih", "swapped-weights", "layer-order"))
     input_size = 5 if not square else 8 if bidirectional and "layer" in mistake else 4
@@ -71,7 +71,7 @@ def draw(model: str, mistake: str) -> Plan:
 
 
 def ported(model: str, mistake: str):
-    """(the right plan, the outputs and the trace of the port with the mistake)."""
+    """Return the right plan, and the outputs and the trace of the port with the mistake."""
     wrong = draw(model, mistake)
     plant(wrong, mistake)
     return draw(model, mistake), *run(wrong)
@@ -110,13 +110,13 @@ def test_a_single_mistake_is_diagnosed_from_float32_outputs(model, mistake):
     assert ask(right, outputs.astype(np.float32)).mistakes[0] == mistake
 
 
-# What no gate or state shows: the outputs are put together wrongly after the last layer.
+# Mistakes that no gate or state shows: they put the outputs together wrongly after the last layer.
 UNSEEN = ("reversed-time:outputs", "swapped-axes:outputs", "summed-directions", "averaged-directions")
 UNSEEN += ("swapped-directions@l1", "reverse-not-turned@l1")
 TRACED = [
     (model, mistake)
     for model, mistake in CASES + PLACED
-    if mistake not in (*UNSEEN, "swapped-axes:batch-time")  # whose trace has other axes
+    if mistake not in (*UNSEEN, "swapped-axes:batch-time")  # the trace of the latter has other axes
     and not (model.startswith("one") and mistake in ("swapped-directions", "reverse-not-turned"))
 ]
 
@@ -131,7 +131,7 @@ def test_a_single_mistake_is_located_at_its_place(model, mistake):
     assert (found.layer, found.direction, found.field) == (layer, direction, field)
     if mistake == "padding-not-masked":
         assert (found.step, found.row) == (3, 0)
-    elif mistake == "reverse-from-padding":  # the last step of a sequence that is not the longest
+    elif mistake == "reverse-from-padding":  # the last step of a sequence shorter than the longest
         assert (found.step, found.row) == (4, 2)
     else:
         assert found.turn == 0
@@ -155,7 +155,7 @@ def expected_place(model: str, mistake: str) -> tuple[int, str, str]:
     elif kind == "padding-not-masked":
         field = "hidden"
     elif kind == "reverse-not-turned" or name == "swapped-directions":
-        layer += 1  # the next layer is the first to see it
+        layer += 1  # the next layer is the first to show it
     return layer, direction, field
 
 

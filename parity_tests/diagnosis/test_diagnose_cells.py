@@ -1,4 +1,4 @@
-"""Mistakes with states, and gates shuffled in one matrix: planted into cells and LSTMs, and named by ``diagnose``."""
+"""Mistakes with states, and gates shuffled in one matrix: planted in cells and LSTMs, and named by ``diagnose``."""
 
 from itertools import permutations
 
@@ -27,7 +27,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def step(weights: Weights, x: np.ndarray, h: np.ndarray, c: np.ndarray, mistake: str = ""):
-    """(h, c) after one step of a cell with this mistake; the names are without a layer."""
+    """Return (h, c) after one step of a cell with this mistake; the weights' names have no layer."""
     if mistake.startswith("gate-order"):
         _, order, part = mistake.split(":")
         weights = dict(weights)
@@ -52,13 +52,13 @@ def double(weights: Weights) -> Weights:
 
 
 def cell(seed: int = 0) -> tuple[Weights, np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Weights of a cell, inputs and a state, all in float64."""
+    """Return the weights of a cell, inputs and a state, all in float64."""
     weights = {name.removesuffix("_l0"): x for name, x in init_lstm(5, 6, seed=seed, dtype="float64").items()}
     normal = np.random.default_rng(seed).standard_normal
     return weights, normal((3, 5)), (normal((3, 6)), normal((3, 6)))
 
 
-# a cell: h after one step is all that is known
+# a cell: only h after one step is known
 
 
 @pytest.mark.parametrize("mistake", EQUATIONS + SHUFFLED)
@@ -103,15 +103,15 @@ def test_the_cell_state_returned_as_h_is_named():
     weights, inputs, state = cell()
     found = diagnose(weights, inputs, step(weights, inputs, *state)[1], state=state)
     assert found.mistakes == ("returns-c",)
-    assert "the outputs are those of the cell state c" in str(found)
+    assert "the outputs are the cell state c, not the hidden state h" in str(found)
 
 
 def test_what_gives_the_same_outputs_is_listed_together():
-    """One step: not to use h and to start without it are the same."""
+    """In one step, ignoring h and starting without h are the same."""
     weights, inputs, (h, c) = cell()
     found = diagnose(weights, inputs, step(weights, inputs, 0 * h, c)[0], state=(h, c))
     assert set(found.mistakes) == {"missing-state:h", "missing-recurrence"}
-    assert "no output can tell it apart from:" in str(found)
+    assert "these outputs cannot tell it apart from:" in str(found)
 
 
 def test_without_a_state_a_cell_does_not_show_whether_it_has_a_recurrence():
@@ -123,7 +123,7 @@ def test_without_a_state_a_cell_does_not_show_whether_it_has_a_recurrence():
 
 
 def sequence(weights: Weights, inputs: np.ndarray, state, mistake: str = "", place: str = "") -> np.ndarray:
-    """The outputs of all layers and directions, with a mistake in one place or in all."""
+    """Compute the outputs of all layers and directions, with a mistake in one place or in all of them."""
     reverse = [False, True] if "weight_ih_l0_reverse" in weights else [False]
     layers = {name.partition("_l")[2][:1] for name in weights}
     features = inputs
@@ -185,7 +185,7 @@ ROWS["directions-first"] = [0, 2, 1, 3]
 @pytest.mark.parametrize("order", [*ROWS, "batch-first"])
 def test_initial_states_in_another_order_are_named(order):
     plan = draw_plan(2, True)
-    if order == "batch-first":  # three rows of a batch, four of layers and directions
+    if order == "batch-first":  # three rows in the batch, four layers and directions
         started = tuple(part.reshape(3, 4, 4).swapaxes(0, 1) for part in plan.state)
     else:
         started = tuple(part[ROWS[order]] for part in plan.state)
@@ -210,7 +210,7 @@ def test_without_initial_states_a_state_that_is_not_carried_is_one_that_is_not_u
 def test_weights_by_hand_of_one_kind_in_another_order_are_named(detail, ending):
     weights = dict(zip(BY_HAND, np.random.default_rng(11).standard_normal(12), strict=True))
     prices, state = np.random.default_rng(12).standard_normal((2, 5)), (0.3, -0.4)
-    # the gates in the order f, i, g, o: the two first change places
+    # the gates in the order f, i, g, o: the first two are swapped
     names = {f"wlr{ending}": f"wpr{ending}", f"wpr{ending}": f"wlr{ending}"}
     wrong = weights | {name: weights[other] for name, other in names.items()}
     with jax.enable_x64(True):
@@ -227,4 +227,5 @@ def test_a_long_term_memory_that_is_ignored_by_hand_is_named_in_its_words():
         outputs = np.asarray(jax_lstm.by_hand.trace(weights, prices, 0.0, -0.4).short_memory)
     found = diagnose(weights, prices, outputs, state=(0.3, -0.4))
     assert found.mistakes[0] == "missing-state:c"
-    assert "the initial long-term memory is not used: only the short-term memory is" in str(found)
+    said = "the port ignores the initial long-term memory and uses only the initial short-term memory"
+    assert said in str(found)

@@ -1,4 +1,4 @@
-"""Ports of chaotic models: diagnosed from the steps that their inputs determine, and right ones never accused."""
+"""Ports of chaotic models: diagnosed from the steps that their inputs determine; right ports are never accused."""
 
 import json
 from itertools import permutations
@@ -19,7 +19,7 @@ Weights = dict[str, np.ndarray]
 
 
 def chaotic(gain: float, dtype: str = "float32", **sizes) -> Weights:
-    """Random weights, so many times larger than torch draws them: rounding errors grow from step to step."""
+    """Draw weights ``gain`` times as large as torch does, so that rounding errors grow from step to step."""
     weights = init_lstm(8, 24, seed=1, dtype=dtype, **sizes)
     return {name: array * np.dtype(dtype).type(gain if "weight" in name else 1) for name, array in weights.items()}
 
@@ -29,7 +29,7 @@ def draw(steps: int, dtype: str = "float32", rows: int = 1) -> np.ndarray:
 
 
 def run(weights: Weights, inputs: np.ndarray) -> np.ndarray:
-    """The outputs of torch.nn.LSTM."""
+    """Return the outputs of torch.nn.LSTM."""
     layers = {name.partition("_l")[2][:1] for name in weights}
     sizes = inputs.shape[-1], weights["weight_hh_l0"].shape[1], len(layers)
     bidirectional = "weight_hh_l0_reverse" in weights
@@ -40,7 +40,7 @@ def run(weights: Weights, inputs: np.ndarray) -> np.ndarray:
 
 
 def reordered(weights: Weights, order: str, place: str = "") -> Weights:
-    """As a port reads them that takes the gates for being in this order, everywhere or in one place."""
+    """Return the weights as a port reads them that expects this gate order, everywhere or in one place."""
     ported = dict(weights)
     for name in [name for name in weights if name.endswith(place)]:
         read = dict(zip(order.split(","), np.split(weights[name], 4), strict=True))
@@ -75,7 +75,7 @@ def test_a_mistake_in_one_direction_is_found_on_the_steps_that_this_direction_co
     judged = found.explanations[0].judged
     assert judged is not None
     assert all(1 < steps < 80 for steps, _ in judged.steps.counts)
-    assert "of the reverse one" in str(found)
+    assert "in the reverse direction" in str(found)
 
 
 def test_a_mistake_in_float64_is_found():
@@ -84,7 +84,7 @@ def test_a_mistake_in_float64_is_found():
     assert found.mistakes == ("gate-order:i,g,f,o",)
     judged = found.explanations[0].judged
     assert judged is not None
-    assert 40 < judged.steps.judged < 120  # more than float32 has
+    assert 40 < judged.steps.judged < 120  # more than in float32
 
 
 def test_a_mistake_is_found_in_sequences_of_several_lengths():
@@ -128,7 +128,7 @@ def test_a_right_port_says_on_how_many_steps_it_was_judged():
     assert 10 < found.judged.judged < 40
     lines = str(found).splitlines()
     assert lines[0].startswith(f"nothing to explain: the outputs are right on the first {found.judged.judged} of 80")
-    assert "further than can be judged" in lines[1]
+    assert lines[1].startswith("the other steps cannot be judged: ")
     assert json.loads(found.to_json())["judged"] == [{"steps": found.judged.judged, "of": 80}]
 
 
@@ -145,7 +145,7 @@ def test_outputs_that_are_wrong_only_where_nothing_is_determined_cannot_be_told(
 
 @pytest.mark.parametrize("wrong_from", [0, 1, 2, 5])
 def test_noise_is_explained_by_no_mistake_however_chaotic(wrong_from):
-    """Ports with mistakes that change nothing before the noise agree up to there, but so does the right one."""
+    """Ports whose mistakes change nothing before the noise starts agree up to there, but so does the right port."""
     weights, inputs = chaotic(30, num_layers=1), draw(80)
     outputs = run(weights, inputs)
     outputs[wrong_from:] = np.random.default_rng(1).uniform(-1, 1, outputs[wrong_from:].shape)
@@ -155,7 +155,7 @@ def test_noise_is_explained_by_no_mistake_however_chaotic(wrong_from):
 
 
 def test_where_no_step_is_determined_nothing_is_called_right():
-    """The first steps of each direction read the last ones of the other, one layer below."""
+    """The first steps of each direction read the last steps of the other direction in the layer below."""
     weights, inputs = chaotic(20, num_layers=2, bidirectional=True), draw(80)
     found = diagnose(weights, inputs, run(weights, inputs))
     assert not found.right
@@ -163,7 +163,7 @@ def test_where_no_step_is_determined_nothing_is_called_right():
     assert "the inputs do not determine them" in str(found)
 
 
-# a trained model, three layers of 256 units: chaotic with its gates in another order, not without
+# a trained model, three layers of 256 units: chaotic only if its gates are read in another order
 
 
 @pytest.mark.parametrize("steps", [10, 20, 40, 80, 160])
@@ -190,7 +190,7 @@ def test_the_trained_model_itself_is_right(model):
 
 @pytest.mark.parametrize(("seed", "gain"), [(0, 20), (6, 20), (1, 12)])
 def test_a_right_port_that_one_simulation_in_float32_would_accuse_is_right(seed, gain):
-    """One run in float32 keeps half of the digits here, and says too little of how far others may go."""
+    """One run in float32 keeps half of the digits here, so it says too little about how far other runs may go."""
     drawn = init_lstm(8, 16, num_layers=1 + seed % 2, seed=seed)
     weights = {name: array * np.float32(gain) for name, array in drawn.items()}
     inputs = np.random.default_rng(seed).standard_normal((100, 1, 8)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""``lstm-parity diagnose`` from files to exit code."""
+"""``lstm-parity diagnose``, from files to exit code."""
 
 import json
 
@@ -11,7 +11,7 @@ from lstm_shared import WORKED_EXAMPLE_WEIGHTS, save
 
 @pytest.fixture
 def files(tmp_path):
-    """files(mistake) -> the options that name the files of a port with it."""
+    """files(mistake) writes the files of a port with that mistake and returns the options that name them."""
 
     def write(*mistakes: str, ragged: bool = False, prefix: str = "") -> list:
         plan = draw_plan(1, True, ragged=ragged)
@@ -51,7 +51,7 @@ def test_right_outputs_exit_with_0(cli, files, tmp_path):
 def test_lengths_and_a_prefix_are_taken(cli, files):
     ran = cli("diagnose", *files("reverse-from-padding", ragged=True, prefix="encoder."), "--lengths", "3,6,5")
     assert ran.code == 1
-    assert "reverse-from-padding: the reverse direction starts at the padding" in ran.out
+    assert "reverse-from-padding: the reverse direction starts in the padding" in ran.out
 
 
 def test_two_calls_that_differ_mean_dropout(cli, files, tmp_path):
@@ -75,7 +75,7 @@ def test_the_misprinted_listing_of_the_article_is_diagnosed(cli, tmp_path):
         tmp_path / "outputs.npy",
     )
     ran = cli("diagnose", *files)
-    assert ran.code == 1  # eight decimals are not the whole number: no mistake fits to rounding
+    assert ran.code == 1  # eight decimals are too few: no mistake fits to within rounding
     exact = _misprinted()
     np.save(tmp_path / "outputs.npy", exact)
     ran = cli("diagnose", *files)

@@ -1,4 +1,4 @@
-"""What is judged of a chaotic port, and what counts as an explanation there."""
+"""Which steps of a chaotic port are judged, and what counts as an explanation there."""
 
 from dataclasses import replace
 
@@ -54,7 +54,7 @@ def test_responses_never_shrink_in_the_order_in_which_a_direction_computes():
 
 
 def test_two_mistakes_that_cancel_explain_nothing():
-    """1 more in the forget gate's bias and 1 less: rounded otherwise, and nearer to outputs that are hardly wrong."""
+    """Adding 1 to the forget gate's bias and taking it away only changes the rounding, here towards wrong outputs."""
     weights, inputs = chaotic(12, "float64"), draw(80, "float64")
     question = ask(weights, inputs, run(weights, inputs), state=None, lengths=None, batch_first=False)
     right = question.right
@@ -68,6 +68,6 @@ def test_two_mistakes_that_cancel_explain_nothing():
     tolerance = 2 * float(np.abs(apart[place]))
     assert tolerance > 0
     outputs = cancelled.copy()
-    outputs[place] = exact[place] + 2.4 * apart[place]  # 1.2 tolerances from the right one, 0.7 from the other
+    outputs[place] = exact[place] + 2.4 * apart[place]  # 1.2 tolerances from the right port, 0.7 from the other
     observed = replace(question.observed, outputs=outputs, tolerance=tolerance)
     assert try_pairs(right, try_singles(right, both, observed), observed, progress=False) == ([], 1)

@@ -1,4 +1,4 @@
-"""Diagnosis of arithmetic, dropout, the by-hand model and cells; the honest answer; what is refused."""
+"""Diagnosis of arithmetic, dropout, the by-hand model and cells; unknown mistakes; arguments that are rejected."""
 
 import json
 from itertools import permutations
@@ -49,7 +49,7 @@ def test_torch_in_bfloat16_is_recognised():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_tf32_is_recognised(seed):
-    """Products of operands with ten bits of mantissa, added in float32."""
+    """The operands of the products have ten bits of mantissa, and the sums are in float32."""
 
     def tf32(x):
         mantissa, exponent = np.frexp(x.astype(np.float64))
@@ -72,7 +72,7 @@ def test_tf32_is_recognised(seed):
 def test_float32_arithmetic_is_recognised_among_float64():
     plan = draw_plan(1, False)
     port = prepare(plan.weights, plan.inputs, run(plan)[0], state=plan.state, lengths=None, batch_first=False).right
-    outputs = simulate([port], precision="float32")[0] * (1 + 1e-12)  # so that it is not stored in float32
+    outputs = simulate([port], precision="float32")[0] * (1 + 1e-12)  # so that float32 cannot hold them exactly
     assert ask(plan, outputs).mistakes == ("precision:float32",)
 
 
@@ -116,11 +116,11 @@ def test_dropout_on_the_outputs_is_seen_in_one_call():
 
 
 def by_hand_ports():
-    """identifier -> the weights that the port reads instead."""
+    """Return, for each identifier, the weights that the port reads instead."""
     ports = {}
     names = dict(zip("ifgo", GATES.values(), strict=True))
     for identifier in GATE_ORDERS:
-        # the port's gate ``target`` stands where the right order has ``source``
+        # the port reads its gate ``target`` where the right order has ``source``
         pairs = zip(identifier.removeprefix("gate-order:").split(","), "ifgo", strict=True)
         read = {names[target]: names[source] for target, source in pairs}
         ports[identifier] = {n: n.replace(n[1:-1], read[n[1:-1]]) for n in BY_HAND}
@@ -196,7 +196,7 @@ def test_a_cell_is_diagnosed():
     assert diagnose(weights, inputs, run(plan)[0][0], state=state).mistakes == ("gate-order:i,o,f,g",)
 
 
-# the honest answer
+# unknown mistakes
 
 
 def unknown(kind: str) -> Diagnosis:
@@ -230,7 +230,7 @@ def test_one_wrong_value_is_located():
     assert (first.step, first.row, first.unit) == (3, 1, 0)
 
 
-# refused
+# rejected arguments
 
 
 def refused(**changed) -> list[str]:

@@ -12,16 +12,16 @@ import jax_lstm
 from lstm_parity import diagnose
 from lstm_shared import init_by_hand, init_lstm
 
-# So many random pairs of each model in the suite; larger models have more pairs to try, and take longer.
+# How many random pairs are drawn for each model. Larger models have more pairs to try and take longer.
 PAIRS = {"one-layer": 48, "one-layer-bidirectional": 4, "two-layer": 4, "two-layer-bidirectional": 2}
 RATE = 0.9
 
 
 def draw_pair(model: str, rng: np.random.Generator) -> tuple[Plan, Plan, set[str]]:
-    """A right port, the same port with two mistakes, and their identifiers.
+    """Draw a right port, the same port with two mistakes, and the identifiers of these.
 
-    Kinds are drawn first, so that the 23 gate orders do not crowd out the others; half of the mistakes in weights sit
-    in one place only.
+    Kinds are drawn first, so that the 23 gate orders do not crowd out the others. Half of the mistakes in weights are
+    made in one place only.
     """
     while True:
         seed, ragged, input_size = int(rng.integers(1000)), bool(rng.random() < 0.4), int(rng.choice([4, 5]))
@@ -45,7 +45,7 @@ def draw_pair(model: str, rng: np.random.Generator) -> tuple[Plan, Plan, set[str
 
 
 def same_with(right: Plan, mistakes: set[str], outputs: np.ndarray) -> bool:
-    """Whether the port with these mistakes gives the same outputs."""
+    """Return whether the port with these mistakes gives the same outputs."""
     other = Plan(right.spec, dict(right.weights), right.inputs, right.state, right.lengths)
     for mistake in mistakes:
         plant(other, mistake)
@@ -54,7 +54,7 @@ def same_with(right: Plan, mistakes: set[str], outputs: np.ndarray) -> bool:
 
 
 def found(model: str, seed: int) -> tuple[set[str], list[set[str]]]:
-    """A random pair that no single mistake is equal to, and the explanations found."""
+    """Draw a random pair that no single mistake equals, and return it with the explanations found."""
     rng = np.random.default_rng((list(MODELS).index(model), seed))
     while True:
         right, wrong, pair = draw_pair(model, rng)
@@ -62,7 +62,7 @@ def found(model: str, seed: int) -> tuple[set[str], list[set[str]]]:
         if any(same_with(right, alone, outputs) for alone in (set(), *({mistake} for mistake in pair))):
             continue
         explanations = [set(one.identifiers) for one in ask(right, outputs).explanations]
-        # forget bias + 1 everywhere and - 1 in layer 1 is forget bias + 1 in layer 0
+        # for example, forget bias + 1 everywhere and - 1 in layer 1 equals forget bias + 1 in layer 0
         if explanations and len(explanations[0]) == 1 and same_with(right, explanations[0], outputs):
             continue
         return pair, explanations
@@ -70,7 +70,7 @@ def found(model: str, seed: int) -> tuple[set[str], list[set[str]]]:
 
 @pytest.mark.parametrize("model", PAIRS)
 def test_random_pairs_are_diagnosed(model):
-    """Right when the pair is among the best explanations, which no output can tell apart."""
+    """A diagnosis is right if the pair is among the best explanations, which the outputs cannot tell apart."""
     results = [found(model, seed) for seed in range(PAIRS[model])]
     missed = [(pair, explanations[:3]) for pair, explanations in results if pair not in explanations]
     assert len(missed) <= (1 - RATE) * len(results), missed
@@ -90,7 +90,7 @@ def test_a_pair_is_told_in_words():
 
 
 def right_port(seed: int, dtype: str):
-    """A random model, its inputs, and what ``jax_lstm.lstm`` makes of them."""
+    """Draw a model and its inputs, and compute its outputs with ``jax_lstm.lstm``."""
     rng = np.random.default_rng((seed, 5))
     input_size, hidden_size, num_layers = (int(rng.integers(1, top)) for top in (7, 17, 4))
     bidirectional, bias, projected, ragged, has_state = rng.random(5) < 0.4
