@@ -1,4 +1,4 @@
-"""``check``: run both sides, compare everything, find the place and the mistake, and say what was judged."""
+"""``check``: run both sides, compare everything, locate and explain what differs, and report what was judged."""
 
 # The files that other rooms may import.
 DOORS = ["check"]

@@ -1,4 +1,4 @@
-"""``check``: run both sides on one dictionary, compare everything stage by stage, and say what was judged."""
+"""``check``: run both sides on one weight dictionary, compare them stage by stage, and report what was judged."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -42,44 +42,47 @@ def check(
 ) -> Report:
     """Compare the two backends on one weight dictionary, or a stranger's port with PyTorch.
 
-    In each dtype: outputs and states, the loss (inner product with fixed random cotangents), the gradient of every
-    weight, of the inputs and of the initial states, then Adam steps, weight by weight. The by-hand model is also
-    compared with ``torch.nn.LSTM(1, 1)``. Below float64, each side is shown with its distance from the float64 result.
+    In each dtype, the check compares the outputs and states, the loss (their inner product with fixed random
+    cotangents), the gradient of every weight, of the inputs and of the initial states, and then the Adam steps, weight
+    by weight. It also compares the by-hand model with ``torch.nn.LSTM(1, 1)``. Below float64, the report shows how far
+    each side is from the float64 result.
 
-    Where the model is so ill conditioned that rounding errors alone move a result, the first steps of the sequences
-    are compared, as many as can be judged, and Adam's steps likewise; the report says how many (``tolerance.py`` has
-    the policy).
+    Some models are so ill conditioned that rounding errors alone move a result. For these, the check compares as many
+    of the first steps as can be judged, and likewise as many Adam steps. The report says how many; ``tolerance.py`` has
+    the policy.
 
     Args:
-        weights: the dictionary; it says which model this is.
-        inputs: by hand, prices (days,) or (series, days), the two companies of the articles when left out; else as for
-            ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast`` (batch first). When left out they are drawn from N(0, 1),
-            and our backend also runs on other numbers of rows, lengths and resets: all that ``"auto"`` tells apart.
-        candidate: a port to judge in the place of our JAX backend: a function (params, inputs) -> outputs with the
-            weight dictionary as params, or a ``Port`` that says more. It is given ``state`` if it takes one, and
-            ``lengths``, ``reset`` and ``batch_first`` where they are given here. Outputs are compared, and states,
-            loss and gradients where the candidate has them.
-        state: by hand, (long_memory, short_memory) before the first day, zeros when left out; else (h, c), as for those
-            functions. When left out it is drawn, and everything also runs without one.
-        batch_first, lengths, reset: as in ``jax_lstm.lstm``. Where ``torch.nn.LSTM`` refuses (length 0, no steps,
-            resets), the explicit gates of ``torch_lstm.trace`` take its place.
-        dtypes: precisions to compare in; the weights are rounded to each.
-        steps: Adam steps (learning rate 1e-3).
-        seed: of the cotangents, and of inputs and states when they are drawn.
+        weights: the weight dictionary. It determines which model this is.
+        inputs: by hand, prices ``(days,)`` or ``(series, days)``; if left out, the two companies of the articles.
+            Otherwise as for ``jax_lstm.lstm``, ``lstm_cell`` or ``forecast`` (batch first). If these are left out, they
+            are drawn from N(0, 1), and our backend also runs with other batch sizes, lengths and resets, so that it
+            takes every path that ``"auto"`` can choose.
+        candidate: the port to judge instead of our JAX backend: a function ``(params, inputs) -> outputs`` that takes
+            the weight dictionary as params, or a ``Port`` that says more. It receives ``state`` if it takes one, and
+            ``lengths``, ``reset`` and ``batch_first`` if they are given here. Its outputs are compared, and its states,
+            loss and gradients if it has them.
+        state: by hand, (long_memory, short_memory) before the first day; zeros if left out. Otherwise (h, c), as for
+            those functions; if left out, it is drawn, and the model also runs without one.
+        batch_first, lengths, reset: as in ``jax_lstm.lstm``. What ``torch.nn.LSTM`` does not accept (length 0, no
+            steps, resets) is computed by the explicit gates of ``torch_lstm.trace`` instead.
+        dtypes: the precisions to compare in; the weights are rounded to each.
+        steps: the number of Adam steps (learning rate 1e-3).
+        seed: the seed for the cotangents, and for the inputs and states that are drawn.
         jax_device: "cpu", "gpu" or "tpu".
-        torch_device: "cpu", "cuda" or "mps". Both sides run at full precision (no TF32). The float64 result that lower
-            precisions are judged by is computed on the CPU; where a device has no float64, that is the only judge.
-        truth: "extended" computes outputs and gradients in NumPy's long double as well and says which side is nearer:
-            minutes for a large model.
+        torch_device: "cpu", "cuda" or "mps". Both sides run at full precision (no TF32). Lower precisions are judged
+            by a float64 result that is computed on the CPU. If a device has no float64, nothing else runs in float64.
+        truth: "extended" also computes outputs and gradients in NumPy's long double and reports which side is nearer.
+            That takes minutes for a large model.
 
     Returns:
         A Report: ``verdict_word`` ("agree", "differ" or "undecided"), ``ok``, ``rows``, ``first_divergence``,
-        ``str()``, ``to_json()``. The first divergence has a ``location``: where our own forward passes part, the layer,
-        direction, step, gate, row and unit; where those of a candidate part, the step, row and unit of the outputs, and
-        how the error goes on; and where only gradients differ, the weight, gate, row and column.
+        ``str()``, ``to_json()``. The first divergence has a ``location``. If the forward passes of our own backends
+        differ, it gives the layer, direction, step, gate, row and unit. If those of a candidate differ, it gives the
+        step, row and unit of the outputs, and how the error continues. If only gradients differ, it gives the weight,
+        gate, row and column.
 
     Raises:
-        WeightsError, InputError: the dictionary or the inputs are not what they should be.
+        WeightsError, InputError: the dictionary or an argument is wrong; one line for each problem.
     """
     if truth not in ("float64", "extended"):
         raise InputError(f"truth is {truth!r}, expected float64 or extended")
@@ -105,7 +108,7 @@ def check(
         dtypes = [dtype for dtype in dtypes if dtype != VERDICT_DTYPE] or ["float32"]
     backends = _Backends(jax_device, torch_device)
     for dtype in dtypes:
-        # Adam's epsilon, 1e-8, is 0 in float16: there a vanishing gradient is divided by zero, by both sides.
+        # Adam's epsilon, 1e-8, is 0 in float16, so both sides would divide a vanishing gradient by zero.
         rounded = replace(case.astype(dtype), steps=0 if dtype == "float16" else case.steps)
         judgement.judge(rounded, dtype, backends.sides())
         if case.kind.is_nn_lstm:
@@ -115,7 +118,7 @@ def check(
         judgement.judge(first.without_state(), dtypes[0], backends.sides(gradients=False), setting="without a state")
     if inputs is None:
         for words, other in variants(first):
-            # One row becomes one kernel when it is compiled; the other paths are the same operation by operation.
+            # A single row becomes one kernel only when compiled. The other paths are the same operation by operation.
             judgement.judge(other, dtypes[0], backends.sides(compiled=words == "1 row"), setting=words)
     judgement.audit()
     return judgement.report(environment(jax_device, torch_device), case.seed)
@@ -130,7 +133,7 @@ class _Backends:
 
     def sides(self, *, gradients: bool = True, compiled: bool = True) -> Sides:
         def ours(case: Case) -> tuple[Observation, Case]:
-            # Operation by operation only the CPU is quick.
+            # Only the CPU is fast operation by operation.
             at_once = compiled or self.jax_device != "cpu"
             return jax_backend.observe(case, self.jax_device, compiled=at_once, gradients=gradients), case
 
@@ -141,14 +144,14 @@ class _Backends:
 
 
 def _for_nn_lstm(case: Case) -> Case:
-    """The loss that nn.LSTM can compute: that of the short memories alone."""
+    """Return the case with the loss that nn.LSTM can compute: that of the short memories alone."""
     return replace(case, cotangents={"short_memory": case.cotangents["short_memory"]}, steps=0)
 
 
 def _as_nn_lstm(case: Case) -> tuple[Observation, Case]:
-    """What JAX computes by hand, by the names of nn.LSTM(1, 1)."""
+    """Return what JAX computes by hand, under the names of nn.LSTM(1, 1)."""
     observed = jax_backend.observe(case)
-    # The gradient of the twelve scalars stands in nn.LSTM's gradient where the scalars stand in its weights.
+    # The gradient of each scalar belongs where the scalar itself belongs in nn.LSTM's weights.
     gradient = observed["gradient"]
     others = {name: array for name, array in gradient.items() if name not in case.weights}
     observed["gradient"] = by_hand_to_lstm({name: gradient[name] for name in case.weights}) | others
@@ -172,7 +175,7 @@ def _judge_port(judgement: Judgement, case: Case, port: Port, dtypes: Sequence[s
         case = case.without_state()
         judgement.note("the port takes no state: it was judged from the zero state alone")
     elif state_given and not any(array.any() for array in case.state.values()):
-        judgement.note("the state that was given is zero: whether the port uses it was not seen")
+        judgement.note("the given state is zero, so it does not show whether the port uses its state")
     port, notes = find_out(case, port)
     for sentence in notes:
         judgement.note(sentence)

@@ -1,4 +1,4 @@
-"""One check in progress: what was compared so far, what could not be judged, and what the inputs can tell."""
+"""One check in progress: what was compared so far, what could not be judged, and what the inputs can show."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,27 +20,28 @@ from lstm_parity.sides.case import Case, Observation
 from lstm_shared.argument_kinds import is_floating
 from lstm_shared.words import listed
 
-# The precisions that both frameworks compute in. What a port returns in another is held against what it was given.
+# The precisions that both frameworks compute in. A port that returns another one is judged in the one it was given.
 _JUDGED = ("float64", "float32", "bfloat16", "float16")
 
 Truth = Literal["float64", "extended"]
 
 T = TypeVar("T")
 
-OURS = Pair("jax", "torch")  # what to call the sides where no port is judged
+OURS = Pair("jax", "torch")  # the names of the sides if no port is judged
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Who computes what is compared.
+    """The two sides of a comparison, and what can be expected of them.
 
     Attributes:
-        ours: the side that is judged; with what it computed, the case with the cotangents of just that.
-        reference: the side that it is judged by.
-        names: what to call the two.
-        traces: whether the judged side is our JAX backend, which shows its gates.
-        partial: whether the judged side need not show all that the reference shows.
-        truth: what computes the float64 result that lower precisions are held against.
+        ours: computes the side that is judged. It returns what it computed, and the case with the cotangents for just
+            that.
+        reference: computes the side that the other is judged by.
+        names: the names of the two sides.
+        traces: whether the judged side is our JAX backend, which can show its gates.
+        partial: whether the judged side may leave out some of what the reference computes.
+        truth: computes the float64 result that lower precisions are compared with.
     """
 
     ours: Callable[[Case], tuple[Observation, Case]]
@@ -52,7 +53,7 @@ class Sides:
 
 
 class Judgement:
-    """Collects comparisons; ``report`` makes a verdict of them."""
+    """The comparisons of one check; ``report`` turns them into a verdict."""
 
     def __init__(self, truth: Truth = "float64"):
         self._truth = truth
@@ -66,23 +67,23 @@ class Judgement:
         self.judged: Case | None = None
 
     def note(self, sentence: str) -> None:
-        """Something that was not compared, and why."""
+        """Add a sentence that says what was not compared, and why."""
         self._notes[sentence] = None
 
     def judge(self, case: Case, dtype: str, sides: Sides, *, setting: str = "") -> None:
-        """Compare both sides on a case in its dtype; where it cannot be judged to its end, over its first steps.
+        """Compare both sides on a case in its dtype. If it cannot be judged to its end, also compare its first steps.
 
         Args:
-            setting: what is special about it, in words; empty for the case as it was given.
+            setting: what is special about this run, in words; empty for the case as given.
         """
         self._decides = self._decides or dtype
-        if unfit := case.not_finite():  # as it was given it was finite
-            self._undecided[f"rounded to {dtype}, {listed(unfit)}: not finite, so it was not judged in {dtype}"] = None
+        if unfit := case.not_finite():  # the case as given was finite
+            self._undecided[f"rounded to {dtype}, {listed(unfit)}, so nothing was judged in {dtype}"] = None
             return
         observed, returned = self._timed(sides.names.candidate, sides.ours, case)
         names = [a.dtype.name for a in observed["forward"].values() if is_floating(a.dtype)]
         lowest = max((name for name in names if name in _JUDGED), key=eps, default=dtype)
-        if eps(lowest) > eps(dtype):  # it computes in that whatever it is given
+        if eps(lowest) > eps(dtype):  # the port computes in that precision whatever it is given
             self.note(f"the port computes in {lowest} whatever it is given, so it was judged in {lowest}")
             if not any((row.dtype, row.setting) == (lowest, setting) for row in self._rows):
                 self._decides = lowest if self._decides == dtype else self._decides
@@ -91,7 +92,7 @@ class Judgement:
         rows = self._compare(returned, observed, dtype, sides, setting)
         if setting:
             if any(row.judged < 1 for row in rows):
-                self.note(f"{setting}: not judged to the end, where rounding errors alone move the results")
+                self.note(f"{setting}: not all results were judged, because rounding errors alone move some of them")
             return
         decides = dtype == self._decides and sides.names.reference == "torch"
         if decides:
@@ -106,13 +107,13 @@ class Judgement:
     def _judge_first_steps(self, case: Case, dtype: str, sides: Sides, what: str, decides: bool) -> None:
         steps = judged_steps(case, sides.reference, dtype)
         if not steps:
-            sentence = f"in {dtype} rounding errors alone move {what} so far that no step can be judged"
+            sentence = f"in {dtype}, rounding errors alone move {what} so far that no step can be judged"
             self._undecided |= {sentence: None} if decides else {}
             self._notes |= {} if decides else {sentence: None}
             return
         self.note(
-            f"in {dtype} everything was judged over the first {steps} of {case.time} steps: over all of them rounding "
-            f"errors alone move {what}"
+            f"in {dtype}, everything was judged over the first {steps} of {case.time} steps: over all of them, "
+            f"rounding errors alone move {what} too far"
         )
         observed, returned = self._timed(sides.names.candidate, sides.ours, case.first_steps(steps))
         rows = self._compare(returned, observed, dtype, sides, f"first {steps} steps")
@@ -130,8 +131,8 @@ class Judgement:
             }
         observed, reference, unfit = finite_part(observed, reference)
         if unfit:
-            of_reference = f"in {dtype} {listed(unfit)} of {sides.names.reference}"
-            self._undecided[f"{of_reference} overflowed: not finite, so nothing was judged by that"] = None
+            of_reference = f"in {dtype}, {listed(unfit)} of {sides.names.reference}"
+            self._undecided[f"{of_reference} overflowed, so there was nothing finite to compare with"] = None
         if not reference:
             return []
         exact = self._exact(case, dtype, sides)
@@ -155,10 +156,11 @@ class Judgement:
     def _note_adam(self, rows: list[Row], dtype: str) -> None:
         judged, taken = next((row.adam_steps for row in rows if row.adam_steps is not None), (0, 0))
         if judged < taken:
-            through = f"only the first {judged} of {taken} Adam steps were" if judged else "no Adam step was"
+            first = f"only the first {judged} of {taken} Adam steps were judged: after that,"
+            through = first if judged else "no Adam step was judged:"
             self.note(
-                f"in {dtype} {through} judged: after that, rounding errors alone move more than a tenth of the weights "
-                "by half as far as Adam does"
+                f"in {dtype}, {through} rounding errors alone move more than a tenth of the weights more than half as "
+                "far as Adam does"
             )
 
     def _timed(self, side: str, run: Callable[[Case], T], case: Case) -> T:
@@ -168,7 +170,7 @@ class Judgement:
         return result
 
     def audit(self) -> None:
-        """Look what the case that was judged can tell; what it cannot makes the verdict undecided."""
+        """Measure what the judged case can show. Whatever it cannot show makes the verdict undecided."""
         if self.judged is None:
             return
         case = replace(self.judged.astype(VERDICT_DTYPE), steps=0)
@@ -178,7 +180,7 @@ class Judgement:
             self._undecided |= dict.fromkeys(unseen(self._sensitivity))
 
     def report(self, environment: Mapping[str, str], seed: int) -> Report:
-        """The report of all that was compared."""
+        """Return the report on everything that was compared."""
         differs = any(not row.ok for row in self._rows)
         diagnosis = None
         if differs and self._failed is not None:
@@ -211,7 +213,7 @@ class Judgement:
         names = worst.sides
         off = [f"{error:.3g} ({side})" for error, side in zip(worst.errors or (), names, strict=True)]
         self.note(
-            f"extended precision: {names.candidate} is nearer in {nearer[0]} of {len(rows)} arrays, "
-            f"{names.reference} in {nearer[1]}; farthest off in {worst.stage} {worst.name}, by {' and '.join(off)} "
-            "eps · scale"
+            f"measured in extended precision, {names.candidate} is nearer in {nearer[0]} of {len(rows)} arrays and "
+            f"{names.reference} in {nearer[1]}; the largest error is in {worst.stage} {worst.name}: "
+            f"{' and '.join(off)} eps · scale"
         )

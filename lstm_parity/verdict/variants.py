@@ -1,4 +1,4 @@
-"""What a check draws beside the case itself, so that every path is reached that ``implementation="auto"`` can take."""
+"""The extra cases that a check draws, so that it reaches every path that ``implementation="auto"`` can take."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
@@ -9,15 +9,15 @@ from jax_lstm.recurrences.choose import Sizes, chunk_steps, every_rule
 from lstm_parity.sides.case import DRAWN_BATCH, Case, make_case
 from lstm_shared.specs import LSTMSpec
 
-# Beyond this many rows no rule branches.
+# No rule branches above this many rows.
 _MOST_ROWS = 256
 
 
 def variants(case: Case) -> Iterator[tuple[str, Case]]:
-    """(in words, case) of each further case for the weights of a drawn one: other numbers of rows, lengths, resets.
+    """Yield (words, case) for each extra case with the same weights: other batch sizes, lengths, resets.
 
     Args:
-        case: of an LSTM or a forecaster, with inputs that were drawn.
+        case: a case of an LSTM or a forecaster whose inputs were drawn. Other models have no extra cases.
     """
     spec = case.kind.lstm
     if spec is None:
@@ -38,7 +38,7 @@ def variants(case: Case) -> Iterator[tuple[str, Case]]:
 
 
 def _batches(spec: LSTMSpec) -> set[int]:
-    """The smallest number of rows for each path through the rules, that of the drawn case left out."""
+    """Return the smallest number of rows for each path through the rules; for the drawn case's path, its own number."""
     first: dict[Hashable, int] = {}
     for rows in (DRAWN_BATCH, *range(1, _MOST_ROWS)):
         sizes = Sizes(2 * chunk_steps(rows), rows, spec.input_size, spec.hidden_size, np.dtype("float32"))

@@ -1,4 +1,4 @@
-"""Any port: a stranger's function in NumPy, JAX or torch, in any layout, or an ONNX model, judged against torch."""
+"""Ports judged against torch: a stranger's function in NumPy, JAX or torch, in any layout, or an ONNX model."""
 
 import json
 
@@ -33,7 +33,7 @@ WEIGHTS = model(num_layers=2, bidirectional=True)
 
 
 def numpy_lstm(params, inputs):
-    """A port in plain NumPy: one layer, forward, outputs only."""
+    """A port in plain NumPy: one layer, one direction, outputs only."""
 
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
@@ -154,14 +154,14 @@ def test_a_wrong_gradient_behind_right_outputs_is_caught():
     assert [(row.stage, row.name) for row in report.rows if not row.ok] == [("gradient", "weight_hh_l1")]
 
 
-# Where it parts: a port that is right up to one place, in each of the layouts
+# Where a port first differs: these ports are right but for one place
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_the_first_wrong_step_row_and_unit_of_outputs_are_named_and_how_the_error_grows(batch_first):
     def port(params, inputs, batch_first=False):
         outputs = numpy_lstm(params, inputs.swapaxes(0, 1) if batch_first else inputs)
-        outputs[5, 0, 0] += 1e-3  # comes first in the array when the batch does, and last in time
+        outputs[5, 0, 0] += 1e-3  # first in the array if the batch comes first, but last in time
         outputs[3:, 1, 2] += 1e-6 * 3.0 ** np.arange(3)
         return outputs.swapaxes(0, 1) if batch_first else outputs
 
@@ -234,7 +234,8 @@ def test_one_wrong_entry_of_a_gradient_is_named_by_its_gate_and_row(name, framew
 
     def in_jax(params, inputs):
         leaves = {**params, "inputs": inputs}
-        array = leaves[name]  # plus nothing, with a derivative at one place
+        array = leaves[name]
+        # this adds zero, but with a derivative at one place
         leaves[name] = array + (array - jax.lax.stop_gradient(array)) * jnp.zeros_like(array).at[index].set(1e-3)
         inputs = leaves.pop("inputs")
         return jax_lstm.lstm(leaves, inputs)[0]

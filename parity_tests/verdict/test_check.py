@@ -1,4 +1,4 @@
-"""The harness itself: every planted mistake fails and is named; right code passes and shows how close it was."""
+"""The check itself: every planted mistake fails and is named; right code passes, and the report says how close."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ def check() -> Report:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, mistake) -> Report:
-    """Check with a JAX backend that computes ``mistake`` instead of the trace."""
+    """Run the check with a JAX backend that computes ``mistake`` instead of the trace."""
     monkeypatch.setattr("jax_lstm.by_hand.trace", mistake)
     return check()
 

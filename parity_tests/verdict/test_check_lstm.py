@@ -1,4 +1,4 @@
-"""check() for LSTMs, cells and forecasters: right code passes, every planted mistake fails and is named."""
+"""``check`` on LSTMs, cells and forecasters: right code passes; every planted mistake fails and is named."""
 
 import itertools
 
@@ -18,7 +18,7 @@ true_lstm = jax_lstm.lstm
 
 
 def perturbed(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Distinct weights and biases of order 1."""
+    """Return distinct weights and biases of order 1."""
     rng = np.random.default_rng(1)
     return {name: array + 0.4 * rng.standard_normal(array.shape) for name, array in weights.items()}
 
@@ -66,13 +66,13 @@ RIGHT = {
 def test_right_code_passes(case):
     weights, options = RIGHT[case]
     report = lstm_parity.check(weights, steps=2, **options)
-    # Where nothing is computed nothing differs, but that says nothing about the weights.
+    # If nothing is computed, nothing differs, but that says nothing about the weights.
     expected = "undecided" if case in ("an empty ragged batch", "no steps") else "agree"
     assert report.verdict_word == expected, str(report)
     assert all(row.ok for row in report.rows)
     assert set(weights) <= {row.name for row in report.rows if row.stage == "gradient"}
     assert {row.dtype for row in report.rows} == {"float64", "float32"}
-    assert report.worst_first[0].used < 0.5  # the tolerance is calibrated with room
+    assert report.worst_first[0].used < 0.5  # the tolerance leaves headroom
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -83,7 +83,7 @@ def test_half_precision_is_compared_and_shown_beside_the_truth(dtype):
 
 
 def exchange_gates(weights, order: str):
-    """The weights as a port reads them that takes the gates in this order."""
+    """Return the weights as a port reads them that expects the gates in this order."""
     return {
         name: array
         if "weight_hr" in name
@@ -93,7 +93,7 @@ def exchange_gates(weights, order: str):
 
 
 def planted(monkeypatch, wrong_weights=lambda weights: weights, wrong_call=lambda **options: options) -> Report:
-    """Check while JAX's lstm computes with other weights or options."""
+    """Run the check while JAX's ``lstm`` computes with other weights or options."""
 
     def lstm(weights, inputs, state, **options):
         call = wrong_call(inputs=inputs, state=state, **options)
@@ -157,14 +157,14 @@ def test_wrong_calls_are_caught(monkeypatch, mistake):
 
 @pytest.mark.usefixtures("unoptimized")
 def test_where_the_gates_agree_the_outputs_say_where(monkeypatch):
-    """``lstm_trace`` is right and ``lstm`` is not: a fault of what only ``lstm`` runs through."""
+    """Here ``lstm_trace`` is right and ``lstm`` is not: the fault is in code that only ``lstm`` runs."""
 
     def late(inputs, **options):
         return {"inputs": jnp.where(jnp.arange(TIME)[:, None, None] == 3, inputs + 1e-6, inputs), **options}
 
     report = planted(monkeypatch, wrong_call=late)
     assert named(report) == ("forward", "outputs")
-    # Of the layer below, the reverse direction carries it from step 3 to the first.
+    # The reverse direction of the layer below carries the fault from step 3 to the first step.
     assert report.location.startswith("first difference at step 0, batch row 0, unit 0: ")
 
 

@@ -1,4 +1,4 @@
-"""By default a check touches everything: states are drawn, all paths run, and what no input tells is said."""
+"""By default a check touches everything: it draws states, runs all paths, and reports what the inputs cannot show."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_a_state_that_is_zero_tells_nothing_about_a_port_and_the_report_says_so(
     options = {"inputs": RNG.standard_normal((6, 2, 5)), "state": state}
     report = lstm_parity.check(WEIGHTS, candidate=jax_lstm.lstm, **options)
     assert report.ok
-    assert "the state that was given is zero" in str(report)
+    assert "the given state is zero, so it does not show whether the port uses its state" in report.notes
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_every_drawn_case_has_several_chunks_and_a_remainder(hidden):
     assert (case.time, case.inputs.shape[1]) == (DRAWN_TIME, DRAWN_BATCH)
 
 
-# What the inputs cannot tell
+# What the inputs cannot show
 
 
 def torch_cell(params, inputs):
-    """Of PyTorch's own making, so right; but it takes no state."""
+    """PyTorch's own computation, so it is right; but it takes no state."""
     outputs, (_, c), _ = run({f"{name}_l0": array for name, array in params.items()}, inputs[None])
     return outputs[0], c[0]
 
@@ -140,7 +140,7 @@ def test_nothing_that_a_model_uses_is_listed_as_unseen(model):
 
 
 def test_a_saturated_gate_is_seen_by_moving_it_far():
-    """Its gradient is 1e-13 of the others', but without it the outputs are others."""
+    """Its gradient is 1e-13 of the others, but without the gate the outputs change."""
     case = make_case(MODELS["saturated gates"], draw_state=True, steps=0).astype("float64")
     found = {(one.name, one.gate): one for one in audit(case, observe(case), observe)}
     assert found["bias_ih_l0", "forget gate"].seen

@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[2]
 STEP, STACK, CHUNKED = "jax_lstm/recurrences/step.py", "jax_lstm/stack.py", "jax_lstm/recurrences/chunked.py"
 DIRECTIONS = "jax_lstm/recurrences/directions.py"
 
-# Which weights: both directions of a small layer run in one loop, those of a large one each in its own. Resets are for
-# one direction.
+# Which weights: both directions of a small layer run in one loop, those of a large layer in two. Resets need a single
+# direction.
 SMALL, LARGE, FORWARD = "small", "large", "forward"
 SIZES = {SMALL: (4, True), LARGE: (40, True), FORWARD: (4, False)}
 
-# name -> (which weights, file, what stands there, what is planted, what the verdict must say)
+# name -> (which weights, file, the code there, the fault that replaces it, what the output must say)
 FAULTS = {
     "two gates exchanged": (
         SMALL,
@@ -99,7 +99,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def weights_of(tmp_path_factory) -> dict[str, Path]:
-    """A file of weights for each name in ``SIZES``."""
+    """Write a file of weights for each name in ``SIZES``."""
     folder = tmp_path_factory.mktemp("weights")
     return {name: random_weights(folder / f"{name}.npz", *sizes) for name, sizes in SIZES.items()}
 

@@ -1,4 +1,4 @@
-"""Models that were really trained: their files are read as they are, and both backends compute the same."""
+"""Models that were really trained: their files are read as they are, and both backends compute the same results."""
 
 import json
 import pickle
@@ -34,7 +34,7 @@ every_file_that_is_read = pytest.mark.parametrize("name", [name for name in MODE
 
 
 def file_of(name, folder):
-    """The file in the wheel, or one like it of the look-alike's weights."""
+    """Return the file in the wheel, or one like it with the look-alike's weights."""
     if path := real_file(name):
         return path
     path, prefix = folder / MODELS[name].file.rpartition("/")[2], MODELS[name].prefix
@@ -98,7 +98,7 @@ def test_a_torchscript_archive_is_read_as_torch_reads_it_without_its_code(cli, n
 
 
 def archive_of(name, folder):
-    """The TorchScript archive in the wheel, or one of its shape with the look-alike's weights."""
+    """Return the TorchScript archive in the wheel, or one of the same structure with the look-alike's weights."""
     if path := real_file(name):
         return path.with_name("silero_vad.jit")
     cell = nn.LSTMCell(128, 128)
@@ -143,7 +143,7 @@ def test_both_backends_compute_the_same_in_float64(name, x64):
         assert np.abs(np.asarray(one) - other).max() <= 64 * np.finfo(np.float64).eps * max(1, np.abs(other).max())
 
 
-# Look-alikes, which take their place without a network
+# Look-alikes, which replace the models if there is no network
 
 
 @every_model
@@ -152,11 +152,11 @@ def test_a_look_alike_has_the_shapes_and_the_norms_of_the_trained_model(name):
     assert describe(alike) == SPECS[name]
     for weight, array in real_weights(name).items():
         for ours, theirs in zip(np.split(alike[weight], 4), np.split(array, 4), strict=True):
-            if array.ndim == 2:  # measured: the line between the ranks of the table makes up to 5 % less of it
+            if array.ndim == 2:  # measured: interpolating between the table's ranks makes the norm up to 5 % smaller
                 assert np.linalg.norm(ours) == pytest.approx(np.linalg.norm(theirs), rel=0.1)
 
 
-# Singular values take their time. One table is made of all models by the same lines.
+# Singular values take time to compute, so only small models are tested. The same code makes the table of all models.
 SMALL = pytest.mark.parametrize("name", ["mandarin-tagger", "protein-tagger", "vad-cell"], ids=named)
 
 
@@ -169,7 +169,7 @@ def test_a_look_alike_has_the_spectra_of_the_table(name):
             if len(shape) == 2:  # to the table's four digits; float32 rounds the smallest of them
                 np.testing.assert_allclose(ours[1:], theirs[1:], rtol=2e-3, atol=1e-5 * theirs[1])
                 assert abs(ours[0] - theirs[0]) < 2 / np.sqrt(shape[0])
-            else:  # mean and standard deviation of 8 to 128 numbers that were drawn with them
+            else:  # the mean and standard deviation with which 8 to 128 numbers were drawn
                 assert abs(ours[0] - theirs[0]) <= 4 * theirs[1] / np.sqrt(shape[0]) + 1e-4
                 assert ours[1] == pytest.approx(theirs[1], rel=4 / np.sqrt(2 * shape[0]), abs=1e-4)
 
@@ -199,7 +199,7 @@ def test_the_callers_copies_of_weights_and_speech_are_its_own():
 
 
 def test_without_a_network_the_look_alikes_are_taken_and_the_id_says_so(monkeypatch, tmp_path):
-    """A failure counts for a while: all workers of a test run come to the same ids."""
+    """A failed download is remembered for a while, so that all workers of a test run get the same ids."""
     tried = []
     monkeypatch.setattr(real_models, "FOLDER", tmp_path)
     monkeypatch.setattr(real_models, "_install", lambda requirement, folder: tried.append(requirement))
@@ -225,8 +225,8 @@ def test_speech_is_mel_power_as_the_voice_encoder_takes_it(windows):
     assert power.dtype == np.float32
     assert power.shape[-1] == 40
     assert power.min() >= 0
-    # At -30 dB of full scale: the recording's windows have medians of 5e-5 and maxima of 4.7, the drawn voice's 2e-4
-    # and 1.5. It falls off towards high frequencies, and does not stand still.
+    # At -30 dB of full scale, the recording's windows have medians of 5e-5 and maxima of 4.7, those of the drawn voice
+    # 2e-4 and 1.5. Speech falls off towards high frequencies, and its loudness varies.
     assert 1e-5 < np.median(power) < 1e-3
     assert 0.5 < power.max() < 50
     bands = power.reshape(-1, 40).mean(axis=0)
@@ -247,6 +247,6 @@ def test_more_speech_than_there_is_is_refused():
 
 
 def test_a_tone_is_loudest_in_the_channel_of_its_frequency():
-    """1,000 Hz are 15 mel of 45.25 to 8,000 Hz: with 40 triangles of 1.1036 mel, the peak nearest to it is the 14th."""
+    """1,000 Hz is at 15 mel, 8,000 Hz at 45.25. With 40 triangles 1.1036 mel apart, the nearest peak is the 14th."""
     tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
     assert mel_windows(tone)[50].argmax() == 13

@@ -1,4 +1,4 @@
-"""The verdict on LSTMs that were really trained: right code agrees, broken ports differ and are named."""
+"""Verdicts on LSTMs that were really trained: right code agrees; broken ports differ and their mistakes are named."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ ENCODER = "voice-encoder"
 
 
 def cell_with(mistake: str, numpy):
-    """A cell in NumPy or JAX with a mistake that a zero state hides."""
+    """Return a cell in NumPy or JAX with a mistake that a zero state hides."""
 
     def sigmoid(x):
         return 1 / (1 + numpy.exp(-x))
@@ -60,7 +60,7 @@ def test_the_right_cell_agrees(name, numpy):
 
 @pytest.mark.parametrize("name", [ENCODER], ids=named)
 def test_a_deep_encoder_agrees_on_drawn_inputs(name):
-    """Its gradient of the inputs is 100 to 200 eps · scale from the truth, in torch and in JAX."""
+    """Both in torch and in JAX, the gradient of the inputs is 100 to 200 eps · scale from the truth."""
     inputs = np.random.default_rng(0).standard_normal((12, 3, 40))
     report = lstm_parity.check(real_weights(name), inputs, dtypes=["float64"], steps=2)
     assert report.ok, str(report)

@@ -1,6 +1,6 @@
-"""What ``benchmarks/verdict.py`` counts on: right ports are right, mistakes change something, counts add up.
+"""What ``benchmarks/verdict.py`` relies on: right ports are right, mistakes change something, counts add up.
 
-Right ports are measured against ``torch.nn.LSTM`` itself, so that a mistake in the ports cannot hide one in ``check``.
+Right ports are compared with ``torch.nn.LSTM`` itself, so that a mistake in the ports cannot hide one in ``check``.
 """
 
 import json
@@ -38,7 +38,7 @@ def drawn(shape: Shape) -> Case:
 
 
 def apart(observed: Observation, reference: Observation) -> float:
-    """The largest difference of any output, state or gradient that was returned, in eps of its group's scale."""
+    """Return the largest difference of any returned output, state or gradient, in eps of its group's scale."""
     return max(
         float(np.max(np.abs(array - reference[stage][name]), initial=0.0)) / (EPS * group_scale(reference[stage]))
         for stage in ("forward", "gradient")
@@ -49,13 +49,13 @@ def apart(observed: Observation, reference: Observation) -> float:
 def both_sides(
     case: Case, framework: str, changes=RIGHT, plant: Plant | None = None
 ) -> tuple[Observation, Observation]:
-    """What the port computes, and what torch does of the same."""
+    """Return what the port computes, and what torch computes for the same case."""
     candidate = Port(port(dict(case.weights), framework, changes, plant), framework=framework)
     observed, returned = observe(case, candidate)
     return observed, torch_backend.observe(returned)
 
 
-# One text serves all frameworks; JAX takes seconds to compile it, so it has only the shapes that differ in its loop.
+# The same port serves all frameworks. JAX takes seconds to compile it, so JAX gets only the shapes whose loops differ.
 IN_JAX = ("LSTM-reset", "LSTM-bidirectional-ragged", "LSTM-2-layer-projected", "cell")
 PORTS = [
     (shape, framework) for shape in SHAPES for framework in FRAMEWORKS if framework != "jax" or shape.name in IN_JAX
@@ -65,18 +65,18 @@ PORTS = [
 @pytest.mark.parametrize(("shape", "framework"), PORTS, ids=[f"{shape.name}-{framework}" for shape, framework in PORTS])
 def test_a_right_port_is_within_rounding_errors_of_torch(shape, framework):
     with jax.numpy_rank_promotion("allow"):  # a stranger's port adds biases as NumPy does
-        # 64 eps is what check allows a well-conditioned model.
+        # check allows a well-conditioned model 64 eps
         assert apart(*both_sides(drawn(shape), framework)) < 64
 
 
 def where_it_shows(name: str) -> Case:
-    """A case on which this mistake must show."""
-    if name == "swapped-matrices":  # they need one shape
+    """Return a case on which this mistake must show."""
+    if name == "swapped-matrices":  # the two must have the same shape
         return drawn(Shape("square", lambda rng: init_lstm(6, 6, seed=1, dtype=np.float64), (20, 3)))
     if name in ("lengths-ignored", "reset-ignored"):
         return drawn(next(shape for shape in SHAPES if name.split("-")[0] in shape.options))
     case = drawn(SHAPES[0])
-    if name == "clipped-c":  # the memory must pass 1
+    if name == "clipped-c":  # the cell state must exceed 1
         return replace(case, state={state: 3 * array for state, array in case.state.items()})
     return case
 
@@ -87,7 +87,7 @@ def test_every_mistake_moves_what_the_right_port_does_not(name):
     assert apart(*both_sides(where_it_shows(name), "torch", MISTAKES[name], plant)) > 1000
 
 
-# Square in the first layer, not in the second: there the two matrices cannot be exchanged.
+# The weights are square in the first layer but not in the second, where the two matrices cannot be swapped.
 SQUARE = Shape("square", lambda rng: init_lstm(6, 6, num_layers=2, bidirectional=True), (5, 2))
 
 
