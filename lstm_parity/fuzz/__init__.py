@@ -1,6 +1,7 @@
-"""Cases drawn until one differs, and that one made small.
+"""Draw cases until one differs, and shrink that one.
 
-``strata`` and ``covering`` say which cases there are, ``draw`` draws them, ``reach`` counts what they reached.
+``strata`` and ``covering`` decide which cases come first, ``draw`` draws the others at random, and ``reach`` counts
+what they all reached.
 """
 
 # The files that other rooms may import.

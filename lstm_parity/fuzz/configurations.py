@@ -1,6 +1,6 @@
 """A case in a few words: the model, its sizes and options, a seed. The arrays follow from these.
 
-So a search varies, and makes smaller, some twenty values in the place of thousands of numbers.
+So a search varies and shrinks some twenty values instead of thousands of numbers.
 """
 
 from dataclasses import dataclass, replace
@@ -13,11 +13,12 @@ from lstm_parity.fuzz.size_classes import path_of
 from lstm_parity.sides.case import Case, make_case
 from lstm_parity.sides.kinds import Sizes, kind_named, kind_of
 
-# What an option may be.
+# The value of an option.
 Value = str | float
 
-# Right code parts chaotically where large weights meet many steps, or many hidden units. Up to hidden 7 and 9 steps,
-# weights of up to 2 leave room. Beyond, they are at most 1, over √hidden where a layer is wider than 7: as initialised.
+# With large weights and many steps or hidden units, two right implementations differ chaotically. Up to hidden size 7
+# and 9 steps, weights of up to 2 leave room. Above that, weights are at most 1, divided by √hidden if a layer is wider
+# than 7, as in initial weights.
 _LONGEST_OF_LARGE_WEIGHTS = 9
 _LARGEST_NARROW = 7
 _RESET_SHARE = 0.3
@@ -25,23 +26,23 @@ _RESET_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a case is made from, and how JAX runs it. The defaults are the simplest values.
+    """The values that a case is made from, and how JAX runs it. The defaults are the simplest values.
 
     Attributes:
         kind: "LSTM", "cell", "forecaster" or "by hand".
-        compiled: whether JAX compiles it, or runs it operation by operation.
-        implementation: that of ``jax_lstm.lstm``.
-        dtype: of all its arrays.
-        special: what stands here and there in the arrays: "zeros", "signed zeros", "subnormals", "one huge input".
+        compiled: whether JAX compiles the case or runs it operation by operation.
+        implementation: the ``implementation`` of ``jax_lstm.lstm``.
+        dtype: the dtype of all arrays.
+        special: what replaces some numbers: "zeros", "signed zeros", "subnormals" or "one huge input"; empty for none.
         weight_magnitude, input_magnitude: the numbers are drawn between plus and minus these.
-        seed: of everything that is drawn.
-        steps: of the sequences; days by hand.
-        batch, inputs, hidden, outputs, layers: sizes; ``outputs`` is that of a forecaster.
-        projection: 0 for none.
+        seed: the seed for everything that is drawn.
+        steps: the number of steps; by hand, of days.
+        batch, inputs, hidden, outputs, layers: sizes; ``outputs`` is for a forecaster only.
+        projection: the projection size; 0 for none.
         layout: "time first", "batch first" or "unbatched".
         state: "zeros", "given" (random numbers), or "left out" of the call.
-        lengths: "none", "ragged", or "some empty": ragged, with sequences of length 0 among them.
-        unfit_padding: whether NaN and infinities stand past every sequence's end.
+        lengths: "none", "ragged", or "some empty", which is ragged with some sequences of length 0.
+        unfit_padding: whether the padding holds NaN and infinities.
         resets: whether the state is zeroed before some steps.
     """
 
@@ -69,10 +70,10 @@ class Configuration:
     resets: bool = False
 
     def fitting(self) -> "Configuration":
-        """The same without options that do not go together: every value can then be varied by itself."""
+        """Return the same configuration with conflicting options fixed, so that each value can vary by itself."""
         fit: dict[str, Value] = {}
         kind = kind_named(self.kind)
-        if kind.batch_first:  # and it predicts from the last step
+        if kind.batch_first:  # it predicts from the last step, so it needs one
             fit |= {"layout": "batch first", "steps": max(self.steps, 1)}
         if not kind.has_implementations:
             fit |= {"implementation": "auto", "layout": "unbatched" if self.layout == "unbatched" else "time first"}
@@ -82,17 +83,17 @@ class Configuration:
             fit |= {"lengths": "none", "resets": False}
         if self.bidirectional:
             fit |= {"resets": False}
-        if self.state == "left out" and not fit.get("steps", self.steps):  # torch has nothing to differentiate then
+        if self.state == "left out" and not fit.get("steps", self.steps):  # torch would have nothing to differentiate
             fit |= {"state": "zeros"}
         fit |= {"projection": min(self.projection, self.hidden - 1)}
         fitted = replace(self, **fit)
         return fitted if _single_kernel_fits(fitted) else replace(fitted, implementation="auto")
 
     def case(self) -> Case:
-        """The case, in its own dtype.
+        """Make the case, in its own dtype.
 
         Raises:
-            InputError: options that do not go together; ``fitting`` has none.
+            InputError: two options conflict, which cannot happen after ``fitting``.
         """
         rng = np.random.default_rng((1, self.seed))
         spec = kind_named(self.kind).spec_of(self._sizes())
@@ -138,7 +139,7 @@ class Configuration:
         return min(self.weight_magnitude, 1.0) / (self.hidden**0.5 if wide else 1.0)
 
     def _array(self, rng: np.random.Generator, magnitude: float, *shape: int) -> np.ndarray:
-        """Numbers, a third of them replaced by zeros, zeros of both signs, or numbers too small to be normal."""
+        """Draw numbers; if ``special`` says so, replace a third by zeros, zeros of both signs, or subnormals."""
         values = magnitude * rng.uniform(-1, 1, shape)
         chosen = rng.random(shape) < 1 / 3
         subnormal = float(ml_dtypes.finfo(np.dtype(self.dtype)).smallest_subnormal)
@@ -147,7 +148,7 @@ class Configuration:
 
 
 def _single_kernel_fits(wanted: Configuration) -> bool:
-    """Whether "single-kernel" may be asked for by name: where "auto" takes it too, in every layer."""
+    """Return whether "single-kernel" may be asked for by name: only where "auto" takes it too, in every layer."""
     if wanted.implementation != "single-kernel":
         return True
     path = path_of("auto", wanted.steps, wanted.batch, wanted.inputs, wanted.hidden, np.dtype(wanted.dtype))
@@ -155,7 +156,7 @@ def _single_kernel_fits(wanted: Configuration) -> bool:
 
 
 def _spoil_padding(rng: np.random.Generator, inputs: np.ndarray, lengths: np.ndarray, batch_first: bool) -> None:
-    """NaN and infinities past every sequence's end: they must reach nothing."""
+    """Put NaN and infinities into the padding, from where they must reach nothing."""
     time_first = np.swapaxes(inputs, 0, 1) if batch_first else inputs
     steps = np.arange(len(time_first))
     padding = steps[:, None] >= lengths if lengths.ndim else steps >= lengths

@@ -1,6 +1,6 @@
-"""Pairwise covering arrays: a few rows in which any two levels that can stand together do so in one row at least.
+"""Pairwise covering arrays: a few rows in which any two levels that can be combined are combined in at least one row.
 
-Built greedily, row by row, as in Cohen, Dalal, Fredman & Patton 1997 ("The AETG system").
+They are built greedily, row by row, as in Cohen, Dalal, Fredman & Patton 1997 ("The AETG system").
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,30 +11,30 @@ import numpy as np
 Row = Mapping[str, str]
 Pair = frozenset[tuple[str, str]]  # two (factor, level)
 
-# Of so many candidates the one that shows most new pairs becomes the next row. More made the arrays of the fuzz
-# no shorter by more than two rows.
+# The next row is the one of this many candidates that adds the most new pairs. More candidates shortened the arrays of
+# the fuzz by two rows at most.
 _CANDIDATES = 6
 
 
 def pairs_of(row: Row) -> Iterator[Pair]:
-    """All that a row shows together."""
+    """Return all pairs of levels in a row."""
     return map(frozenset, combinations(row.items(), 2))
 
 
 class CoveringArray:
-    """The factors of an array, their levels, and which two levels never stand together.
+    """The factors of an array, their levels, and the pairs of levels that are never combined.
 
     Args:
         factors: name -> levels.
-        excluded: pairs that no row has.
-        usual: factor -> the level that it takes where no pair asks for another.
+        excluded: pairs that no row may have.
+        usual: factor -> the level that it takes if no pair asks for another.
     """
 
     def __init__(self, factors: Mapping[str, Sequence[str]], excluded: Collection[Pair], usual: Row):
         self.factors, self.excluded, self.usual = factors, set(excluded), usual
 
     def rows(self, rng: np.random.Generator, first: Sequence[Row] = ()) -> list[Row]:
-        """The array: first what completes each of ``first``, then as many rows as it takes, most new pairs first."""
+        """Build the array: first the rows in ``first``, completed; then, until all pairs are covered, the best row."""
         left = self._possible()
         rows: list[Row] = []
         for start in first:
@@ -44,13 +44,13 @@ class CoveringArray:
             rows.append(row)
             left.difference_update(pairs_of(row))
         while left:
-            in_order = sorted(map(sorted, left))  # a set has no order of its own, and a seed must say everything
+            in_order = sorted(map(sorted, left))  # a set has no order of its own, but a seed must decide everything
             starts = rng.choice(len(in_order), min(_CANDIDATES, len(in_order)), replace=False)
             candidates = []
             for start in starts:
                 pair = in_order[start]
                 row = self._complete(dict(pair), left, rng)
-                if row is None:  # these two can stand together, but not in any whole row
+                if row is None:  # no whole row can have these two, though the pair itself is allowed
                     left.discard(frozenset(pair))
                 else:
                     candidates.append(row)
@@ -68,7 +68,7 @@ class CoveringArray:
         return pairs - self.excluded
 
     def _complete(self, row: Row, left: Collection[Pair], rng: np.random.Generator) -> Row | None:
-        """A whole row with these levels that shows many of the pairs that are left; None if there is none."""
+        """Return a whole row with these levels and many of the pairs that are left; None if there is no such row."""
         if any(pair in self.excluded for pair in pairs_of(row)):
             return None
         fitting = {
@@ -78,7 +78,7 @@ class CoveringArray:
         }
         if not fitting:
             return row
-        # The factor with the fewest levels to choose from: a dead end is seen at once.
+        # Start with the factor that has the fewest levels to choose from, to see a dead end at once.
         order = list(fitting)
         rng.shuffle(order)
         factor = min(order, key=lambda name: len(fitting[name]))

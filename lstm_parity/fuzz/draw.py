@@ -1,4 +1,4 @@
-"""Configurations as hypothesis draws them: any, to search at random, or simpler ones than a given one, to shrink it."""
+"""Hypothesis strategies: any configuration, for the random search, or ones simpler than a given one, to shrink it."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -11,11 +11,11 @@ from lstm_parity.fuzz.size_classes import batch_classes, hidden_classes
 
 T = TypeVar("T")
 
-# Hypothesis mixes constants that it finds in loaded modules into what it draws. It leaves those below 100 alone, so
-# within 0..99 a seed gives the same cases whatever else is loaded.
+# Hypothesis mixes constants that it finds in loaded modules into what it draws. It ignores those below 100, so within
+# 0..99 a seed gives the same cases whatever else is loaded.
 SEEDS = range(100)
 
-# The simplest first: that is where hypothesis shrinks to. What stands there often is drawn often.
+# The simplest value comes first, because hypothesis shrinks towards it. A value listed more often is drawn more often.
 WEIGHT_MAGNITUDES = (0.5, 1.0, 0.1, 0.01, 2.0)
 INPUT_MAGNITUDES = (1.0, 1.0, 1.0, 0.01, 30.0, 1000.0)
 SPECIALS = ("",) * 5 + ("zeros", "signed zeros", "subnormals", "one huge input")
@@ -28,15 +28,15 @@ _IMPLEMENTATIONS = ("auto", "auto", "scan", "chunked", "single-kernel")
 # Compiling takes a second or two, and no two cases share a program.
 _COMPILED = (False,) * 19 + (True,)
 
-# One size in so many of those drawn at random is one of the larger: where ``jax_lstm`` takes other paths.
+# One in this many random sizes is one of the larger ones, for which ``jax_lstm`` takes other paths.
 _LARGE_SHARE = 8
 
-# How often a value of the failing configuration stands among those to draw, beside every simpler one. With twenty
-# values a search starts from the failing configuration itself in about a third of what it draws, at the least.
+# How often a value of the failing configuration is listed, against once for each simpler value. With twenty values, at
+# least a third of what a search draws is then the failing configuration itself.
 _KEPT = 200
 
 
-# Every option from its simplest value on; one that is not here goes from False to True.
+# The values of each option, simplest first. An option that is not listed goes from False to True.
 _ORDERS: dict[str, Sequence[Value]] = {
     "kind": ("LSTM", "forecaster", "cell", "by hand"),
     "implementation": ("auto", "scan", "chunked", "single-kernel"),
@@ -52,7 +52,7 @@ _ORDERS: dict[str, Sequence[Value]] = {
 
 
 def _sizes(small: Sequence[int], classes: Sequence[range]) -> tuple[int, ...]:
-    """Small sizes, and now and then the first of each class above them."""
+    """List the small sizes, repeated, and the first size of each class above them, so that these are drawn rarely."""
     large = [sizes[0] for sizes in classes if sizes[0] > max(small)]
     repeated = max(1, (_LARGE_SHARE - 1) * len(large) // len(small))
     return (*(size for size in small for _ in range(repeated)), *large)
@@ -60,7 +60,7 @@ def _sizes(small: Sequence[int], classes: Sequence[range]) -> tuple[int, ...]:
 
 @strategies.composite
 def configurations(draw: strategies.DrawFn) -> Configuration:
-    """Any configuration whose options go together. Each value shrinks to the first in its list."""
+    """Draw any configuration whose options do not conflict. Each value shrinks to the first in its list."""
 
     def one_of(values: Sequence[T]) -> T:
         return draw(strategies.sampled_from(values))
@@ -94,7 +94,7 @@ def configurations(draw: strategies.DrawFn) -> Configuration:
 
 @strategies.composite
 def simpler_than(draw: strategies.DrawFn, failing: Configuration) -> Configuration:
-    """This configuration, or one in which some values are simpler: what hypothesis shrinks it by."""
+    """Draw this configuration, or one in which some values are simpler, so that hypothesis can shrink it."""
     values = {
         field.name: draw(strategies.sampled_from((*_simpler(field.name, value), *(value,) * _KEPT)))
         for field in fields(failing)
@@ -104,7 +104,7 @@ def simpler_than(draw: strategies.DrawFn, failing: Configuration) -> Configurati
 
 
 def _simpler(name: str, value: Any) -> tuple[Value, ...]:
-    """The values of a field that are simpler than this one, the simplest first."""
+    """Return the values of a field that are simpler than this one, simplest first."""
     if name in ("steps", "batch"):
         order: Sequence[Value] = (*range(1, max(value, 2)), 0)
         return tuple(order[: order.index(value)]) if value in order else tuple(order)

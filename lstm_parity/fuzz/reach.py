@@ -1,4 +1,4 @@
-"""What a search has reached: how many of its cases took which path, compiled and operation by operation."""
+"""What a search has reached: how many cases took each path, compiled and operation by operation."""
 
 import textwrap
 from collections import Counter
@@ -8,7 +8,7 @@ from lstm_parity.fuzz.size_classes import LARGEST, batch_classes, hidden_classes
 from lstm_parity.sides.case import Case
 from lstm_parity.sides.kinds import KINDS
 
-# Steps of a sequence beside the chunks that the fast backward pass cuts it into, from its end.
+# The steps of a sequence, counted in the chunks into which the fast backward pass cuts it, from its end.
 STEPS = (
     "no steps",
     "one step",
@@ -21,7 +21,7 @@ STEPS = (
 
 
 class Reach:
-    """Counts, for everything that a case may be or take, the cases that were or took it."""
+    """Counts of the cases that had each value of each topic: each model, dtype, path, size class and option."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, Counter[str]]] = {
@@ -29,26 +29,26 @@ class Reach:
         }
 
     def add(self, case: Case, *, compiled: bool, implementation: str = "auto") -> None:
-        """Count a case that was compared."""
+        """Count one compared case."""
         for topic, value in _of(case, implementation):
             self._counts[topic][value]["compiled" if compiled else "by_operation"] += 1
 
     def to_dict(self) -> dict[str, dict[str, dict[str, int]]]:
-        """topic -> value -> {"by_operation": cases, "compiled": cases}; what was not reached stands there with 0."""
+        """Return topic -> value -> {"by_operation": cases, "compiled": cases}, with 0 for what was not reached."""
         return {
             topic: {value: {way: n[way] for way in ("by_operation", "compiled")} for value, n in values.items()}
             for topic, values in self._counts.items()
         }
 
     def unreached(self) -> list[str]:
-        """What no case was or took, as "topic: value"."""
+        """Return every value that no case had, as "topic: value"."""
         counts = [(topic, value, n) for topic, values in self._counts.items() for value, n in values.items()]
         return [f"{topic}: {value}" for topic, value, n in counts if not n.total()]
 
     def __str__(self) -> str:
-        """A line or two for each topic, below 80 columns: "implementation  scan 25+8, …"."""
+        """Return a line or two for each topic, in less than 80 columns: "implementation  scan 25+8, …"."""
         width = max(map(len, self._counts))
-        lines = ["reached, in cases run operation by operation + cases compiled:"]
+        lines = ["cases that reached each path, run operation by operation + compiled:"]
         for topic, values in self._counts.items():
             counts = ", ".join(
                 f"{value} {n['by_operation']}+{n['compiled']}".replace(" ", "\xa0") for value, n in values.items()
@@ -61,7 +61,7 @@ class Reach:
 
 
 def _topics() -> dict[str, Sequence[str]]:
-    """Everything there is to reach."""
+    """Return all topics and their values."""
     return {
         "model": tuple(kind.name for kind in KINDS),
         "dtype": ("float64", "float32", "bfloat16"),
@@ -83,7 +83,7 @@ def _topics() -> dict[str, Sequence[str]]:
 
 
 def _of(case: Case, implementation: str) -> Iterator[tuple[str, str]]:
-    """The (topic, value) of one case. What only ``jax_lstm.lstm`` has is not counted of a cell and by hand."""
+    """Yield the (topic, value) of one case; for a cell and by hand, without the topics that only an LSTM has."""
     yield "model", case.kind.name
     yield "dtype", case.inputs.dtype.name
     yield "state", "left out" if not case.state else "given" if any(x.any() for x in case.state.values()) else "zeros"
@@ -126,14 +126,14 @@ def _chunks(steps: int, chunk: int) -> str:
 
 
 def _rows_reset(case: Case) -> int:
-    """How many rows have a reset after their first step."""
+    """Count the rows that have a reset after their first step."""
     assert case.reset is not None
     later = case.reset.take(range(1, case.time), axis=case.time_axis)
     return int(later.any(case.time_axis).sum())
 
 
 def _in_words(sizes: range) -> str:
-    """A class of sizes; the last one has no end."""
+    """Return a class of sizes in words; the last class has no end."""
     if sizes.stop > LARGEST:
         return f"{sizes[0]} and more"
     return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

@@ -1,4 +1,4 @@
-"""One case of a search: both backends compared on it, in its own dtype."""
+"""Compare both backends on one case of a search, in its own dtype."""
 
 import time
 import warnings
@@ -17,24 +17,24 @@ _SIDES = Pair("jax", "torch")
 
 
 def replay(case: Case, *, compiled: bool = True, implementation: str = "auto") -> Report:
-    """Compare both backends on one case in its own dtype: outputs, loss, gradients, and its Adam steps if any."""
+    """Compare both backends on one case in its own dtype: outputs, loss, gradients, and Adam steps if it has any."""
     began = time.perf_counter()
     rows = compare(case, compiled, implementation)
     return Report(tuple(rows), environment(), case.seed, {"both": time.perf_counter() - began})
 
 
 def compare(case: Case, compiled: bool, implementation: str) -> list[Row]:
-    """The rows of both backends' results; an exception of one is a row too."""
+    """Return the rows that compare both backends; if one raises an exception, that is a row too."""
     dtype = case.inputs.dtype.name
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is slower, no more
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is only slower
         return _compare_in(dtype, case, compiled, implementation)
 
 
 def _compare_in(dtype: str, case: Case, compiled: bool, implementation: str) -> list[Row]:
     try:
         ours = jax_backend.observe(case, compiled=compiled, implementation=implementation)
-    except Exception as error:  # whatever it is: on a case that is in order it must not be raised
+    except Exception as error:  # a valid case must not raise anything
         return [_raised("jax", dtype, error)]
     try:
         reference = torch_backend.observe(case)

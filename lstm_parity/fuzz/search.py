@@ -1,6 +1,6 @@
-"""The search for the case that breaks it: every two options and sizes first, then cases as hypothesis draws them.
+"""Search for a case on which the backends differ: first every pair of options and sizes, then random cases.
 
-Hypothesis makes a failing case as small as it can, whichever of the two it came from.
+Hypothesis draws the random cases. It shrinks a failing case as far as it can, whichever of the two it came from.
 """
 
 import tempfile
@@ -29,33 +29,35 @@ from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
 from lstm_shared.progress import progress_bar
 
-# After so many cases what JAX keeps compiled is dropped, over a megabyte for each operation in each shape: 300 cases
-# then peak at 1.5 GB resident (0.5 before the first), where 200 stood at 2.4 and more went on growing.
+# After this many cases, what JAX keeps compiled is dropped: it is over a megabyte for each operation in each shape.
+# With this, 300 cases peak at 1.5 GB resident (0.5 before the first). Without, 200 cases took 2.4 GB and more cases
+# took still more.
 _CASES_KEPT = 25
 
-# Of so many cases near a failing one the first that fails is made smaller. Almost half are the failing one itself.
+# Up to this many cases near a failing one are drawn, and the first that fails is shrunk. Almost half of them are the
+# failing case itself.
 _STARTS = 50
 
-# Comparing takes longer than a unit test may, and a large model is what was asked for.
+# A comparison takes longer than a unit test should, and large models are intended.
 _NO_MATTER = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example)
 
 
 @dataclass(frozen=True)
 class FuzzResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        cases_run: drawn and compared, up to the first that differs.
+        cases_run: how many cases were drawn and compared, up to the first that differs.
         compiled: how many of them JAX compiled; the others ran operation by operation.
         undecided: how many of them could not be judged to the end, because rounding errors alone move their results.
         reach: what these cases were and which paths they took.
-        failure: the smallest case found that differs, None when all agree.
-        failure_compiled: whether JAX compiled it.
-        failure_implementation: how ``jax_lstm.lstm`` ran it: its ``implementation``.
-        report: its comparison.
+        failure: the smallest case found that differs; None if all agree.
+        failure_compiled: whether JAX compiled that case.
+        failure_implementation: the ``implementation`` with which ``jax_lstm.lstm`` ran it.
+        report: the report on that case; None if all agree.
         closest: the largest share of its tolerance that any comparison of an agreeing case used.
-        seed: what the cases were drawn from.
-        seconds: in all, shrinking included.
+        seed: the seed from which the cases were drawn.
+        seconds: the time taken in all, shrinking included.
     """
 
     cases_run: int
@@ -72,32 +74,32 @@ class FuzzResult:
 
 
 class _Differs(Exception):
-    """Raised in the function under hypothesis, which shrinks what it was raised for."""
+    """Raised in the function that hypothesis tests; hypothesis then shrinks the case."""
 
 
 class _OutOfTime(BaseException):
-    """Not an Exception: hypothesis lets it through instead of shrinking the case."""
+    """Raised when the time is up. It is not an Exception, so hypothesis lets it through without shrinking the case."""
 
 
 def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0, progress: bool = False) -> FuzzResult:
     """Draw cases from a seed and compare both backends on each, forward and gradients, until one differs.
 
-    The first hundred or so show every two options together, and each with every class of sizes (``strata``); the rest
-    are drawn at random. From time to time it clears JAX's caches, so that its memory does not grow: functions of the
-    caller's that were compiled before are compiled again when they are called next.
+    The first hundred or so cases combine every two options, and every option with every class of sizes (``strata``).
+    The rest are drawn at random. From time to time the search clears JAX's caches, so that its memory does not grow.
+    Functions that the caller has compiled are then compiled again at their next call.
 
     Args:
-        cases: how many; with ``minutes``, None for as many as there is time for.
-        minutes: when to stop drawing. A failing case is shrunk all the same, which takes five minutes at most.
+        cases: how many cases to run; with ``minutes``, None for as many as there is time for.
+        minutes: how long to draw cases. A failing case is still shrunk after that, which takes at most five minutes.
         seed: the same seed draws the same cases.
-        progress: show a bar on stderr.
+        progress: show a progress bar on stderr.
 
     Raises:
-        InputError: a number that is not what it should be.
+        InputError: an argument is out of range, or neither ``cases`` nor ``minutes`` is given.
     """
     problems = [] if is_whole(seed, at_least=0) else [f"seed is {seed!r}, expected a whole number, 0 or larger"]
     if cases is None and minutes is None:
-        problems.append("how long to search is not said: give cases or minutes")
+        problems.append("neither cases nor minutes is given: give one, to say how long to search")
     if cases is not None and not is_whole(cases):
         problems.append(f"cases is {cases!r}, expected a positive whole number")
     if minutes is not None and not 0 < minutes < float("inf"):
@@ -109,10 +111,10 @@ def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0
     with ExitStack() as stack:
         show = stack.enter_context(progress_bar(*bar, enabled=progress))
         search.show = lambda run: show(run if cases else round(time.perf_counter() - began))
-        # Where hypothesis keeps notes for its next run, by default in the user's working directory.
+        # Hypothesis keeps notes for its next run, by default in the user's working directory: here it must not.
         stack.callback(set_hypothesis_home_dir, None)
         set_hypothesis_home_dir(stack.enter_context(tempfile.TemporaryDirectory()))
-        # For small models torch's threads wait for each other by spinning: on two busy cores that doubled the time.
+        # In small models, torch's threads wait for each other by spinning, which doubled the time on two busy cores.
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(1)
         with suppress(_OutOfTime):
@@ -136,20 +138,20 @@ def fuzz(*, cases: int | None = 200, minutes: float | None = None, seed: int = 0
 
 
 class _Search:
-    """The state of one search, between one case and the next."""
+    """The state of one search between one case and the next."""
 
     def __init__(self, until: float | None):
         self.until = until
-        self.cases_run = self.compiled = self.compared = 0  # the last counts the ever smaller ones too
+        self.cases_run = self.compiled = self.compared = 0  # ``compared`` also counts the cases tried while shrinking
         self.undecided = 0
         self.closest = 0.0
         self.reach = Reach()
         self.failing: Configuration | None = None
-        self.differs: dict[Configuration, bool] = {}  # while it shrinks a case, hypothesis comes back to some
+        self.differs: dict[Configuration, bool] = {}  # while shrinking, hypothesis tries some configurations again
         self.show: Callable[[int], None] = lambda run: None
 
     def run(self, cases: int, seed: int) -> None:
-        """Compare so many, the strata first, and make the first that differs as small as it gets."""
+        """Compare this many cases, the strata first, and shrink the first that differs as far as possible."""
         first = strata(seed)[:cases]
         try:
             for configuration in first:
@@ -161,9 +163,9 @@ class _Search:
                 self._draw(configurations(), cases - len(first), seed)
 
     def _make_smaller(self, seed: int) -> None:
-        """Hand the failing configuration to hypothesis as the largest of those it may draw."""
+        """Give the failing configuration to hypothesis as the largest one that it may draw."""
         assert self.failing is not None
-        if self.failing.compiled:  # what fails by operation too is made small in a tenth of the time
+        if self.failing.compiled:  # a case that also fails by operation is shrunk in a tenth of the time
             with suppress(_Differs):
                 self._one(replace(self.failing, compiled=False))
         self._draw(simpler_than(self.failing), _STARTS, seed)
@@ -183,7 +185,7 @@ class _Search:
         def agree(configuration: Configuration) -> None:
             self._one(configuration)
 
-        with suppress(_Differs, Flaky):  # Flaky: it differed once, and then agreed; that is shown too
+        with suppress(_Differs, Flaky):  # Flaky: a case differed once and then agreed; that is reported too
             agree()
 
     def _one(self, configuration: Configuration) -> None:
@@ -206,7 +208,7 @@ class _Search:
                 if not self.differs[configuration]:
                     self.closest = max(self.closest, *(row.used for row in rows))
         if self.differs[configuration]:
-            self.failing = configuration  # the last to differ is the smallest: hypothesis ends with it
+            self.failing = configuration  # the last one to differ is the smallest, because hypothesis ends with it
             raise _Differs
         if not shrinking:
             self.show(self.cases_run)

@@ -1,6 +1,6 @@
-"""The sizes at which ``jax_lstm`` takes another path, found by asking its own rules, and the path of one call.
+"""Find the sizes at which ``jax_lstm`` takes another path, and the path of one call, by asking its own rules.
 
-The rules are asked, not copied: a threshold that moves there moves here. This is the one place that knows them.
+The rules are asked, not copied: a threshold that moves there moves here. Only this file knows which rules there are.
 """
 
 from collections.abc import Callable, Hashable
@@ -20,24 +20,24 @@ from jax_lstm.recurrences.choose import (
     shares_loop,
 )
 
-# Sizes are looked at up to here. A rule that changes beyond it goes unseen; today's last change is at hidden 256.
+# The largest size to look at. A rule that changes above it goes unseen. The last change today is at hidden size 256.
 LARGEST = 512
 
-# The values of the other sizes under which each size is looked at.
+# The values of the other size with which each size is tried.
 _OTHERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _INPUTS = 5
 _DTYPES = (np.dtype("float32"), np.dtype("bfloat16"))
 
 
 class Path(NamedTuple):
-    """What ``jax_lstm.lstm`` does with a layer of these sizes.
+    """The path that ``jax_lstm.lstm`` takes for a layer of given sizes.
 
     Attributes:
-        implementation: what "auto" means, or what was asked for.
-        shared_loop: whether both directions, where there are two, run in one loop.
-        chunk: steps in a chunk of the backward pass; 0 where the implementation has none.
-        features_first: whether the loop without a derivative has the features first.
-        one_product: whether a step makes one product in place of two, (without, with a derivative).
+        implementation: the one asked for, or the one that "auto" chooses.
+        shared_loop: whether both directions, if there are two, run in one loop.
+        chunk: the number of steps in a chunk of the backward pass; 0 if the implementation has no chunks.
+        features_first: whether the loop puts the features first when no derivative is taken.
+        one_product: whether a step computes one product instead of two: (without, with a derivative).
     """
 
     implementation: str
@@ -48,7 +48,7 @@ class Path(NamedTuple):
 
 
 def path_of(implementation: str, steps: int, batch: int, inputs: int, hidden: int, dtype: np.dtype) -> Path:
-    """The path of one layer, by the rules of ``jax_lstm``; ``steps`` and ``batch`` are those of the whole call."""
+    """Return the path of one layer by the rules of ``jax_lstm``; ``steps`` and ``batch`` are for the whole call."""
     sizes = Sizes(steps, batch, inputs, hidden, dtype)
     implementation = resolve(implementation, sizes)
     if implementation != "chunked":
@@ -67,7 +67,7 @@ def path_of(implementation: str, steps: int, batch: int, inputs: int, hidden: in
 
 @cache
 def hidden_classes() -> tuple[range, ...]:
-    """Hidden sizes from 1 on, cut where any rule changes."""
+    """Return the hidden sizes from 1 on, split where any rule changes."""
 
     def paths(hidden: int) -> Hashable:
         by_batch = tuple(_rules(batch, hidden, dtype) for batch in _OTHERS for dtype in _DTYPES)
@@ -78,7 +78,7 @@ def hidden_classes() -> tuple[range, ...]:
 
 @cache
 def batch_classes() -> tuple[range, ...]:
-    """Numbers of rows from 0 on, cut where any rule changes, and where chunks become shorter, or a single step."""
+    """Return the batch sizes from 0 on, split where a rule changes, or chunks become shorter or a single step."""
 
     def paths(batch: int) -> Hashable:
         by_hidden = tuple(_rules(batch, hidden, dtype) for hidden in _OTHERS[1:] for dtype in _DTYPES)
@@ -89,7 +89,7 @@ def batch_classes() -> tuple[range, ...]:
 
 
 def shares_a_loop(hidden: int) -> bool:
-    """Whether both directions of a layer of this hidden size run in one loop, in float64."""
+    """Return whether both directions of a layer of this hidden size run in one loop, in float64."""
     return path_of("chunked", 8, 2, _INPUTS, hidden, np.dtype("float64")).shared_loop
 
 
@@ -98,7 +98,7 @@ def _rules(batch: int, hidden: int, dtype: np.dtype) -> tuple[Hashable, ...]:
 
 
 def _classes(paths: Callable[[int], Hashable], first: int) -> tuple[range, ...]:
-    """The sizes from ``first`` on, in runs of those that take the same paths."""
+    """Return the sizes from ``first`` on, in ranges of sizes that take the same paths."""
     found, start, before = [], first, paths(first)
     for size in range(first + 1, LARGEST + 1):
         if (here := paths(size)) != before:

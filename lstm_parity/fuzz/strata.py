@@ -1,7 +1,7 @@
-"""What a search looks at first: every two options together, and every option with every class of sizes.
+"""The first cases of a search: they combine every two options, and every option with every class of sizes.
 
-For each kind of model a covering array (``covering``) over its options and the sizes at which ``jax_lstm`` takes
-another path (``size_classes``). Before it stand the combinations of more than two in which the fast paths do most.
+Each kind of model has a covering array (``covering``) over its options and the sizes at which ``jax_lstm`` takes
+another path (``size_classes``). Combinations of more than two levels, in which the fast paths do most, come first.
 """
 
 import math
@@ -21,10 +21,10 @@ from lstm_parity.fuzz.size_classes import batch_classes, hidden_classes, path_of
 
 _LONG = STEPS[-1]
 
-# JAX compiles at least this share of the configurations, as users run them; the others run operation by operation.
+# JAX compiles at least this share of the configurations, as it does for users. The others run operation by operation.
 COMPILED_SHARE = 1 / 4
 
-# Three layers, and the largest layers with the most rows, cost much and take no path of their own.
+# Three wide layers, and the largest layers with the most rows, are expensive and take no path of their own.
 _WIDEST_OF_THREE_LAYERS = 128
 _LARGEST_STATE = 64 * 256
 
@@ -59,21 +59,21 @@ _KINDS: dict[str, tuple[str, ...]] = {
 
 
 def strata(seed: int) -> list[Configuration]:
-    """The configurations of every kind's covering array, those that matter most first.
+    """Return the configurations of every kind's covering array, most important first.
 
     Args:
-        seed: which of many arrays, and the data of each configuration; the same seed gives the same ones.
+        seed: decides which of many arrays, and the data of each configuration. The same seed gives the same ones.
     """
     rng = np.random.default_rng(seed)
     arrays = {kind: array_of(kind) for kind in _KINDS}
     rows = {kind: array.rows(rng, _first(kind)) for kind, array in arrays.items()}
-    # Each kind's own order, the kinds mixed: all have begun by the end of the combinations that come first.
+    # The kinds are mixed, each in its own order, after the combinations that come first.
     first = len(_first("LSTM"))
     order = [(0.0, "LSTM", row) for row in rows["LSTM"][:first]]
     rows["LSTM"] = rows["LSTM"][first:]
     order += [((n + 0.5) / len(found), kind, row) for kind, found in rows.items() for n, row in enumerate(found)]
     order.sort(key=lambda place: place[0])
-    # In the first ones nothing but the combination itself is out of the ordinary.
+    # In the first configurations, nothing is unusual but the combination itself.
     found = [_configuration(kind, row, rng, plain=n < first) for n, (_, kind, row) in enumerate(order)]
     by_operation = [n for n, configuration in enumerate(found) if not configuration.compiled]
     more = math.ceil(len(found) * COMPILED_SHARE) - (len(found) - len(by_operation))
@@ -83,7 +83,7 @@ def strata(seed: int) -> list[Configuration]:
 
 
 def array_of(kind: str) -> CoveringArray:
-    """The factors of a kind of model, and what never stands together in them."""
+    """Return the factors of a kind of model, and the levels that are never combined."""
     levels: dict[str, Sequence[str]] = {name: tuple(values) for name, values in _OPTIONS.items()}
     levels["projection"] = ("no projection", "projection")
     levels["steps"] = STEPS
@@ -104,7 +104,7 @@ def array_of(kind: str) -> CoveringArray:
 
 
 def _excluded(factors: Mapping[str, Sequence[str]]) -> set[Pair]:
-    """Pairs of levels that contradict each other, or cost more than they show."""
+    """Return the pairs of levels that contradict each other or cost more than they show."""
 
     def never(**levels: str | list[str]) -> set[Pair]:
         (one, other), values = levels, [v if isinstance(v, list) else [v] for v in levels.values()]
@@ -136,7 +136,7 @@ def _excluded(factors: Mapping[str, Sequence[str]]) -> set[Pair]:
 
 
 def _first(kind: str) -> list[Row]:
-    """Combinations of more than two levels, where faults of the fast paths hide: the first 30 cases have them all."""
+    """Return combinations of more than two levels, where faults of the fast paths hide; the first 30 cases have all."""
     if kind != "LSTM":
         return []
     hidden, batch = hidden_classes(), batch_classes()
@@ -169,7 +169,7 @@ def _first(kind: str) -> list[Row]:
 
 
 def _configuration(kind: str, row: Row, rng: np.random.Generator, *, plain: bool) -> Configuration:
-    """A configuration with the levels of a row, the rest drawn."""
+    """Make a configuration with the levels of a row, and draw the rest."""
     values = {name: _OPTIONS[name][level] for name, level in row.items() if name in _OPTIONS}
     batch = _size(row.get("batch", "1"), batch_classes(), rng, row.get("steps"))
     hidden = _size(row["hidden"], hidden_classes(), rng) if "hidden" in row else int(rng.integers(2, 6))
@@ -196,7 +196,10 @@ def _steps(level: str, chunk: int, rng: np.random.Generator) -> int:
 
 
 def _size(name: str, classes: Sequence[range], rng: np.random.Generator, steps: str | None = None) -> int:
-    """One of a class: near its first, or its last where that is no larger than it must be."""
+    """Draw a size of a class: near its start, or its end; of the last class, its start.
+
+    With ``steps``, draw only sizes whose chunks are as long as those of the first.
+    """
     sizes = next(sizes for sizes in classes if _name(sizes) == name)
     near = [size for size in (sizes[0], sizes[0] + 1, sizes[0] + 3, sizes[-1]) if size in sizes]
     if sizes is classes[-1]:
@@ -211,5 +214,5 @@ def _name(sizes: range) -> str:
 
 
 def _name_of(size: int, classes: Sequence[range]) -> str:
-    """The class that has this size, or the last."""
+    """Return the name of the class that has this size, or of the last class."""
     return _name(next((sizes for sizes in classes if size in sizes), classes[-1]))

@@ -1,4 +1,4 @@
-"""The search for failing cases: right code passes, a planted fault is found, made small, written and replayed."""
+"""The search for failing cases: right code passes; a planted fault is found, shrunk, written and replayed."""
 
 import os
 import time
@@ -69,7 +69,7 @@ CASES = {
 
 
 def same(one: Case, other: Case) -> bool:
-    """Every bit, NaN and the sign of zero included."""
+    """Return whether two cases are equal bit by bit, including NaN and the sign of zero."""
 
     def bits(value):
         if isinstance(value, dict):
@@ -160,7 +160,7 @@ def test_drawn_cases_of_both_backends_agree(cli, tmp_path, monkeypatch, smaller)
     ran = cli("fuzz", "--cases", 30, "--json", "fuzz.json")
     assert (ran.code, ran.err) == (0, ""), ran.out
     assert ran.out.startswith("agree: 30 cases in ")
-    assert os.listdir() == ["fuzz.json"]  # and nothing that hypothesis keeps for itself
+    assert os.listdir() == ["fuzz.json"]  # hypothesis leaves no files of its own
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "by operation"])
@@ -172,7 +172,7 @@ def test_a_case_agrees_compiled_and_operation_by_operation(kind, compiled):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """drawn(seed) -> the cases of a search of 200, not compared, each with how JAX would run it."""
+    """drawn(seed) returns the 200 cases of a search without comparing them, each with how JAX would run it."""
 
     def drawn(seed: int) -> list[tuple[Case, bool, str]]:
         found: list[tuple[Case, bool, str]] = []
@@ -203,7 +203,7 @@ def test_no_steps_and_no_rows_are_drawn_for_every_kind(drawn):
     by_kind = {kind: [case for case in cases if isinstance(case.spec, kind)] for kind in KINDS}
     assert all(any(case.inputs.size == 0 and case.time for case in found) for found in by_kind.values())
     without_steps = {kind for kind, found in by_kind.items() if any(case.time == 0 for case in found)}
-    assert without_steps == {ByHandSpec, LSTMSpec}  # a cell has one, and a forecaster needs one
+    assert without_steps == {ByHandSpec, LSTMSpec}  # a cell has one step, and a forecaster needs one
     ragged = [case for case in by_kind[LSTMSpec] if case.lengths is not None]
     assert any(case.lengths.size == 0 for case in ragged)
     assert sum(case.inputs.size == 0 for case in cases) < len(cases) / 3  # some, not most
@@ -213,7 +213,7 @@ def test_what_jax_has_compiled_is_released(monkeypatch, smaller):
     client = jax.devices()[0].client
 
     def kept_by(cases: int) -> int:
-        jax.clear_caches()  # of what other tests have compiled
+        jax.clear_caches()  # drop what other tests have compiled
         before = len(client.live_executables())
         fuzz(cases=cases, seed=1)
         return len(client.live_executables()) - before
@@ -236,7 +236,7 @@ def test_minutes_end_the_search(drawn):
     result = fuzz(cases=None, minutes=0.02)
     assert result.cases_run > 0
     assert result.failure is None
-    assert time.perf_counter() - began < 20  # the case that is running when the time is up, on a busy machine
+    assert time.perf_counter() - began < 20  # the case that runs when the time is up may take long on a busy machine
 
 
 # Planted faults
@@ -244,9 +244,9 @@ def test_minutes_end_the_search(drawn):
 
 @pytest.fixture
 def smaller(monkeypatch):
-    """A search at random alone, among small sizes: most of the time of a short search goes into large ones.
+    """Restrict the search to random cases of small sizes, because a short search spends most of its time on large ones.
 
-    Among them no steps and no rows, as among all.
+    As in a full search, no steps and no rows are among the sizes.
     """
     monkeypatch.setattr(search, "strata", lambda seed: [])
     monkeypatch.setattr(draw, "batch_classes", tuple)
@@ -315,7 +315,7 @@ def test_a_bias_wrong_in_three_layers_is_found_made_small_written_and_replayed(
     assert "first difference at step 0, batch row 0, unit 0: " in again.out
     assert verdict in again.out.splitlines()
 
-    monkeypatch.setattr(jax_lstm, "lstm", true_lstm)  # repaired
+    monkeypatch.setattr(jax_lstm, "lstm", true_lstm)  # the repair
     assert cli("check", "--case", path).code == 0
 
 

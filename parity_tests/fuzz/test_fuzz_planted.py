@@ -1,4 +1,4 @@
-"""Faults planted in the fast backward pass of a copy: the search finds them in its first cases and makes them small."""
+"""Faults planted in the fast backward pass of a copy: the search finds them in its first cases and shrinks them."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from lstm_parity.sides.case_files import CaseFile, read_case
 ROOT = Path(__file__).parents[2]
 CHUNKED = "jax_lstm/recurrences/chunked.py"
 
-# name -> (what stands in chunked.py, what is planted, how many cases are enough)
+# name -> (the code in chunked.py, the fault that replaces it, how many cases are enough to find it)
 FAULTS = {
     "the reverse direction's chunks in the wrong place": (
         "start = steps - first - size if options.reverse else first",
@@ -39,7 +39,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module", params=FAULTS)
 def found(request, tmp_path_factory) -> tuple[str, str, CaseFile]:
-    """The fault, what the search said in a fresh process, and the case that it left."""
+    """Return the fault, what the search printed in a fresh process, and the case that it wrote."""
     right, wrong, enough = FAULTS[request.param]
     folder = tmp_path_factory.mktemp("copy")
     for package in ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity"):
@@ -63,7 +63,7 @@ def test_a_planted_fault_is_found_made_small_and_shown(found):
     assert re.match(r"differ: one of \d cases in ", said), said
     assert "verdict: differ: " in said
     assert "first in gradient, " in said
-    # As small as it can be: one layer of one unit, a row, and the options that it takes.
+    # The case is as small as possible: one layer of one unit, one row, and the options that the fault needs.
     assert case.spec.hidden_size == case.spec.input_size == case.spec.num_layers == 1
     assert case.inputs.dtype == np.float64
     assert not compiled

@@ -1,4 +1,4 @@
-"""What a search looks at first: every two options and sizes together, by the rules of the code as they are."""
+"""The first cases of a search: every pair of options and sizes, by the current rules of the code."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ KINDS = ("LSTM", "forecaster", "cell", "by hand")
 
 
 def can_stand_together(array: CoveringArray, pair: frozenset[tuple[str, str]]) -> bool:
-    """Whether any whole row has this pair: by trying all of them, factor by factor."""
+    """Return whether any whole row has this pair, by trying all rows, factor by factor."""
 
     def rows(row: dict[str, str], factors: list[str]) -> Iterator[dict[str, str]]:
         if not factors:
@@ -57,7 +57,7 @@ def test_every_two_levels_that_can_stand_together_do(kind, seed):
 def test_a_row_is_completed_round_what_excludes_each_other():
     factors = {"a": ("1", "2"), "b": ("1", "2"), "c": ("1", "2")}
     excluded = {frozenset((("a", "1"), ("b", "1"))), frozenset((("b", "2"), ("c", "2")))}
-    # a 1 needs b 2, which needs c 1: a 1 and c 2 never stand in one row, though nothing says so.
+    # a 1 needs b 2, which needs c 1. So a 1 and c 2 are never in one row, though no exclusion says so.
     rows = CoveringArray(factors, excluded, {}).rows(np.random.default_rng(0))
     assert {("a", "1"), ("c", "2")} not in [set(pair) for row in rows for pair in pairs_of(row)]
     assert {tuple(row[name] for name in "abc") for row in rows} == {
@@ -79,7 +79,7 @@ def test_what_is_to_come_first_comes_first_and_must_be_possible():
 
 @pytest.mark.parametrize("inside", [1, 2, 32, 33, 64, 128, 256], ids=lambda size: f"hidden {size}")
 def test_hidden_sizes_are_cut_where_a_rule_changes(inside):
-    """Those that are known today; each begins or ends a class."""
+    """These are the changes known today; each one begins or ends a class."""
     assert any(inside in (sizes[0], sizes[-1]) for sizes in size_classes.hidden_classes())
 
 
