@@ -1,4 +1,4 @@
-"""The two backends behind one door: train, predict and trace by the backend's name."""
+"""Train, predict and trace with either backend, by its name."""
 
 import contextlib
 import os
@@ -34,7 +34,7 @@ def train(
 ) -> FitResult:
     """Train a by-hand model or a forecaster with Adam, in the dtype of the weights (NumPy arrays).
 
-    ``options`` are those that both ``fit`` functions take; ``log_dir`` is for torch alone.
+    ``options`` are the ones that both ``fit`` functions take; only torch uses ``log_dir``.
     """
     if backend == "torch":
         adam = partial(torch.optim.Adam, lr=learning_rate)
@@ -47,8 +47,11 @@ def train(
 
 
 def predict(backend: Backend, weights: NumPyWeights, inputs: np.ndarray) -> np.ndarray:
-    """What comes after each series: (*series, days) -> (*series,) by hand, (batch, time, features) -> (batch, output)
-    for a forecaster."""
+    """Predict what follows each series.
+
+    The by-hand model maps ``(*series, days)`` to ``(*series,)``, a forecaster (batch, time, features) to
+    (batch, output).
+    """
     kind = kind_of(describe(weights))
     if backend == "torch":
         with torch.no_grad():
@@ -64,7 +67,7 @@ def trace(
     long_memory: float = 0.0,
     short_memory: float = 0.0,
 ) -> ByHandTrace:
-    """Gates and memories of every day, as NumPy arrays."""
+    """Return the gates and memories of every day, as NumPy arrays."""
     if backend == "torch":
         with torch.no_grad():
             fields = torch_lstm.LSTMByHand(weights).trace(prices, long_memory, short_memory)

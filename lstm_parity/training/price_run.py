@@ -1,4 +1,4 @@
-"""A model trained on real prices: what it says of the days that were held out, and how far off that is."""
+"""A model trained on real prices: its predictions for the held-out days, and how far off they are."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -12,18 +12,18 @@ from lstm_shared.describe import describe
 from lstm_shared.prices.files import PriceSeries
 from lstm_shared.prices.windows import HeldOutScore, PriceData, score_held_out
 
-_REACH_BY_HAND = (-1.0, 1.0)  # what its short-term memory can be, scaled
+_REACH_BY_HAND = (-1.0, 1.0)  # the range of its short-term memory, in scaled prices
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out days.
+    """The held-out days and the model's predictions for them.
 
     Attributes:
-        dates: of each day.
-        actual, predicted: (days,) prices in their unit.
-        score: the errors, beside those of two predictions that need no model.
-        bounded: whether the model's outputs are bounded, so that ``score.unreachable`` says something.
+        dates: the date of each day.
+        actual, predicted: (days,) prices in their own unit.
+        score: the model's errors, and those of two predictions that need no model.
+        bounded: whether the model's outputs are bounded; only then does ``score.unreachable`` mean something.
     """
 
     dates: Any
@@ -34,7 +34,7 @@ class HeldOut:
 
     @classmethod
     def of(cls, backend: Backend, weights: NumPyWeights, series: PriceSeries, prices: PriceData) -> Self:
-        """What trained weights say of them."""
+        """Predict the held-out days with trained weights."""
         by_hand = kind_of(describe(weights)).single_unit
         inputs = model_array(prices.held_out[0], by_hand)
         predictions = predict(backend, weights, inputs).reshape(len(inputs))
@@ -43,10 +43,10 @@ class HeldOut:
         return cls(series.dates[-len(actual) :], actual, prices.unscale(predictions), score, by_hand)
 
     def to_dict(self) -> JsonObject:
-        """As JSON has it."""
+        """Return the score and the predictions, ready for JSON."""
         return {"held_out": asdict(self.score), "held_out_predictions": self.predicted.tolist()}
 
 
 def model_array(array: np.ndarray, by_hand: bool) -> np.ndarray:
-    """Inputs or labels as the model takes them: a forecaster's have a last axis of features."""
+    """Return inputs or labels as the model takes them: a forecaster's get a last axis of features."""
     return array if by_hand else array[..., None]

@@ -1,4 +1,4 @@
-"""The published run: both backends trained from the published initial weights, beside the published figures."""
+"""The published run: train both backends from the published initial weights, and compare with the published figures."""
 
 import tempfile
 from collections.abc import Iterable
@@ -20,23 +20,24 @@ from lstm_shared.by_hand import (
 )
 from lstm_shared.training.plan import FitResult
 
-# The figures are printed to seven decimals, computed in float64. Float32 reaches four: over 10,000 steps its rounding
-# moves the prediction by about 1e-6.
+# The figures were computed in float64 and are printed to seven decimals. float32 reaches four: over 10,000 steps, its
+# rounding moves the prediction by about 1e-6.
 _HALF_A_DIGIT = {"float64": 0.5e-7, "float32": 0.5e-4}
 
-QUICK_EPOCHS = 200  # 400 steps: far enough that a wrong gradient shows, near enough for a minute's work
+QUICK_EPOCHS = 200  # 400 steps: enough for a wrong gradient to show, few enough to take about a minute
 
 
 @dataclass(frozen=True)
 class GoldenRun:
-    """What came out of the published run.
+    """The results of the published run.
 
     Attributes:
-        dtype: the precision trained in.
-        stages: the epochs at which the run was looked at; it is resumed from a checkpoint at each, as published.
+        dtype: the precision of the training.
+        stages: the epochs after which the predictions were taken. As published, the run is resumed from a checkpoint at
+            each.
         predictions: backend -> stage -> (company A, company B).
         results: backend -> the run's FitResult, with its whole history.
-        seconds: backend -> training seconds over all stages, compilation apart.
+        seconds: backend -> training seconds over all stages, without compilation.
         compile_seconds: backend -> seconds spent compiling.
     """
 
@@ -48,9 +49,9 @@ class GoldenRun:
     compile_seconds: dict[Backend, float]
 
     def departures(self) -> list[str]:
-        """A line for each published figure that a backend does not reach; empty when all are reached."""
+        """Return a line for each published figure that a backend does not reach; empty if all are reached."""
         problems = []
-        # the difference is computed from two rounded numbers, hence the little more than half a digit
+        # a little more than half a digit, because the difference itself is rounded
         allowed = 1.01 * _HALF_A_DIGIT[self.dtype]
         for backend, by_stage in self.predictions.items():
             for stage, predictions in by_stage.items():
@@ -69,7 +70,7 @@ class GoldenRun:
         return problems
 
     def trajectory_rows(self) -> list[Row]:
-        """The two backends' losses and predictions over the first 400 steps, and weights if the run ends there."""
+        """Compare the two backends' losses and predictions over 400 steps, and their weights if the run ends there."""
         steps = 2 * QUICK_EPOCHS
 
         def curves(result: FitResult) -> dict[str, np.ndarray]:
@@ -82,7 +83,7 @@ class GoldenRun:
         )
 
     def table(self) -> Table:
-        """The published figures and both backends', as a rich table."""
+        """Return the published figures and those of both backends as a rich table."""
         table = Table(header_style="bold", box=None, pad_edge=False)
         table.add_column("epochs", justify="right")
         table.add_column("company")
@@ -108,7 +109,14 @@ def golden_run(
     backends: tuple[Backend, ...] = BACKENDS,
     progress: bool = False,
 ) -> GoldenRun:
-    """Train from the published initial weights as the article does: to each stage, then on from its checkpoint."""
+    """Train from the published initial weights as the article does: to each stage, then on from its checkpoint.
+
+    Args:
+        dtype: the precision to train in, "float64" or "float32".
+        stages: the epochs after which predictions are taken.
+        backends: the backends to train with.
+        progress: show a progress bar.
+    """
     stages = tuple(stages)
     initial = {name: np.asarray(value, dtype) for name, value in PUBLISHED_INIT.items()}
     prices = COMPANY_PRICES.astype(dtype)
