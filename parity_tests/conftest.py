@@ -1,4 +1,4 @@
-"""Settings for every test: strict shapes in JAX, float64 as a context, run-time type checks of private modules."""
+"""Settings for all tests: strict shapes in JAX, float64 by context manager, run-time type checks of private modules."""
 
 import gc
 import os
@@ -13,7 +13,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# The private module states its shapes; in the tests they are checked on every call. Before anything imports it.
+# These private modules state their shapes, and the tests check them on every call. The hook must come before any import
+# of the modules.
 with install_import_hook(["jax_lstm.recurrences.step", "jax_lstm.recurrences.scan"], "beartype.beartype"):
     import jax_lstm.recurrences.scan  # noqa: F401
 
@@ -22,16 +23,16 @@ from lstm_cases import unoptimized_jit
 import lstm_parity.__main__
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Workers share the cores: torch's threads would wait for each other by spinning, which costs more than they gain.
+# Workers share the cores. torch's threads would wait for each other by spinning, which costs more than they gain.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the commands and scripts that tests start
-# A shell's background jobs ignore SIGINT, and what they start inherits that: tests that send it would wait for ever.
+# A shell's background jobs ignore SIGINT, and their children inherit that, so tests that send it would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
-    """Walk less often over what stays anyway: a quarter of the time of some tests was garbage collection."""
+    """Collect garbage less often, and not among what stays anyway: it took a quarter of the time of some tests."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -39,20 +40,20 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture
 def x64() -> Iterator[None]:
-    """Run the test with float64 switched on in JAX, as a user would: by the context manager."""
+    """Run the test with float64 enabled in JAX by the context manager, as a user would."""
     with jax.enable_x64(True):
         yield
 
 
 @pytest.fixture
 def unoptimized(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``jax.jit`` compiles in this test is not optimised: where a mistake is planted and has to be noticed."""
+    """Compile without optimisation in ``jax.jit``, for tests that plant a mistake and only need to see it noticed."""
     monkeypatch.setattr("jax.jit", unoptimized_jit)
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """write(text or bytes, name) -> the path of that file."""
+    """write(text or bytes, name) writes a file and returns its path."""
 
     def write(content: str | bytes, name: str = "prices.csv") -> Path:
         path = tmp_path / name
@@ -64,14 +65,14 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def stocks() -> str:
-    """A file of real prices: five stocks, month by month, in the columns symbol, date and price."""
+    """The path of a file of real monthly prices: five stocks, in the columns symbol, date and price."""
     from vega_datasets import data
 
     return data.stocks.filepath
 
 
 class Ran(NamedTuple):
-    """What a command line left behind."""
+    """The result of a command line."""
 
     code: int
     out: str
@@ -79,7 +80,7 @@ class Ran(NamedTuple):
 
     @property
     def problems(self) -> list[str]:
-        """The lines on stderr, which are all errors when the exit code is 2."""
+        """The error messages on stderr; if the exit code is 2, every line is one."""
         lines = self.err.splitlines()
         assert all(line.startswith("error: ") for line in lines), self.err
         return [line.removeprefix("error: ") for line in lines]

@@ -1,4 +1,4 @@
-"""The house: which room may import which, which package may load which framework, and what the doors are called."""
+"""The house: which room may import which, which package may load which framework, and which doors a room has."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lstm_shared", "jax_lstm", "torch_lstm", "lstm_parity")
 
-# The rooms of a package, the lowest floor first: imports only run down, and not between rooms of one floor.
+# The rooms of a package, lowest floor first. Imports only run down, and not between rooms of the same floor.
 FLOORS = {
     "lstm_shared": [["prices", "training"], ["weight_files"]],
     "jax_lstm": [["compiler"], ["recurrences"]],
@@ -31,13 +31,13 @@ FLOORS = {
     ],
     "lstm_parity.bench": [["contenders"], ["record"], ["timing"]],
 }
-LONGEST = 220  # lines of a file that does not say at its top why it is longer
+LONGEST = 220  # lines that a file may have unless its docstring says why it is longer
 
 FORBIDDEN = {
     "lstm_shared": {"jax", "torch", "flax", "lightning", "optax", "matplotlib", "rich"},
     "jax_lstm": {"torch", "lightning", "torch_lstm", "lstm_parity"},
     "torch_lstm": {"jax", "flax", "optax", "jax_lstm", "lstm_parity"},
-    "lstm_parity": {"jax", "torch"},  # until something is asked of it: --help answers at once
+    "lstm_parity": {"jax", "torch"},  # not loaded until needed, so that --help answers at once
     "lstm_parity.sides.kinds": {"jax", "torch"},
     "lstm_parity.cli": {"jax", "torch", "matplotlib"},
 }
@@ -61,7 +61,7 @@ def test_every_public_name_is_there_and_documented(package: str):
 
 
 def test_jax_lstm_lists_its_names_and_knows_its_version():
-    """Also those that are loaded when they are asked for; listing them loads nothing."""
+    """The list includes names that are loaded on first use, and listing them loads nothing."""
     code = "import sys, jax_lstm; print(*dir(jax_lstm)); print('flax' in sys.modules); print(jax_lstm.__version__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names, flax_is_loaded, version = done.stdout.splitlines()
@@ -77,7 +77,7 @@ def test_x64_is_not_switched_on_by_importing():
 
 
 def files(package: str) -> Iterator[Path]:
-    """Every file of a package or room."""
+    """Yield every file of a package or room."""
     return ROOT.joinpath(*package.split(".")).rglob("*.py")
 
 
@@ -86,7 +86,7 @@ def module_name(file: Path) -> str:
 
 
 def imported(file: Path) -> Iterator[str]:
-    """The modules of ours that a file imports, wherever it does."""
+    """Yield the modules of ours that a file imports, wherever in the file it does so."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -103,7 +103,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def room_of(module: str, house: str) -> str | None:
-    """The room of a house that a module stands in; None of one that stands in no room of it."""
+    """Return the room of a house that a module is in, or None if it is in none."""
     if not module.startswith(f"{house}."):
         return None
     name = module.removeprefix(f"{house}.").partition(".")[0]
@@ -114,7 +114,7 @@ def room_of(module: str, house: str) -> str | None:
 def test_imports_between_rooms_run_down_only(house):
     floor_of = {room: floor for floor, rooms in enumerate(FLOORS[house]) for room in rooms}
     there = {path.parent.name for path in ROOT.joinpath(*house.split(".")).glob("*/__init__.py")}
-    assert {*floor_of} == there, "every room has its floor in this test, and an __init__.py"
+    assert {*floor_of} == there, "every room needs a floor in this test, and an __init__.py"
     wrong = []
     for file in files(house):
         here = room_of(module_name(file), house)
@@ -123,12 +123,12 @@ def test_imports_between_rooms_run_down_only(house):
             if here is None or other is None or here == other:
                 continue
             if floor_of[other] >= floor_of[here]:
-                wrong.append(f"{module_name(file)} imports {module}: {here}/ is not above {other}/")
+                wrong.append(f"{module_name(file)} imports {module}, but {here}/ is not above {other}/")
     assert not wrong, "\n".join(wrong)
 
 
 def test_a_room_is_entered_by_its_doors():
-    """What other rooms may import is listed in a room's ``DOORS``, and nothing else is."""
+    """Other rooms may import only what a room lists in its ``DOORS``, and every door must be used."""
     wrong, used = [], set()
     for file in [*files("lstm_parity")]:
         here = room_of(module_name(file), "lstm_parity")
@@ -142,7 +142,7 @@ def test_a_room_is_entered_by_its_doors():
     assert not wrong, "\n".join(wrong)
     rooms = [room for floor in FLOORS["lstm_parity"] for room in floor if room != "cli"]
     doors = {(room, door) for room in rooms for door in importlib.import_module(f"lstm_parity.{room}").DOORS}
-    assert doors - used == set(), "doors that nobody uses"
+    assert doors - used == set(), "some doors are never used"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -183,7 +183,7 @@ def test_the_map_names_every_room_and_every_path_in_it_is_there():
     text = (ROOT / "ARCHITECTURE.md").read_text()
     rooms = [room for floor in FLOORS["lstm_parity"] for room in floor]
     assert [room for room in rooms if f"| `{room}/` |" not in text] == []
-    assert re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE) == rooms, "the lowest floor first, as in this test"
+    assert re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE) == rooms, "list the lowest floor first, as in this test"
     paths = re.findall(r"`((?:lstm_parity|jax_lstm|lstm_shared|parity_tests)/[\w/]*(?:\.py)?)`", text)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
