@@ -79,7 +79,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    import coverage
+    import coverage  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
         include = [str(PACKAGE / file) for file in FILES]

@@ -108,7 +108,9 @@ def judge(mutant: Mutant | None, commands: list[str] | None, limit: float) -> Ou
             file = directory / "jax_lstm" / mutant.file
             file.write_text(file.read_text().replace(mutant.old, mutant.new))
         # Looking for the mistake takes most of the time of a failed check, and comes after its verdict. Skip it.
-        (directory / "lstm_parity" / "failed_outputs.py").write_text("def explain(*failed):\n    return None\n")
+        (directory / "lstm_parity" / "diagnosis" / "failed_outputs.py").write_text(
+            "def explain(*failed):\n    return None\n"
+        )
         usual = write_weights(directory)
         caught_by, how = None, ""
         for command in commands or usual:

@@ -117,7 +117,7 @@ def _prepare() -> None:
     import jax
     import torch
 
-    from lstm_parity.diagnosis.explain import failed_outputs
+    from lstm_parity.diagnosis import failed_outputs
 
     # Looking for the mistake takes most of the time of a failed check, and comes after its verdict. Skip it.
     failed_outputs.explain = _no_diagnosis

@@ -14,12 +14,13 @@ from verdict_plants import MISTAKES, draw_plant
 from verdict_ports import RIGHT, port
 
 import lstm_parity
+from lstm_parity.compare.conditioning import Observe
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.tolerance import group_scale
 from lstm_parity.sides import torch_backend
 from lstm_parity.sides.case import Case, Observation, make_case
 from lstm_parity.sides.port import Port, observe
-from lstm_parity.verdict.check import judgement
+from lstm_parity.verdict import judgement
 from lstm_shared import describe
 
 ROLES = ("pair", "plant")
@@ -92,10 +93,9 @@ def _shares_kept(used: dict[str, float]) -> Iterator[None]:
     """Record how much of its tolerance each row uses, and whether its response to rounding errors was measured."""
     usual = judgement.judge
 
-    def judge(*arguments: Any) -> list[Row]:
-        *others, observe = arguments
+    def judge(*positional: Any, observe: Observe, **others: Any) -> list[Row]:
         perturbed = []
-        rows = usual(*others, lambda case: perturbed.append(case) or observe(case))
+        rows = usual(*positional, observe=lambda case: perturbed.append(case) or observe(case), **others)
         for row in rows:
             key = f"{row.stage} {row.dtype}{', measured' if perturbed else ''}"
             used[key] = max(used.get(key, 0.0), float(f"{row.used:.3g}"))

@@ -4,6 +4,7 @@ Right ports are compared with ``torch.nn.LSTM`` itself, so that a mistake in the
 """
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -154,3 +155,11 @@ def test_the_record_is_whole_and_every_aim_is_reached():
     assert sum(count["plants"] for count in record["counts"].values()) == 1000
     assert set(record["mistakes"]) == set(MISTAKES) - {"reset-ignored"}
     assert verdict.reached(record)
+
+
+def test_the_script_runs(tmp_path):
+    """One right pair and one mistake, judged by the command that made the record."""
+    counts = ["--pairs", "1", "--plants", "1", "--processes", "1", "--trials", str(tmp_path / "trials")]
+    done = subprocess.run([sys.executable, verdict.__file__, *counts], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1" in done.stdout
