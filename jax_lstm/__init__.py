@@ -49,5 +49,4 @@ def __getattr__(name: str) -> ModuleType | str:
         raise AttributeError(f"module 'jax_lstm' has no attribute {name!r}")
     import importlib
 
-    with say_what_to_install(f"jax_lstm.{name}", {"flax": "Flax"}, extra="jax"):
-        return importlib.import_module(f"jax_lstm.{name}")
+    return importlib.import_module(f"jax_lstm.{name}")

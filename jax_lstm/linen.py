@@ -1,21 +1,22 @@
 """``LSTM`` as a Flax linen module, with ``torch.nn.LSTM``'s arguments and its ``state_dict()`` as ``params``."""
 
-from collections.abc import Callable
-
-import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.lax import PrecisionLike
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.arguments import wrong_options, wrong_precision
+from jax_lstm.initial_weights import uniform_initializer
 from jax_lstm.stack import lstm
 from lstm_shared.argument_kinds import wrong_probability, wrong_switches
 from lstm_shared.describe import require_spec
 from lstm_shared.errors import InputError
 from lstm_shared.model_arguments import wrong_dtype, wrong_sizes
+from lstm_shared.requirements import say_what_to_install
 from lstm_shared.specs import LSTMSpec
+
+with say_what_to_install(__name__, {"flax": "Flax"}, extra="jax"):
+    import flax.linen as nn
 
 
 class LSTM(nn.Module):
@@ -100,13 +101,3 @@ class LSTM(nn.Module):
             implementation=self.implementation,
             recompute=self.recompute,
         )
-
-
-def uniform_initializer(hidden_size: int) -> Callable[..., Array]:
-    """Return torch's ``initializer(key, shape, dtype)``: U(±1/√hidden_size) for every weight and bias."""
-    bound = hidden_size**-0.5
-
-    def initialize(key: Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return initialize

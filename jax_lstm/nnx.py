@@ -4,20 +4,23 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import jax.numpy as jnp
-from flax import nnx
 from jax.lax import PrecisionLike
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike
 
 from jax_lstm.arguments import wrong_options, wrong_precision
 from jax_lstm.arrays import to_jax
-from jax_lstm.linen import uniform_initializer
+from jax_lstm.initial_weights import uniform_initializer
 from jax_lstm.stack import lstm
 from lstm_shared.argument_kinds import in_words, wrong_probability, wrong_switches
 from lstm_shared.describe import describe_as
 from lstm_shared.errors import InputError
 from lstm_shared.model_arguments import wrong_dtype, wrong_sizes
+from lstm_shared.requirements import say_what_to_install
 from lstm_shared.specs import LSTMSpec
+
+with say_what_to_install(__name__, {"flax": "Flax"}, extra="jax"):
+    from flax import nnx
 
 
 class LSTM(nnx.Module):
@@ -89,7 +92,7 @@ class LSTM(nnx.Module):
 
     @property
     def weights(self) -> dict[str, Array]:
-        """The weight dictionary, with torch's names: ``jax_lstm.lstm`` and ``lstm_shared.save`` take it."""
+        """The weight dictionary with torch's names, which ``jax_lstm.lstm`` and ``lstm_shared.save`` take."""
         return {name: getattr(self, name)[...] for name in self.spec.shapes}
 
     def __call__(

@@ -39,6 +39,8 @@ def import_without(blocked: str, statement: str) -> str:
         ("optax", "import jax_lstm", JAX),
         ("flax", "from jax_lstm import linen", FLAX.format("linen")),
         ("flax", "import jax_lstm; jax_lstm.nnx", FLAX.format("nnx")),
+        ("flax", "import jax_lstm.linen", FLAX.format("linen")),
+        ("flax", "from jax_lstm.nnx import LSTM", FLAX.format("nnx")),
     ],
 )
 def test_a_missing_framework_is_named_with_what_to_install(blocked, statement, message):
