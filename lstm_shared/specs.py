@@ -51,7 +51,7 @@ class LSTMSpec:
 
     @property
     def output_size(self) -> int:
-        """Features of the outputs: ``state_size`` for each direction."""
+        """Number of output features, which is ``state_size`` for each direction."""
         return self.state_size * len(self.directions)
 
     @property

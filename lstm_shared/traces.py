@@ -24,7 +24,10 @@ class LSTMTrace(NamedTuple):
     input, also in the reverse direction. Steps in the padding are zero.
 
     Attributes:
-        input_gate, forget_gate, candidate, output_gate: i, f, g, o after their sigmoid or tanh.
+        input_gate: i, after its sigmoid.
+        forget_gate: f, after its sigmoid.
+        candidate: g, after its tanh.
+        output_gate: o, after its sigmoid.
         cell: c after the step.
         hidden: o · tanh(c).
         projection: the projection of ``hidden``, (…, proj_size); None if there is none.

@@ -49,7 +49,8 @@ class Location:
 
     Attributes:
         field: the gate or state, by its name in the trace: "input_gate", …, "cell", "hidden", "projection".
-        layer, direction: the layer, from 0, and "forward" or "reverse".
+        layer: the layer, from 0.
+        direction: "forward" or "reverse".
         step: the step of the sequence (by hand, the day), from 0.
         turn: the same step, counted from 0 in the order in which its direction computes. The reverse direction starts
             at the last step.
@@ -84,7 +85,9 @@ class OutputLocation:
     """The first output out of tolerance, and how the error develops from there.
 
     Attributes:
-        step, row, unit: the index in the outputs; the row is None without a batch axis.
+        step: the step in the outputs, from 0.
+        row: the batch row; None without a batch axis.
+        unit: the unit of the outputs.
         direction: "forward"; or "reverse" if the forward half agrees. The reverse half is searched from the last step.
         values: the values of both sides there.
         tolerance: the largest difference allowed.

@@ -62,7 +62,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether they agree: something was compared, every row is within its tolerance, and all of it was judged."""
+        """True if something was compared, every row is within its tolerance, and all of it was judged."""
         return self.verdict_word == "agree"
 
     @property
@@ -76,7 +76,7 @@ class Report:
 
     @property
     def first_divergence(self) -> Row | None:
-        """The first failed row in the order of computation: the place to look; None when all agree.
+        """The first failed row in the order of computation, which is the place to look; None when all agree.
 
         Its ``location`` says more than its index does, where more is known: see ``Row``.
         """
