@@ -176,7 +176,8 @@ for name, array in plain(model, inputs).items():
 # ## The recorded run
 #
 # Side by side in one run, on one core, each contender in its own process. The picture is made from
-# `benchmarks/cpu.json` by `lstm-parity bench --show benchmarks/cpu.json --plot …`; the table is in the README.
+# `benchmarks/cpu.json` by `lstm-parity bench --show benchmarks/cpu.json --plot …`; the table is on the page
+# [Speed](../docs/speed.md).
 
 # %%
 records = Path(jax_lstm.__file__).parents[1] / "benchmarks"

@@ -678,5 +678,7 @@ assert all(straight.weights[name] > 0 for name in ("wp1", "wp2"))
 # ## Where next
 #
 # Run `lstm-parity check` in a terminal. It compares both backends as we did here, stage by stage and in two
-# precisions, trains them from the published start, and prints one verdict. A second notebook will take an LSTM
-# that was trained in PyTorch and bring it to JAX.
+# precisions, trains them from the published start, and prints one verdict.
+#
+# The next notebook, [Port a trained PyTorch LSTM to JAX](port_a_pytorch_lstm.ipynb), takes an LSTM of any size that was
+# trained in PyTorch and brings it to JAX.

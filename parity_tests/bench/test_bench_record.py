@@ -223,10 +223,17 @@ def test_a_recorded_run_is_whole_and_says_how_to_repeat_it(path):
     assert {one.contender for one in run.measurements} >= {"torch", "jax"}
 
 
-def test_the_readme_shows_the_recorded_run():
+def test_the_speed_page_shows_the_recorded_run():
     """It has the tables that ``lstm-parity bench --show benchmarks/cpu.json --markdown`` prints."""
     record = read_record(RECORDED / "cpu.json")
-    _, _, after = (RECORDED.parent / "README.md").read_text().partition("<!-- performance table: begin -->\n")
+    _, _, after = (RECORDED.parent / "docs" / "speed.md").read_text().partition("<!-- performance table: begin -->\n")
     shown, end, _ = after.partition("\n<!-- performance table: end -->")
     assert end
     assert shown == table.markdown(record)
+
+
+def test_the_readme_shows_five_rows_of_it():
+    recorded = table.markdown(read_record(RECORDED / "cpu.json")).splitlines()
+    rows = [line for line in (RECORDED.parent / "README.md").read_text().splitlines() if "(T " in line]
+    assert len(rows) == 5
+    assert set(rows) <= set(recorded)
