@@ -155,15 +155,20 @@ def train(
         if held_out is None:
             figure = training_curves({backend.value: result}, data[1])
         else:
-            days = (held_out.dates, held_out.actual, held_out.predicted)
-            figure = held_out_prices(backend.value, result, *days, "" if series is None else series.column)
+            curves = {
+                "price": held_out.actual,
+                "predicted by the model": held_out.predicted,
+                "tomorrow = today": held_out.day_before,
+            }
+            unit = "" if series is None else series.column
+            figure = held_out_prices({backend.value: result}, held_out.dates, curves, held_out.reach, unit)
         save_figure(figure, path)
 
     unsaved += save_each([(json_file, write_json(record)), (None if wrong else plot, draw)])
     say(*lines)
     if series is not None and held_out is not None:
         show(score_table(held_out.score, series.column))
-        if held_out.bounded:
+        if held_out.reach is not None:
             days = f"{held_out.score.unreachable} of {held_out.score.days} held-out prices"
             say(f"{days} lie outside what the model can say, (-1, 1) scaled")
     if out is not None and not wrong and not any(line.startswith(f"{out}:") for line in unsaved):

@@ -7,7 +7,7 @@ from lstm_parity.cli.options import BackendName, DtypeName
 from lstm_shared.printable import printable
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from lstm_parity.annotations import JsonObject
     from lstm_shared.prices.windows import HeldOutScore
@@ -54,16 +54,19 @@ def what_failed(result: "FitResult", out: Path | None) -> list[str]:
     return [f"training failed: {what}{kept}: try a smaller --learning-rate, or --dtype float64"]
 
 
-def score_table(score: "HeldOutScore", unit: str) -> "Table":
+def score_table(score: "HeldOutScore", unit: str) -> "Group":
     """The errors over the held-out days, a row for each prediction."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
+    heading = Text(f"error over {score.days} held-out days, in the unit of {printable(unit)}", style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"error over {score.days} held-out days, in the unit of {printable(unit)}")
+    table.add_column()
     table.add_column("root mean square", justify="right")
     table.add_column("mean absolute", justify="right")
     for name in ("model", "tomorrow_is_today", "training_mean"):
         error = getattr(score, name)
         title = {"tomorrow_is_today": "tomorrow = today", "training_mean": "the training mean"}.get(name, "the model")
         table.add_row(title, f"{error.root_mean_square:.4g}", f"{error.mean_absolute:.4g}")
-    return table
+    return Group(heading, table)

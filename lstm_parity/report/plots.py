@@ -1,6 +1,7 @@
 """Pictures: training curves of both backends over each other, gates and memories over the days."""
 
 import io
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import DAILY, AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lstm_shared.errors import InputError
 from lstm_shared.printable import printable
@@ -18,10 +21,22 @@ from lstm_shared.training.plan import FitResult
 
 KINDS = (".png", ".svg", ".pdf")
 
-# Both backends lie on top of each other: the second is drawn thinner and broken, so that both are seen.
-_STYLES: tuple[dict[str, Any], ...] = (
+# The price, the model's prediction, and a prediction that needs no model.
+_PRICE_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "0.25", "linewidth": 1.8},
+    {"color": "tab:blue", "linewidth": 1.8},
+    {"color": "tab:orange", "linewidth": 1.2, "linestyle": (0, (4, 2))},
+)
+# One backend; and both, which lie on top of each other: the second is drawn thinner and broken, so that both are seen.
+_ALONE: tuple[dict[str, Any], ...] = ({"linewidth": 1.8},)
+_BOTH: tuple[dict[str, Any], ...] = (
     {"linewidth": 3.0, "alpha": 0.45},
     {"linewidth": 1.2, "linestyle": (0, (4, 3))},
+)
+# Hollow and of different forms: values that are nearly the same do not hide each other.
+_MARKERS: tuple[dict[str, Any], ...] = tuple(
+    {"marker": marker, "markersize": size, "fillstyle": "none", "markeredgewidth": 1.5}
+    for marker, size in (("o", 10), ("s", 7), ("D", 4))
 )
 
 
@@ -42,7 +57,7 @@ def training_curves(results: Mapping[str, FitResult], labels: np.ndarray) -> Fig
     left, *others = figure.subplots(1, 3)
     _plot_loss(left, results)
     for label, axes in enumerate(others):
-        for style, (name, result) in zip(_STYLES, results.items(), strict=False):
+        for style, (name, result) in zip(_styles(results), results.items(), strict=False):
             chosen = (result.examples >= 0) & (labels[result.examples] == label)
             predictions = result.predictions.reshape(result.examples.shape)
             axes.plot(np.nonzero(chosen)[0] + 1, predictions[chosen], label=name, **style)
@@ -56,13 +71,15 @@ def gates_and_memories(trace: ByHandTrace, prices: np.ndarray) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     days = np.arange(1, len(prices) + 1)
-    for name in ("long_remember_percent", "potential_remember_percent", "output_percent"):
-        left.plot(days, 100 * getattr(trace, name), marker="o", label=name)
+    for name, marker in zip(
+        ("long_remember_percent", "potential_remember_percent", "output_percent"), _MARKERS, strict=True
+    ):
+        left.plot(days, 100 * getattr(trace, name), **marker, label=name)
     _dress(left, "gates", "day", "percent")
-    left.set_ylim(-3, 103)
-    right.plot(days, prices, marker=".", color="0.6", label="price")
-    for name in ("potential_memory", "long_memory", "short_memory"):
-        right.plot(days, getattr(trace, name), marker="o", label=name)
+    left.set_ylim(-5, 105)
+    right.plot(days, prices, marker="+", markersize=13, color="0.4", label="price")
+    for name, marker in zip(("potential_memory", "long_memory", "short_memory"), _MARKERS, strict=True):
+        right.plot(days, getattr(trace, name), **marker, label=name)
     _dress(right, "memories", "day", "value")
     for axes in (left, right):
         axes.set_xticks(days if len(days) <= 12 else axes.get_xticks())
@@ -71,16 +88,40 @@ def gates_and_memories(trace: ByHandTrace, prices: np.ndarray) -> Figure:
 
 
 def held_out_prices(
-    name: str, result: FitResult, dates: np.ndarray, actual: np.ndarray, predicted: np.ndarray, unit: str
+    results: Mapping[str, FitResult],
+    dates: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    reach: tuple[float, float] | None,
+    unit: str,
 ) -> Figure:
-    """The loss of a run on real prices, and the held-out prices beside its predictions for the same days."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    """The loss of a run on real prices, and the held-out prices beside the predictions for the same days.
+
+    Args:
+        results: name of the backend -> its run.
+        dates: (days,) of the held-out days.
+        curves: name -> (days,) prices in their unit: first the true ones, then the model's, then those of a prediction
+            that needs no model.
+        reach: the lowest and highest price that the model's output can come near; None if it has no bounds. A bound is
+            drawn where it lies within view.
+        unit: of the prices.
+    """
+    figure = Figure(figsize=(11, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    _plot_loss(left, {name: result})
-    right.plot(dates, actual, color="0.4", label="price")
-    right.plot(dates, predicted, label="prediction, made one step before")
+    _plot_loss(left, results)
+    for style, (name, prices) in zip(_PRICE_STYLES, curves.items(), strict=True):
+        right.plot(dates, prices, label=name, **style)
+    low, high = right.get_ylim()
+    for word, bound in zip(("lowest", "highest"), reach or (), strict=False):
+        if low < bound < high:
+            label = f"{word} price the model can predict"
+            right.axhline(bound, color="firebrick", linewidth=1.2, linestyle=":", label=label)
+    ticks = AutoDateLocator(minticks=3, maxticks={DAILY: 8})  # with more, the 29th and the 1st collide
+    right.xaxis.set_major_locator(ticks)
+    right.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
+    right.tick_params("x", labelsize="small")
     _dress(right, "held-out days", "", unit)
-    right.tick_params("x", rotation=30)
+    # Below the axes: within, it would hide a bound.
+    right.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     return figure
 
 
@@ -94,8 +135,9 @@ def error_picture(errors: Mapping[str, np.ndarray], tolerance: float, title: str
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     axes = figure.subplots()
     floor = tolerance * 1e-4  # a log scale has no place for 0: exact agreement lies on this line
-    for name, error in errors.items():
-        axes.plot(np.arange(len(error)), np.maximum(error, floor), marker="o", markersize=3, label=name)
+    for marker, (name, error) in zip(itertools.cycle("osD^vP"), errors.items(), strict=False):
+        steps, shown = np.arange(len(error)), np.maximum(error, floor)
+        axes.plot(steps, shown, marker=marker, fillstyle="none", markersize=5, linewidth=1.0, label=name)
     axes.axhline(tolerance, color="firebrick", linewidth=1.2, linestyle="--", label="tolerance")
     axes.set_yscale("log")
     _dress(axes, f"largest difference at each step: {title}", "step", "difference")
@@ -115,11 +157,16 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def _styles(results: Mapping[str, FitResult]) -> tuple[dict[str, Any], ...]:
+    return _BOTH if len(results) > 1 else _ALONE
+
+
 def _plot_loss(axes: Axes, results: Mapping[str, FitResult]) -> None:
-    for style, (name, result) in zip(_STYLES, results.items(), strict=False):
+    for style, (name, result) in zip(_styles(results), results.items(), strict=False):
         # steps of one example jump from one to the next; the mean of an epoch shows the descent
         by_epoch = result.losses.reshape(result.epochs, -1)
         axes.plot(by_epoch.shape[1] * np.arange(1, result.epochs + 1), by_epoch.mean(axis=1), label=name, **style)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     _dress(axes, "train_loss, mean of each epoch", "optimizer step", "squared residual")
     axes.set_yscale("log")
 

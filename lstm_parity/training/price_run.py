@@ -22,15 +22,18 @@ class HeldOut:
     Attributes:
         dates: the date of each day.
         actual, predicted: (days,) prices in their own unit.
+        day_before: (days,) the price of the day before each, which "tomorrow = today" predicts.
         score: the model's errors, and those of two predictions that need no model.
-        bounded: whether the model's outputs are bounded; only then does ``score.unreachable`` mean something.
+        reach: the lowest and highest price that the model's output can come near, in the price's unit. None if the
+            output has no bounds; ``score.unreachable`` then means nothing.
     """
 
     dates: Any
     actual: np.ndarray
     predicted: np.ndarray
+    day_before: np.ndarray
     score: HeldOutScore
-    bounded: bool
+    reach: tuple[float, float] | None
 
     @classmethod
     def of(cls, backend: Backend, weights: NumPyWeights, series: PriceSeries, prices: PriceData) -> Self:
@@ -38,9 +41,15 @@ class HeldOut:
         by_hand = kind_of(describe(weights)).single_unit
         inputs = model_array(prices.held_out[0], by_hand)
         predictions = predict(backend, weights, inputs).reshape(len(inputs))
-        score = score_held_out(prices, predictions, reach=_REACH_BY_HAND if by_hand else None)
+        scaled = _REACH_BY_HAND if by_hand else None
+        score = score_held_out(prices, predictions, reach=scaled)
         actual = prices.held_out_prices
-        return cls(series.dates[-len(actual) :], actual, prices.unscale(predictions), score, by_hand)
+        day_before = np.concatenate([prices.training_prices[-1:], actual[:-1]])
+        reach = None
+        if scaled is not None:
+            low, high = prices.unscale(scaled)
+            reach = float(low), float(high)
+        return cls(series.dates[-len(actual) :], actual, prices.unscale(predictions), day_before, score, reach)
 
     def to_dict(self) -> JsonObject:
         """Return the score and the predictions, ready for JSON."""

@@ -1,6 +1,7 @@
 """Reports for others: devices, the picture of errors over time, the HTML page, and the assertion for pytest."""
 
 import html.parser
+import itertools
 import re
 
 import jax
@@ -13,11 +14,12 @@ import lstm_parity
 from lstm_parity.location.over_time import errors_over_time
 from lstm_parity.pytest_plugin import assert_parity
 from lstm_parity.report.html import html_page
-from lstm_parity.report.plots import error_picture, figure_bytes
+from lstm_parity.report.plots import error_picture, figure_bytes, held_out_prices
 from lstm_parity.sides.case import DRAWN_TIME
 from lstm_parity.sides.devices import full_precision, has_float64, jax_devices, torch_devices
 from lstm_parity.sides.port import Port
 from lstm_shared import BY_HAND, InputError, init_by_hand, init_forecaster, init_lstm, save
+from lstm_shared.training.plan import FitResult
 
 WEIGHTS = init_lstm(5, 4, num_layers=2, bidirectional=True)
 ONE_LAYER = init_lstm(5, 4)
@@ -99,6 +101,27 @@ def test_a_wrong_port_stands_above_the_tolerance_in_the_picture():
     assert (errors["outputs"] > tolerance).all()
     picture = error_picture(errors, tolerance, sides)
     assert figure_bytes(picture, "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("reach", "shown"),
+    [(None, []), ((-50.0, 150.0), ["highest"]), ((50.0, 500.0), []), ((101.0, 150.0), ["lowest", "highest"])],
+)
+@pytest.mark.parametrize("days", [3, 5, 25, 100, 400, 1300, 9000])
+def test_the_held_out_picture_has_every_prediction_the_reach_within_view_and_dates_apart(reach, shown, days):
+    losses = np.linspace(1.0, 0.1, 20)
+    run = FitResult({}, losses, losses, np.zeros((20, 1), int), steps=20, epochs=20)
+    dates = np.datetime64("2008-03-01") + np.arange(days)
+    names = ["price", "predicted by the model", "tomorrow = today"]
+    curves = {name: np.linspace(100.0, 200.0, days) + k for k, name in enumerate(names)}
+    figure = held_out_prices({"jax": run}, dates, curves, reach, "price")
+    right = figure.axes[1]
+    legend = [text.get_text() for text in right.get_legend().get_texts()]
+    assert legend == [*names, *(f"{word} price the model can predict" for word in shown)]
+    figure.draw_without_rendering()
+    labels = [label.get_window_extent() for label in right.get_xticklabels() if label.get_text()]
+    assert len(labels) > 1
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(labels))
 
 
 class Page(html.parser.HTMLParser):
