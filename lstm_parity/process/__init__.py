@@ -1,4 +1,4 @@
-"""What the command is to its shell: exit codes, signals, standard streams. The lowest room: it imports no other."""
+"""How the command behaves in a shell: exit codes, signals, standard streams. The lowest room: it imports no other."""
 
-# The files that other rooms may import.
+# Files that other rooms may import.
 DOORS = ["exit_codes", "standard_streams", "stop_signals"]

@@ -1,4 +1,4 @@
-"""What an exception that ends a command means: its exit code, and the lines that say so."""
+"""Turn the exception that ended a command into an exit code and error lines."""
 
 import os
 import sys
@@ -14,12 +14,12 @@ _NO_MEMORY = ("can't allocate memory", "RESOURCE_EXHAUSTED", "out of memory", "O
 
 
 def explain(error: BaseException) -> tuple[int, list[str]]:
-    """(exit code, a line for each problem) of an exception that is neither KeyboardInterrupt nor Terminated."""
+    """Return the exit code and one line per problem, for any exception but KeyboardInterrupt and Terminated."""
     from lstm_shared.errors import ReportedError
 
     if isinstance(error, ReportedError):
         return WRONG, list(error.problems)
-    # rich answers a closed pipe with SystemExit
+    # On a closed pipe, rich raises SystemExit.
     if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
         return READER_GONE, []
     if isinstance(error, OSError):
@@ -29,33 +29,33 @@ def explain(error: BaseException) -> tuple[int, list[str]]:
     if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error.name):
         return WRONG, [f"{error.name} is not installed: pip install 'lstm-parity[all]'"]
     if isinstance(error, ImportError) and not (isinstance(error, ModuleNotFoundError) and error.name):
-        return WRONG, [f"a package that is needed cannot be imported: {in_a_line(error)}"]
+        return WRONG, [f"cannot import a required package: {in_a_line(error)}"]
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return WRONG, [f"there is not enough memory: {in_a_line(error)}"]
     if _comes_from_jax_start(error):
         return WRONG, [no_jax_device(error)]
     what = f"{type(error).__name__} at {_place(error)}: {in_a_line(error)}"
-    why = f"a fault of lstm-parity, not of what was given: {what}"
-    return FAULT, [f"{why}; please report it with the command, and with what {DEBUG}=1 shows of it"]
+    why = f"a bug in lstm-parity, not in your input: {what}"
+    return FAULT, [f"{why}; please report it with the command and the traceback that {DEBUG}=1 shows"]
 
 
 def in_a_line(error: BaseException) -> str:
-    """The first line of the message, or the name of the exception; of the operating system's, file and reason."""
+    """Return the first line of the message, else the exception's name; for an OSError, the file and the reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if _has_name(error) else error.strerror
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def no_jax_device(error: BaseException) -> str:
-    """That JAX does not start, and what was asked of it."""
+    """Say that JAX does not start, and which platform it was told to use."""
     asked = os.environ.get("JAX_PLATFORMS")
-    why = f"; JAX_PLATFORMS is {asked!r}, without it JAX takes what is there" if asked else ""
+    why = f"; JAX_PLATFORMS is {asked!r}: unset it, and JAX uses what is there" if asked else ""
     said = f": {in_a_line(error)}" if str(error) else ""
     return f"JAX finds no such device{said}{why}"
 
 
 def _comes_from_jax_start(error: BaseException) -> bool:
-    """Whether JAX raised it because it finds no device; it may say no more than AssertionError then."""
+    """Whether JAX raised the error because it found no device. The message may be empty: a bare AssertionError."""
     jax = sys.modules.get("jax")
     places = traceback.extract_tb(error.__traceback__)
     if "Unable to initialize backend" in str(error):
@@ -64,7 +64,7 @@ def _comes_from_jax_start(error: BaseException) -> bool:
         return False
     try:
         jax.devices()
-    except Exception:  # a RuntimeError or an AssertionError
+    except Exception:  # RuntimeError or AssertionError
         return True
     return False
 
@@ -74,7 +74,7 @@ def _has_name(error: OSError) -> bool:
 
 
 def _usage(error: BaseException) -> str | None:
-    """What typer says of wrong options and arguments: nothing when help was shown instead. None of another error."""
+    """Return typer's message about wrong arguments, empty if it showed help instead; None for any other error."""
     try:
         import typer
     except ImportError:
@@ -87,7 +87,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of our own code that it went through, else the innermost of all."""
+    """Return the innermost line of our own code in the traceback, else the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if any(folder in Path(frame.filename).parents for folder in _OURS)]
     for frame in (ours or frames)[-1:]:

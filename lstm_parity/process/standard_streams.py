@@ -1,4 +1,4 @@
-"""Standard output and standard error as a command needs them: always there, able to print any text, and quiet."""
+"""Make standard output and standard error fit for a command: always open, able to print any text, and quiet."""
 
 import io
 import logging
@@ -8,30 +8,30 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
-# With this in the environment, warnings and logs of libraries are shown, and tracebacks of our faults.
+# This environment variable shows libraries' warnings and logs, and tracebacks of our own bugs.
 DEBUG = "LSTM_PARITY_DEBUG"
 
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TORCH_CPP_LOG_LEVEL": "ERROR", "GLOG_minloglevel": "2"}
 
 
 def debugging() -> bool:
-    """Whether the user wants to see what only helps to find a fault."""
+    """Whether the user asked for output that only helps to find a bug."""
     return os.environ.get(DEBUG, "") not in ("", "0")
 
 
 def prepare_streams() -> None:
-    """Open what is closed, and print what the encoding has no sign for as its escape instead of failing.
+    """Open closed standard streams, and print characters that the encoding lacks as escapes.
 
-    A closed standard stream's number would go to the next file that is opened, and what a library writes to standard
-    error would end up in that file.
+    If a standard stream is closed, the next file to be opened gets its number, and whatever a library writes to
+    standard error ends up in that file.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # open takes the lowest free number: this one
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  open as long as the process lives
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -41,14 +41,14 @@ def prepare_streams() -> None:
 
 @contextmanager
 def quiet_libraries() -> Generator[None, None, None]:
-    """Keep warnings and logs of libraries from standard error, which is for what the user can do something about."""
+    """Keep libraries' warnings and logs off standard error, which is for problems that the user can solve."""
     if debugging():
         yield
         return
-    for name, value in _QUIET.items():  # read when the frameworks are imported
+    for name, value in _QUIET.items():  # the frameworks read them on import
         os.environ.setdefault(name, value)
     show, level = warnings.showwarning, logging.root.manager.disable
-    # Not a filter, as libraries set their own; and a filter that makes errors of warnings still does.
+    # Not a filter: libraries set their own, and a filter that turns warnings into errors must keep working.
     warnings.showwarning = lambda *_, **__: None  # pyright: ignore[reportUnknownLambdaType]
     logging.disable(logging.CRITICAL)
     try:
@@ -60,7 +60,7 @@ def quiet_libraries() -> Generator[None, None, None]:
 
 @contextmanager
 def output_named() -> Generator[None, None, None]:
-    """An error of the operating system while the block writes to standard output says where it was."""
+    """Name standard output in any OSError that the block raises while it writes there."""
     try:
         yield
     except BrokenPipeError:
@@ -70,13 +70,13 @@ def output_named() -> Generator[None, None, None]:
 
 
 def flush_output() -> None:
-    """Write what is still to be written to standard output; an OSError when that cannot be."""
+    """Flush standard output. Raises OSError if that fails."""
     with output_named():
         sys.stdout.flush()
 
 
 def print_errors(lines: list[str]) -> None:
-    """Print each line on standard error, if that can be written."""
+    """Print each line on standard error, or nothing if that cannot be written."""
     with suppress(OSError):
         for line in lines:
             print(line, file=sys.stderr)
@@ -84,7 +84,7 @@ def print_errors(lines: list[str]) -> None:
 
 
 def give_up_unwritable() -> None:
-    """Let go of what cannot be written: else Python tries again when it ends, and answers with its own exit code."""
+    """Drop output that cannot be written. Python would try again on exit and return an exit code of its own."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

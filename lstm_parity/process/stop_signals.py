@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a command ends with the exit code that shells expect, wherever it is when the signal comes."""
+"""SIGINT and SIGTERM: end a command with the exit code that shells expect, whatever it is doing."""
 
 import _thread
 import os
@@ -11,60 +11,61 @@ from types import FrameType, TracebackType
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
-# Python sees a signal only between two of its own instructions. A call into a framework, to compile or to run a whole
-# training, may take longer; it may then be the last piece of a run that is to be saved, so it is not cut off at once.
+# Python sees a signal only between two of its own instructions. A call into a framework that compiles or runs a whole
+# training may take longer. It may also be the last part of a run that is about to be saved, so we wait for it a while.
 _GRACE_SECONDS = 5.0
 _SECOND_GRACE_SECONDS = 0.5
-# What is imported can be imported again, and a run that has begun has most of it.
+# An import loses no work: it can be repeated, and a run that has begun has most of its imports behind it.
 _IMPORT_GRACE_SECONDS = 1.0
 
 
 class StopSignals:
-    """While the block runs, SIGINT raises KeyboardInterrupt and SIGTERM ``lstm_shared.errors.Terminated``.
+    """While the block runs, SIGINT raises KeyboardInterrupt and SIGTERM raises ``lstm_shared.errors.Terminated``.
 
-    Before ``work_begins`` and after ``work_ends`` there is nothing to save, and a signal ends the process at once. In
-    between, the exception waits for the end of an import: raised in one, the C++ parts of the frameworks abort, and an
-    ``except`` may take it for a package that is missing. Where Python cannot let an exception through, in a finalizer,
-    it is raised again. If the main thread is so deep in a framework that it raises nothing, the process ends after some
-    seconds, or with the second signal.
+    Before ``work_begins`` and after ``work_ends`` there is nothing to save, and a signal ends the process at once.
+
+    In between, the exception waits until an import has finished. If it were raised inside one, the frameworks' C++ code
+    would abort, or an ``except`` would mistake it for a missing package. If Python swallows the exception, as it does
+    in a finalizer, it is raised again. If the main thread is stuck in a framework and raises nothing, the process ends
+    after a few seconds, or at the second signal.
 
     Attributes:
-        received: the first signal that came, None before.
+        received: the first signal that arrived, or None.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self._working = False
-        self._handled = threading.Event()  # the main thread has raised what a signal asks for
-        self._deferred = threading.Event()  # or not yet, because it imports something
+        self._handled = threading.Event()  # the main thread has raised the exception
+        self._deferred = threading.Event()  # it has not yet, because it is importing
         self._before: dict[signal.Signals, object] = {}
         self._watcher: threading.Thread | None = None
 
     @property
     def exit_code(self) -> int:
-        """Of the signal that came, 0 if none did."""
+        """The exit code for the first signal, 0 if none arrived."""
         return 0 if self.received is None else EXIT_CODES[self.received]
 
     def work_begins(self) -> None:
-        """From here on a signal raises an exception."""
+        """From now on, let a signal raise an exception."""
         from lstm_shared.errors import Terminated
 
         self._errors = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
         self._working = True
 
     def work_ends(self) -> None:
-        """From here on a signal ends the process at once."""
+        """From now on, let a signal end the process at once."""
         self._working = False
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is not threading.main_thread():
             return self  # handlers can be set in the main thread only
         for number in EXIT_CODES:
-            # What starts a process in the background may have it ignore SIGINT: that stays.
+            # A process started in the background may have been told to ignore SIGINT: respect that.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)  # as the interpreter wants it
+        os.set_blocking(self._pipe[1], False)  # the interpreter requires it
         self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         self._watcher = threading.Thread(target=self._watch, name="stop signals", daemon=True)
         self._watcher.start()
@@ -78,7 +79,7 @@ class StopSignals:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
-        os.close(self._pipe[1])  # the watching thread reads that there is no more to come, and ends
+        os.close(self._pipe[1])  # the watcher reads the end of the pipe, and stops
         self._watcher.join()
         os.close(self._pipe[0])
 
@@ -102,7 +103,7 @@ class StopSignals:
         again.start()
 
     def _watch(self) -> None:
-        """See to it that a signal has an effect: send it again after an import, and end the process in the end."""
+        """Make sure that a signal takes effect: repeat it after an import, and end the process if nothing else does."""
         end = self._pipe[0]
         while numbers := os.read(end, 64):
             number = next((signal.Signals(number) for number in numbers if number in EXIT_CODES), None)
@@ -120,13 +121,13 @@ class StopSignals:
                     more = os.read(end, 64)
                     if not more:
                         return
-                    if len(more) > sent:  # a second one of somebody's
+                    if len(more) > sent:  # a second signal, not one of ours
                         until = min(until, time.monotonic() + _SECOND_GRACE_SECONDS)
                     sent = 0
                 if time.monotonic() > until:
                     os._exit(EXIT_CODES[number])
             self._handled.clear()
-            while select.select([end], [], [], 0)[0]:  # those that were handled as one with the first
+            while select.select([end], [], [], 0)[0]:  # signals that were handled together with the first
                 if not os.read(end, 64):
                     return
 

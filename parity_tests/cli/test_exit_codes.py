@@ -68,7 +68,7 @@ def test_whatever_a_command_ends_in_has_its_exit_code_and_its_lines(cli, monkeyp
     assert len(ran.problems) == (2 if raised.startswith("two") else 0 if code > 100 else 1)
     if code == 70:
         (line,) = ran.problems
-        assert f"a fault of lstm-parity, not of what was given: {type(error).__name__} at " in line
+        assert f"a bug in lstm-parity, not in your input: {type(error).__name__} at " in line
         assert "please report it" in line
 
 
@@ -81,7 +81,7 @@ def test_a_fault_shows_where_it_comes_from_when_that_is_asked_for(cli, monkeypat
     ran = cli("trace")
     assert ran.code == 70
     assert "Traceback (most recent call last)" in ran.err
-    assert ran.err.splitlines()[0].startswith("error: a fault of lstm-parity")
+    assert ran.err.splitlines()[0].startswith("error: a bug in lstm-parity")
 
 
 # What is said of arguments
