@@ -1,4 +1,4 @@
-"""The tool on top of both backends: compare, check, and the command line."""
+"""Compare an LSTM in JAX with its PyTorch reference: check, locate, diagnose, and the command line."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load both frameworks only when they are needed, so that ``lstm-parity --help`` and ``inspect`` answer at once."""
+    """Load the frameworks only on demand, so that ``lstm-parity --help`` and ``inspect`` answer at once."""
     import importlib
 
     if name == "__version__":

@@ -1,26 +1,26 @@
-"""``lstm-parity`` and ``python -m lstm_parity``: run the command line, turn whatever ends it into an exit code."""
+"""``lstm-parity`` and ``python -m lstm_parity``: run the command line and turn however it ends into an exit code."""
 
 import os
 import sys
 
-# No more at first: until main runs, Python itself answers signals, with a traceback.
+# Import no more than this up front: until main runs, Python itself handles signals, with a traceback.
 from lstm_parity.process.stop_signals import StopSignals
 
 
 def main() -> None:
     """Run the command line and exit.
 
-    Exit code 0: done, or they agree; 1: they differ; 2: something is wrong with what was given, or the machine has no
-    room for it; 3: it cannot be judged; 70: a fault of ours; 130: stopped by SIGINT; 143: by SIGTERM; 141: whoever read
-    the output went away.
+    Exit codes: 0 done, or both sides agree; 1 they differ; 2 the input is wrong, or the machine lacks the memory for
+    it; 3 undecided; 70 a bug in lstm-parity; 130 stopped by SIGINT; 143 stopped by SIGTERM; 141 the reader of the
+    output closed it.
     """
     signals = StopSignals()
     try:
         code = _main(signals)
-    except BaseException:  # a signal in the moment between the work and the end
+    except BaseException:  # a signal between the end of the work and the exit
         code = signals.exit_code or 70
     if signals.received is not None:
-        os._exit(code)  # what was interrupted while it was imported may crash when it is torn down
+        os._exit(code)  # a module whose import was interrupted may crash in its teardown
     sys.exit(code)
 
 
@@ -32,7 +32,7 @@ def _main(signals: StopSignals) -> int:
             prepare_streams()
             code = _command(signals)
             flush_output()
-            # Where a library swallowed the exception, what the command says may be half the truth.
+            # If a library swallowed the exception, the command's own code may not be true.
             code = signals.exit_code or code
         except BaseException as error:
             signals.work_ends()
@@ -43,13 +43,15 @@ def _main(signals: StopSignals) -> int:
 
 
 def _command(signals: StopSignals) -> int:
-    """Run the command that the arguments ask for; its exit code."""
+    """Run the command that the arguments name, and return its exit code."""
     import importlib.util
 
     from lstm_parity.process.standard_streams import quiet_libraries
 
-    os.environ["MPLBACKEND"] = "agg"  # pictures go into files: another value, even a wrong one, is for other programs
-    for name in ("typer", "rich"):  # what --help needs; a command asks for more when it needs it
+    os.environ["MPLBACKEND"] = (
+        "agg"  # plots go to files; any other value, even a wrong one, is meant for other programs
+    )
+    for name in ("typer", "rich"):  # all that --help needs; a command asks for more when it needs it
         if importlib.util.find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
@@ -60,7 +62,7 @@ def _command(signals: StopSignals) -> int:
 
         command = typer.main.get_command(app)
         signals.work_begins()
-        # Not command.main(): it turns a closed pipe into exit code 1.
+        # command.main() would turn a closed pipe into exit code 1.
         try:
             with command.make_context("lstm-parity", sys.argv[1:]) as context:
                 command.invoke(context)
@@ -70,7 +72,7 @@ def _command(signals: StopSignals) -> int:
 
 
 def _explain(error: BaseException) -> int:
-    """Say on standard error what ended the command; its exit code."""
+    """Print on standard error what ended the command, and return its exit code."""
     from lstm_parity.process.exit_codes import FAULT, explain
     from lstm_parity.process.standard_streams import debugging, print_errors
     from lstm_shared.errors import Terminated

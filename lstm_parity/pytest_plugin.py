@@ -1,4 +1,4 @@
-"""For other people's test suites: ``from lstm_parity.pytest_plugin import assert_parity``."""
+"""An assertion for test suites: ``from lstm_parity.pytest_plugin import assert_parity``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,21 +10,22 @@ from lstm_parity.verdict.check import check
 
 
 def assert_parity(weights: Weights, candidate: Callable[..., Any] | Port | None = None, **options: Any) -> Report:
-    """Fail, with the report as the message and its verdict as the first line, unless a port agrees with PyTorch.
+    """Assert that a port agrees with PyTorch.
 
     Args:
-        weights: the dictionary that the port is of.
-        candidate: the port, as for ``lstm_parity.check``; our JAX backend when left out.
-        options: further arguments of ``lstm_parity.check``: inputs, state, lengths, dtypes, …
+        weights: the weight dictionary.
+        candidate: the port, as in ``lstm_parity.check``; our JAX backend if left out.
+        options: other arguments of ``lstm_parity.check``: inputs, state, lengths, dtypes, …
 
     Returns:
-        The report, for tests that want to ask more of it.
+        The report, for further assertions.
 
     Raises:
-        AssertionError: they differ, or that is undecided.
-        WeightsError, InputError: the arguments are not what they should be.
+        AssertionError: both sides differ, or the check is undecided. The message is the report, and its first line the
+            verdict.
+        WeightsError, InputError: an argument is wrong.
     """
-    __tracebackhide__ = True  # pytest then shows the caller's line, not this one
+    __tracebackhide__ = True  # pytest shows the caller's line instead of this one
     report = check(weights, candidate=candidate, **options)
     if not report.ok:
         raise AssertionError(str(report))

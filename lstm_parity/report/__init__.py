@@ -1,4 +1,4 @@
-"""A verdict for readers: text, JSON, one HTML page, pictures."""
+"""Present a verdict: as text, JSON, one HTML page and pictures."""
 
-# The files that other rooms may import.
+# Files that other rooms may import.
 DOORS = ["html", "plots", "report", "tables"]

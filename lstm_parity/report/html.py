@@ -38,11 +38,11 @@ code { font-size: .9rem; overflow-wrap: anywhere; }
 
 
 def html_page(report: Report, subject: str, pictures: Mapping[str, Figure]) -> str:
-    """The page as text.
+    """Return the HTML of the page.
 
     Args:
         subject: what was checked, in words.
-        pictures: title -> figure; they are put into the page.
+        pictures: title -> figure. The page embeds them.
     """
     answer = "".join(f"<p>{_escape(line)}</p>" for line in report.answer())
     rows = [_table_row(row) for row in report.worst_first]
@@ -81,7 +81,7 @@ divided by the largest number of the array.</p>
 
 
 def _escape(text: str) -> str:
-    """Text as HTML shows it; what would not be seen, or turns the direction of writing, as its escape."""
+    """Escape text for HTML. Invisible characters and those that change the writing direction become visible escapes."""
     return escape_markup(printable(text))
 
 

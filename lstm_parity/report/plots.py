@@ -1,4 +1,4 @@
-"""Pictures: training curves of both backends over each other, gates and memories over the days."""
+"""Plots: training curves of both backends, gates and memories, held-out prices, errors over time."""
 
 import io
 import itertools
@@ -27,13 +27,13 @@ _PRICE_STYLES: tuple[dict[str, Any], ...] = (
     {"color": "tab:blue", "linewidth": 1.8},
     {"color": "tab:orange", "linewidth": 1.2, "linestyle": (0, (4, 2))},
 )
-# One backend; and both, which lie on top of each other: the second is drawn thinner and broken, so that both are seen.
+# One backend, or both. Both curves coincide, so the second is thinner and dashed, and the first remains visible.
 _ALONE: tuple[dict[str, Any], ...] = ({"linewidth": 1.8},)
 _BOTH: tuple[dict[str, Any], ...] = (
     {"linewidth": 3.0, "alpha": 0.45},
     {"linewidth": 1.2, "linestyle": (0, (4, 3))},
 )
-# Hollow and of different forms: values that are nearly the same do not hide each other.
+# Hollow markers of different shapes, so that nearly equal values do not hide each other.
 _MARKERS: tuple[dict[str, Any], ...] = tuple(
     {"marker": marker, "markersize": size, "fillstyle": "none", "markeredgewidth": 1.5}
     for marker, size in (("o", 10), ("s", 7), ("D", 4))
@@ -41,17 +41,17 @@ _MARKERS: tuple[dict[str, Any], ...] = tuple(
 
 
 def require_plot_name(path: str | os.PathLike[str]) -> None:
-    """Raise an InputError unless the file name is that of a picture."""
+    """Raise an InputError unless the file name ends like that of a plot."""
     if Path(path).suffix.lower() not in KINDS:
         raise InputError(f"{path}: the name of a plot must end in one of {', '.join(KINDS)}")
 
 
 def training_curves(results: Mapping[str, FitResult], labels: np.ndarray) -> Figure:
-    """The published run's three curves: the loss, and the predictions for label 0 and for label 1, step by step.
+    """Plot the three curves of the published run: the loss, and the predictions for label 0 and for label 1.
 
     Args:
-        results: name of the backend -> its run.
-        labels: (examples,) the labels of the examples, 0 or 1.
+        results: backend -> its run.
+        labels: (examples,) the label of each example, 0 or 1.
     """
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, *others = figure.subplots(1, 3)
@@ -67,7 +67,7 @@ def training_curves(results: Mapping[str, FitResult], labels: np.ndarray) -> Fig
 
 
 def gates_and_memories(trace: ByHandTrace, prices: np.ndarray) -> Figure:
-    """The gates as percentages, and the price with both memories, over the days of one series."""
+    """Plot the gates in percent, and the price with both memories, over the days of one series."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     days = np.arange(1, len(prices) + 1)
@@ -94,16 +94,16 @@ def held_out_prices(
     reach: tuple[float, float] | None,
     unit: str,
 ) -> Figure:
-    """The loss of a run on real prices, and the held-out prices beside the predictions for the same days.
+    """Plot the loss of a run on real prices, and the held-out prices with the predictions for the same days.
 
     Args:
-        results: name of the backend -> its run.
-        dates: (days,) of the held-out days.
-        curves: name -> (days,) prices in their unit: first the true ones, then the model's, then those of a prediction
-            that needs no model.
-        reach: the lowest and highest price that the model's output can come near; None if it has no bounds. A bound is
-            drawn where it lies within view.
-        unit: of the prices.
+        results: backend -> its run.
+        dates: (days,) the held-out days.
+        curves: name -> (days,) prices in their unit: the true ones, the model's, and those of a prediction that needs
+            no model, in this order.
+        reach: the lowest and the highest price that the model's output can approach, or None if it has no bounds. A
+            bound is drawn if it lies within view.
+        unit: name of the unit of the prices.
     """
     figure = Figure(figsize=(11, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
@@ -120,21 +120,22 @@ def held_out_prices(
     right.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
     right.tick_params("x", labelsize="small")
     _dress(right, "held-out days", "", unit)
-    # Below the axes: within, it would hide a bound.
+    # Below the axes: inside them, the legend would hide a bound.
     right.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     return figure
 
 
 def error_picture(errors: Mapping[str, np.ndarray], tolerance: float, title: str) -> Figure:
-    """The largest difference at each step, a line for each gate and state, with the tolerance as a line above.
+    """Plot the largest difference at each step: one line per gate and state, and one for the tolerance.
 
     Args:
-        errors: name -> (time,).
-        tolerance: what is allowed.
+        errors: name -> (time,) largest difference.
+        tolerance: the largest difference allowed.
+        title: what was compared.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     axes = figure.subplots()
-    floor = tolerance * 1e-4  # a log scale has no place for 0: exact agreement lies on this line
+    floor = tolerance * 1e-4  # exact agreement lies on this line, as a log scale has no 0
     for marker, (name, error) in zip(itertools.cycle("osD^vP"), errors.items(), strict=False):
         steps, shown = np.arange(len(error)), np.maximum(error, floor)
         axes.plot(steps, shown, marker=marker, fillstyle="none", markersize=5, linewidth=1.0, label=name)
@@ -146,12 +147,12 @@ def error_picture(errors: Mapping[str, np.ndarray], tolerance: float, title: str
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the picture whole or not at all; its kind follows from the file name."""
+    """Write the figure to a file, whole or not at all. The file name says which kind."""
     write_file(path, figure_bytes(figure, Path(path).suffix[1:].lower()))
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """The picture as a file of this kind: "png", "svg" or "pdf"."""
+    """Return the figure as the bytes of a "png", "svg" or "pdf" file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()
@@ -163,7 +164,7 @@ def _styles(results: Mapping[str, FitResult]) -> tuple[dict[str, Any], ...]:
 
 def _plot_loss(axes: Axes, results: Mapping[str, FitResult]) -> None:
     for style, (name, result) in zip(_styles(results), results.items(), strict=False):
-        # steps of one example jump from one to the next; the mean of an epoch shows the descent
+        # The loss jumps between examples; the mean over an epoch shows the descent.
         by_epoch = result.losses.reshape(result.epochs, -1)
         axes.plot(by_epoch.shape[1] * np.arange(1, result.epochs + 1), by_epoch.mean(axis=1), label=name, **style)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
@@ -173,7 +174,7 @@ def _plot_loss(axes: Axes, results: Mapping[str, FitResult]) -> None:
 
 def _dress(axes: Axes, title: str, x: str, y: str) -> None:
     for put, text in ((axes.set_title, title), (axes.set_xlabel, x), (axes.set_ylabel, y)):
-        put(printable(text), parse_math=False)  # a column of prices may be called "$\\price$"
+        put(printable(text), parse_math=False)  # a price column may be called "$\\price$"
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The report of a check: the answer first, then what it stands on, and where and how it was made."""
+"""The report of a check: the answer first, then the evidence, and where and how the check ran."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 Verdict = Literal["agree", "differ", "undecided"]
 
-# So many rows are shown, worst first, unless all are asked for: with the answer above them they fit on a screen.
+# Number of rows shown by default, worst first. With the answer above, they fit on one screen.
 SHOWN_ROWS = 10
 
 
 @dataclass(frozen=True)
 class Report:
-    """What ``check`` found.
+    """Result of ``check``.
 
     Attributes:
         rows: every comparison, in the order of computation.
         environment: versions, devices and precision settings.
-        seed: of whatever was drawn at random.
+        seed: seed of everything that was drawn at random.
         seconds: time each backend took, compilation included.
-        command: what to type to repeat it; empty when it was called from Python.
-        undecided: why nothing can be said, a sentence each: what the inputs cannot tell, what responds too strongly to
-            rounding errors. Empty when everything was judged that must be.
-        notes: what was not compared, or not to its end, and why, a sentence each.
+        command: the command that repeats the check; empty if it was called from Python.
+        undecided: why there is no verdict, one sentence for each reason: the inputs do not reach a part of the model,
+            or a result responds too strongly to rounding errors. Empty if everything that must be judged was judged.
+        notes: what was not compared, or only in part, and why; one sentence each.
         sensitivity: how far the results move with each weight, gate and state.
-        diagnosis: of the first outputs that differ: the mistake that explains them, if one does.
+        diagnosis: the mistake that explains the first outputs that differ, if a known one does.
     """
 
     rows: tuple[Row, ...]
@@ -55,7 +55,7 @@ class Report:
 
     @property
     def verdict_word(self) -> Verdict:
-        """ "differ" if a comparison fails, "undecided" if that cannot be known, "agree" if everything was judged."""
+        """The verdict: "differ" if a comparison fails, "undecided" if something could not be judged, else "agree"."""
         if any(not row.ok for row in self.rows):
             return "differ"
         return "undecided" if self.undecided or not self.rows else "agree"
@@ -72,13 +72,14 @@ class Report:
 
     @property
     def worst_first(self) -> list[Row]:
+        """The rows, sorted by their share of the tolerance, the largest first."""
         return sorted(self.rows, key=lambda row: row.used, reverse=True)
 
     @property
     def first_divergence(self) -> Row | None:
-        """The first failed row in the order of computation, which is the place to look; None when all agree.
+        """The first failed row in the order of computation, which is the place to look; None if all agree.
 
-        Its ``location`` says more than its index does, where more is known: see ``Row``.
+        Its ``location``, if it has one, says more than its index: see ``Row``.
         """
         first = next((row for row in self.rows if not row.ok), None)
         if first is None or first.stage != "adam":
@@ -88,13 +89,13 @@ class Report:
 
     @property
     def location(self) -> str:
-        """Where in the model, in the outputs or in a gradient the two part first, as a sentence; empty if not known."""
+        """Where the two sides first differ, in the model, the outputs or a gradient, in a sentence; empty if unknown."""
         return next((str(row.location) for row in self.rows if row.location is not None), "")
 
     def verdict(self) -> str:
-        """One line: what agrees and with how much room, where they differ first, or why that cannot be known.
+        """Return the verdict in one line: how closely both sides agree, where they first differ, or why that is unknown.
 
-        Like all sentences of a report it can be printed whatever the names in it are: see ``printable``.
+        Like every sentence of a report, it is safe to print, whatever the names in it contain: see ``printable``.
         """
         return printable(self._verdict())
 
@@ -120,7 +121,7 @@ class Report:
         return f"differ: {failed} of {count}; first in {place(row)}"
 
     def answer(self) -> list[str]:
-        """What follows the verdict: where they part first, the mistake that explains it, the repair, what is open."""
+        """Return the lines after the verdict: where the sides first differ, the mistake, its repair, open questions."""
         lines = [self.location] if self.location else []
         if self.diagnosis is not None:
             lines += _explained(self.diagnosis)
@@ -128,29 +129,29 @@ class Report:
         return [printable(line) for line in (*lines, *open_questions, *self.notes)]
 
     def failures(self) -> list[str]:
-        """A line for each failed row, in the order of computation, and one for the place of the first."""
+        """Return one line per failed row, in the order of computation, and one that locates the first."""
         lines = [place(row) for row in self.rows if not row.ok] + ([self.location] if self.location else [])
         return [printable(line) for line in lines]
 
     def settings(self) -> Text:
-        """One line: versions, devices, precision settings, the seed and the command."""
+        """Return one line with versions, devices, precision settings, the seed and the command."""
         named = [*self.environment.items(), ("seed", self.seed)]
         named += [("command:", self.command)] if self.command else []
         return Text(printable("; ".join(f"{name} {value}" for name, value in named)), style="dim")
 
     def headline(self) -> Text:
-        """The verdict in its colour."""
+        """Return the verdict in its color."""
         style = {"agree": "bold green", "differ": "bold red", "undecided": "bold yellow"}[self.verdict_word]
         return Text(f"verdict: {self.verdict()}", style=style)
 
     def screen(self, *, every_row: bool = False) -> Group:
-        """For a terminal: the answer, the worst rows (or all), and how it was made."""
+        """Return what a terminal shows: the answer, the worst rows (or all), and how the check ran."""
         return Group(self.headline(), *map(_indented, self.answer()), Text(), self.evidence(every_row=every_row))
 
     def evidence(self, *, every_row: bool = False) -> Group:
-        """What the answer stands on: the worst rows (or all), and how it was made."""
+        """Return the evidence for the answer: the worst rows (or all), and how the check ran."""
         rows = self.worst_first if every_row else self.worst_first[:SHOWN_ROWS]
-        # Who is nearer the truth matters where the sides differ, or where somebody asked for --truth extended.
+        # Which side is closer to the truth matters if the sides differ, or with --truth extended.
         measured = [row for row in rows if row.errors is not None]
         distances = bool(measured) and (every_row or not self.ok or any(row.dtype == "float64" for row in measured))
         parts: list[RenderableType] = []
@@ -160,7 +161,7 @@ class Report:
         return Group(*parts, self.settings())
 
     def _title(self, shown: int) -> str:
-        """What the table shows: all comparisons or the worst."""
+        """Say what the table shows: all comparisons, or the worst."""
         sides, count = sides_of(self.rows), len(self.rows)
         order = "closest to the limit first" if self.ok else "worst first"
         return f"{sides}, {order}:" if shown == count else f"{sides}, {order}, {shown} of {count} (all with --all):"
@@ -172,13 +173,13 @@ class Report:
         return self.text()
 
     def text(self, *, every_row: bool = False) -> str:
-        """As on the screen, without colours; sentences are not broken into lines."""
+        """Return the same as the screen shows, without colors and with every sentence on one line."""
         text = StringIO()
         Console(file=text, width=10_000, no_color=True).print(self.screen(every_row=every_row))
         return "\n".join(map(str.rstrip, text.getvalue().rstrip().split("\n")))
 
     def to_json(self) -> str:
-        """Everything, as JSON text; NaN and infinity as null, with the row's ``problem`` saying so."""
+        """Return everything as JSON text. NaN and infinity become null, and the row's ``problem`` says so."""
         first = self.first_divergence
         content = {
             "ok": self.ok,
@@ -201,7 +202,7 @@ class Report:
 
 
 def _indented(line: str) -> RenderableType:
-    """A line that stays indented where a narrow terminal breaks it."""
+    """Keep an indented line indented when a narrow terminal wraps it."""
     text = line.lstrip(" ")
     return Padding(Text(text), (0, 0, 0, len(line) - len(text)))
 
@@ -222,7 +223,7 @@ def _explained(diagnosis: "Diagnosis") -> list[str]:
 
 
 def place(row: Row) -> str:
-    """Where a row's worst or first wrong value is, with both values."""
+    """Say where a row has its first wrong value (or its worst, if all are right), with both values."""
     index = row.where[1:] if row.stage == "adam" else row.where
     where = f" at {list(index)}" if index else ""
     texts = rounded(row.values, row.tolerance)

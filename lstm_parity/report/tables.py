@@ -1,4 +1,4 @@
-"""The look that the reports' tables share."""
+"""Tables of reports, which all look alike."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from lstm_shared.printable import printable
 
 
 class _WholeCells(Table):
-    """A table that says how wide it must be for the cells of its ``no_wrap`` columns; rich would cut them."""
+    """A table wide enough for every cell of its ``no_wrap`` columns, which rich would cut off."""
 
     def add_column(self, header: RenderableType = "", *args: Any, **options: Any) -> None:
         super().add_column(header, *args, **options)
@@ -31,7 +31,7 @@ class _WholeCells(Table):
 
 
 def table_of_numbers(title: str | None, names: str, numbers: Iterable[str]) -> Table:
-    """A table as narrow as it can be, with a title or not: a column of ``names`` and one for each of ``numbers``."""
+    """Return a table as narrow as possible: a column titled ``names``, and one for each title in ``numbers``."""
     table = _WholeCells(
         title=title,
         title_justify="left",
@@ -48,10 +48,10 @@ def table_of_numbers(title: str | None, names: str, numbers: Iterable[str]) -> T
 
 
 def table_of_rows(rows: Sequence[Row], *, distances: bool) -> Table:
-    """Return a table of comparisons in the order given, within 80 columns where the names allow.
+    """Return a table of comparisons in the order given. It fits 80 columns if the names are short enough.
 
     Args:
-        distances: whether to add how far each side is from the more precise result.
+        distances: whether to show how far each side is from the more precise result.
     """
     columns = ["difference", "allowed", "used", *(["off"] if distances else [])]
     table = table_of_numbers(None, "array", columns)
@@ -61,7 +61,7 @@ def table_of_rows(rows: Sequence[Row], *, distances: bool) -> Table:
         numbers = [cells[column] for column in columns[:3]]
         if distances:
             numbers.append("" if row.errors is None else " / ".join(f"{error:.2g}" for error in row.errors))
-        # Text, because a name may look like rich's markup
+        # Text, because a name may look like rich markup.
         table.add_row(Text(f"{row.dtype} {cells['array']}"), *numbers, style="" if row.ok else "bold red")
     return table
 
@@ -81,7 +81,7 @@ def sides_of(rows: Iterable[Row]) -> str:
 
 
 def describe_row(row: Row) -> dict[str, str]:
-    """The cells of a row as text that can be printed, by the titles of their columns."""
+    """Return the printable cells of a row, by column title."""
     setting = [row.setting] if row.setting else []
     if row.sides.reference != "torch":
         setting.append(f"against {row.sides.reference}")
@@ -95,10 +95,10 @@ def describe_row(row: Row) -> dict[str, str]:
 
 
 def stage_in_words(row: Row) -> str:
-    """The stage; of Adam's the step, counted from one."""
+    """Return the name of the stage; for Adam, with the step, counted from one."""
     return f"adam step {row.where[0] + 1}" if row.stage == "adam" and row.where else row.stage
 
 
 def percent(used: float) -> str:
-    """A share of a tolerance."""
+    """Format a share of a tolerance."""
     return f"{100 * used:.1f} %" if used < 10 else f"{used:.1e} ×"
