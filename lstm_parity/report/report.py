@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lstm_parity.compare.coverage import Compared, adam_steps, in_words
-from lstm_parity.compare.places import rounded
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity
+from lstm_parity.report.sentences import explained, place
 from lstm_parity.report.tables import legend, percent, sides_of, stage_in_words, table_of_rows
 from lstm_shared.finite import json_ready
 from lstm_shared.printable import printable
@@ -89,11 +89,11 @@ class Report:
 
     @property
     def location(self) -> str:
-        """Where the two sides first differ, in the model, the outputs or a gradient, in a sentence; empty if unknown."""
+        """Where the two sides first differ (a gate, an output or a gradient), in a sentence; empty if unknown."""
         return next((str(row.location) for row in self.rows if row.location is not None), "")
 
     def verdict(self) -> str:
-        """Return the verdict in one line: how closely both sides agree, where they first differ, or why that is unknown.
+        """Return the verdict in one line: how closely both sides agree, where they first differ, or why nobody knows.
 
         Like every sentence of a report, it is safe to print, whatever the names in it contain: see ``printable``.
         """
@@ -124,7 +124,7 @@ class Report:
         """Return the lines after the verdict: where the sides first differ, the mistake, its repair, open questions."""
         lines = [self.location] if self.location else []
         if self.diagnosis is not None:
-            lines += _explained(self.diagnosis)
+            lines += explained(self.diagnosis)
         open_questions = self.undecided if self.verdict_word == "differ" else self.undecided[1:]
         return [printable(line) for line in (*lines, *open_questions, *self.notes)]
 
@@ -205,29 +205,3 @@ def _indented(line: str) -> RenderableType:
     """Keep an indented line indented when a narrow terminal wraps it."""
     text = line.lstrip(" ")
     return Padding(Text(text), (0, 0, 0, len(line) - len(text)))
-
-
-def _explained(diagnosis: "Diagnosis") -> list[str]:
-    if diagnosis.right:
-        return []
-    if not diagnosis.explanations:
-        return ["none of the known mistakes explains the outputs"]
-    best, *others = diagnosis.explanations
-    lines = []
-    for mistake in best.mistakes:
-        lines += [f"{mistake.identifier}: {mistake.words}", f"  repair: {mistake.repair}"]
-    if others:
-        names = [" with ".join(one.identifiers) for one in others]
-        lines.append(f"  no output can tell it apart from {', '.join(names[:5])}{', …' if len(names) > 5 else ''}")
-    return lines
-
-
-def place(row: Row) -> str:
-    """Say where a row has its first wrong value (or its worst, if all are right), with both values."""
-    index = row.where[1:] if row.stage == "adam" else row.where
-    where = f" at {list(index)}" if index else ""
-    texts = rounded(row.values, row.tolerance)
-    candidate, reference = (f"{text} ({side})" for text, side in zip(texts, row.sides, strict=True))
-    what = row.problem or f"{candidate} against {reference}"
-    setting = f" ({row.setting})" if row.setting else ""
-    return f"{stage_in_words(row)}, {row.name}{where}{setting}, {row.dtype}: {what}"
