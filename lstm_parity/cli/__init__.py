@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that ``--help`` and ``inspect`` are quick."""
+"""The command line. A command imports what it needs when it runs, so that ``--help`` and ``inspect`` are fast."""
 
 from typing import Annotated
 

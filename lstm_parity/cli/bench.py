@@ -1,4 +1,4 @@
-"""``lstm-parity bench``: how fast each implementation is, once it has computed the same numbers."""
+"""``lstm-parity bench``: time each implementation, once it has computed the same numbers."""
 
 import enum
 from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DeviceName(enum.StrEnum):
-    """What computes."""
+    """Device to run on."""
 
     cpu = "cpu"
     gpu = "gpu"
@@ -73,12 +73,12 @@ def bench(
     from lstm_shared.errors import InputError
 
     second_plot = None if plot is None else plot.with_stem(f"{plot.stem}-scaling")
-    outputs = {"--json": json_file, "--plot": plot, "the second picture of --plot": second_plot}
+    outputs = {"--json": json_file, "--plot": plot, "the second plot of --plot": second_plot}
     require_outputs(outputs, inputs={"--show": record_file})
     if record_file is not None:
         options = [option.name for option in context.command.params if option.name]
         others = (name for name in options if name not in ("record_file", "markdown", "plot", "case", "mode"))
-        refuse_options(context, "--show measures nothing: leave this out", *others)
+        refuse_options(context, "--show does not measure: leave this out", *others)
         record = read_record(record_file)
         if case or mode:
             record = record.only(case or (), mode or ())
@@ -124,5 +124,5 @@ def _draw(record: "Record", plot: Path, second_plot: Path) -> list[str]:
     figures = {plot: ratio_bars(record), second_plot: scaling_curves(record)}
     drawn = {path: figure for path, figure in figures.items() if figure is not None}
     if not drawn:
-        return ["--plot: there is nothing to draw: no contender was timed beside torch eager"]
+        return ["--plot: there is nothing to plot: no contender was timed along with torch eager"]
     return save_each((path, lambda path: save_figure(drawn[path], path)) for path in drawn)

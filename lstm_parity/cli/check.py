@@ -1,4 +1,4 @@
-"""``lstm-parity check``: the verdict. Its options say what is checked; a file for each kind of check does it."""
+"""``lstm-parity check``: read the options, and run the kind of check that they ask for."""
 
 from pathlib import Path
 from typing import Annotated
@@ -119,15 +119,17 @@ def check(
 
 
 def _refuse_what_goes_with_something_else(context: typer.Context, file: bool, against: bool, all_devices: bool) -> None:
-    """Raise an InputError for options that would be ignored."""
+    """Raise an InputError for each option that the check would ignore."""
     if file:
-        refuse_options(context, "is for the embedded example: leave FILE out", "quick")
+        refuse_options(context, "works with the built-in example only: leave FILE out", "quick")
     else:
         of_a_file = ("prefix", "inputs", "batch_first", "lengths", "against", "html", "truth")
         refuse_options(context, "needs a FILE", *of_a_file)
         if not all_devices:
             refuse_options(context, "needs a FILE", "dtypes", "steps", "seed")
     if not against:
-        refuse_options(context, "is for a port: add --against", "layout", "framework")
+        refuse_options(context, "needs a port: add --against", "layout", "framework")
     if all_devices:
-        refuse_options(context, "--all-devices takes them all", "jax_device", "torch_device", "against", "plot", "html")
+        refuse_options(
+            context, "cannot be combined with --all-devices", "jax_device", "torch_device", "against", "plot", "html"
+        )

@@ -1,4 +1,4 @@
-"""The check of the embedded example, as the command prints it."""
+"""``lstm-parity check`` without a file: check the built-in example."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from lstm_shared.errors import InputError
 
 
 def check_by_hand(*, quick: bool, every_row: bool, json_file: Path | None, plot: Path | None, **devices: Any) -> int:
-    """Print the verdict, the golden table and the parity report; 0 when the backends agree, 1 or 3 when not."""
+    """Print the verdict, the published figures and the report. Returns the exit code: 0, 1 or 3."""
     report = check(PUBLISHED_INIT, **devices)
     stages = (0, QUICK_EPOCHS) if quick else tuple(PUBLISHED_PREDICTIONS)
     run = golden_run("float64", stages=stages, progress=True)
@@ -54,7 +54,7 @@ def check_by_hand(*, quick: bool, every_row: bool, json_file: Path | None, plot:
 def _save(
     report: Report, run: GoldenRun, departures: list[str], ok: bool, json_file: Path | None, plot: Path | None
 ) -> list[str]:
-    """Before anything is printed: what was computed is kept whatever becomes of the screen."""
+    """Save the results before anything is printed, so that a closed terminal loses none. Returns the problems."""
     golden = {
         "predictions": run.predictions,
         "seconds": run.seconds,

@@ -1,4 +1,4 @@
-"""``lstm-parity check --case``: a case that ``lstm-parity fuzz`` has written, run again."""
+"""``lstm-parity check --case``: replay a case that ``lstm-parity fuzz`` has written."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +12,9 @@ from lstm_shared.errors import InputError
 
 
 def check_case(context: typer.Context, path: Path, json_file: Path | None) -> int:
-    """Print the report of a case in a file; 0 when the backends agree on it, 1 when they differ."""
+    """Print the report of the case in a file. Returns the exit code: 0 if the backends agree, 1 if they differ."""
     others = [option.name for option in context.command.params if option.name not in ("case", "json_file")]
-    refuse_options(context, "--case brings its own: leave this out", *(name for name in others if name))
+    refuse_options(context, "--case has its own settings: leave this out", *(name for name in others if name))
     from lstm_parity.fuzz.search import replay
     from lstm_parity.sides.case_files import case_in_words, read_case
 
@@ -29,6 +29,6 @@ def check_case(context: typer.Context, path: Path, json_file: Path | None) -> in
 
 
 def run_in_words(*, compiled: bool, implementation: str) -> str:
-    """What a case is not run by otherwise: another implementation, or operation by operation."""
+    """Say what is special about how a case is run: another implementation, or operation by operation."""
     by_name = "" if implementation == "auto" else f'; implementation="{implementation}"'
     return by_name + ("" if compiled else "; run operation by operation")

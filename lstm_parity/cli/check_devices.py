@@ -1,4 +1,4 @@
-"""``lstm-parity check --all-devices``: one verdict for each pair of devices that is here."""
+"""``lstm-parity check --all-devices``: one verdict for each pair of devices of this machine."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from lstm_shared.errors import InputError
 
 
 def check_devices(subject: Subject, options: dict[str, Any], json_file: Path | None) -> int:
-    """Check every pair of devices, a line for each. Exit code 0: all agree; 1: one differs; 3: one is undecided."""
+    """Check every pair of devices and print one line each. Returns 0 if all agree, 1 if any differs, else 3."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("jax", "torch", "verdict"):
         table.add_column(title)

@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """The model that is checked: that of a file, or the embedded one."""
+    """The model to check: the one in a file, or the built-in one."""
 
     weights: "NumPyWeights"
     spec: Spec
-    lines: tuple[str, ...] = ()  # what is printed above the verdict
+    lines: tuple[str, ...] = ()  # printed above the verdict
 
     @classmethod
     def of(cls, file: Path | None, prefix: str | None, *, drawn_lengths: "np.ndarray | None") -> Self:
-        """The model in the file, or the embedded one without a file.
+        """Return the model in the file, or the built-in one if there is no file.
 
         Args:
-            drawn_lengths: where inputs are to be drawn for these, whether there is memory for them is found out first.
+            drawn_lengths: lengths for which inputs will be drawn. The memory for them is checked first.
 
         Raises:
-            OSError, InputError, WeightsError: as ``load_model``; or there is no memory.
+            OSError, InputError, WeightsError: as in ``load_model``, or the inputs do not fit into memory.
         """
         if file is None:
             return cls(PUBLISHED_INIT, ByHandSpec())
@@ -58,17 +58,17 @@ def check_file(
     plot: Path | None,
     html: Path | None,
 ) -> int:
-    """Write the report where it is asked for, print it, and return its exit code.
+    """Check a model, write the files that were asked for, print the report, and return its exit code.
 
     Args:
-        options: those of ``lstm_parity.check``.
-        port: the side that is judged; None for our JAX backend.
+        options: options of ``lstm_parity.check``.
+        port: the side to judge; None for our JAX backend.
     """
     from lstm_parity.verdict.check import check
 
     has_steps = kind_of(subject.spec).has_steps
     if plot and not has_steps:
-        raise InputError("--plot: an LSTM cell has one step, there is no error over time to draw")
+        raise InputError("--plot: an LSTM cell has one step, so there is no error over time to plot")
     report = replace(check(subject.weights, candidate=port, **options), command=command_line())
     unsaved = save_each([(json_file, write_json(report.to_json()))])
     if plot or html:
@@ -94,10 +94,10 @@ def check_file(
 
 
 def _require_memory(kind: "ModelKind[Spec]", lengths: "np.ndarray") -> None:
-    """Raise an InputError when inputs of these lengths, and what is computed of them, are more than this machine has.
+    """Raise an InputError if inputs of these lengths, and the results, need more memory than this machine has.
 
-    Of each step there are at least the inputs, both their gradients, and of each layer and direction four gates and two
-    states, in float64 and for both sides.
+    Each step needs at least the inputs and both their gradients, and four gates and two states for each layer and
+    direction. All of them are float64, and both sides have them.
     """
     if kind.takes_sequence_options and kind.lstm is not None:
         numbers = 2 * kind.lstm.input_size + 6 * len(kind.lstm.places) * kind.lstm.hidden_size

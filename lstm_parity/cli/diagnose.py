@@ -1,4 +1,4 @@
-"""``lstm-parity diagnose``: the mistake in a port, from what it produced."""
+"""``lstm-parity diagnose``: find the mistake in a port from its outputs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,20 +61,25 @@ def diagnose(
     require_outputs({"--json": json_file}, inputs=read | {"--against": port_file(against)})
     problems = []
     if against is None:
-        refuse_options(context, "is for a port that is run: add --against", "layout", "framework")
+        refuse_options(context, "needs a port to run: add --against", "layout", "framework")
         problems += [
-            f"{name} is needed, or --against"
+            f"{name} is required, unless --against is given"
             for name, path in (("--inputs", inputs), ("--outputs", outputs))
             if not path
         ]
     else:
-        refuse_options(context, "--against runs the port for them", "outputs", "outputs_again")
+        refuse_options(
+            context,
+            "cannot be combined with --against, which runs the port for its outputs",
+            "outputs",
+            "outputs_again",
+        )
     InputError.raise_any(problems)
     arrays = {} if inputs is None else read_inputs(inputs)
     if inputs is not None and "inputs" not in arrays:
-        problems.append(f"{inputs}: holds no inputs")
+        problems.append(f"{inputs}: holds no array named inputs")
     if "reset" in arrays:
-        problems.append(f"{inputs}: reset is not diagnosed; cut the sequences where they are reset")
+        problems.append(f"{inputs}: diagnose does not take reset: split the sequences where they are reset")
     InputError.raise_any(problems)
     if lengths is not None:
         arrays["lengths"] = whole_numbers(lengths)
@@ -102,9 +107,12 @@ def diagnose(
 def _run_twice(
     candidate: "Port", weights: "Weights", inputs: "np.ndarray | None", given: "Mapping[str, Any]"
 ) -> "tuple[np.ndarray, tuple[np.ndarray, ...] | None, list[np.ndarray]]":
-    """Inputs and state, drawn where they were not given, and the outputs of two calls: do they change, as with dropout?
+    """Run the port twice, to see whether its outputs change, as with dropout.
 
-    A port that takes no state is run without one.
+    Draws the inputs and the state that were not given. A port that takes no state runs without one.
+
+    Returns:
+        The inputs, the state (or None), and the outputs of both calls.
     """
     from lstm_parity.sides.case import make_case
     from lstm_parity.sides.port import find_out, outputs_of
@@ -123,5 +131,5 @@ def _read_outputs(path: Path) -> "np.ndarray":
 
     arrays = read_named(path, "outputs")
     problems = unknown_names(path, arrays, ("outputs",))
-    InputError.raise_any(problems if "outputs" in arrays else [*problems, f"{path}: holds no outputs"])
+    InputError.raise_any(problems if "outputs" in arrays else [*problems, f"{path}: holds no array named outputs"])
     return arrays["outputs"]

@@ -1,4 +1,4 @@
-"""``lstm-parity inspect`` and ``convert``: weight files."""
+"""``lstm-parity inspect`` and ``convert``: show and convert weight files."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from lstm_parity.cli.options import JsonFile, refuse_options
 from lstm_parity.cli.outputs import require_outputs, save_each, write_json
 from lstm_parity.cli.screen import say, show
 
-# Arrays outside the models that are named on the screen; --json has all.
+# Number of other arrays that the screen names; --json has all.
 _NAMED_ARRAYS = 5
 
 
@@ -82,11 +82,11 @@ def inspect(
 
 
 def _other_arrays(values: Mapping[str, Any], in_models: Collection[str]) -> list[dict[str, Any]]:
-    """Return the name, shape and dtype of each array outside the models, without converting any: they may be large."""
+    """Return name, shape and dtype of each array outside the models. Converts none, as they may be large."""
     return [
         {"name": name, "shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
         if hasattr(value, "shape")
-        else {"name": name, "shape": None, "dtype": None}  # it cannot be read
+        else {"name": name, "shape": None, "dtype": None}  # unreadable
         for name, value in values.items()
         if name not in in_models
     ]
@@ -104,7 +104,7 @@ def _named(arrays: list[dict[str, Any]]) -> str:
 
 
 def _not_finite(values: Mapping[str, object]) -> Iterator[str]:
-    """A line for each array of the file with NaN or infinity in it; one at a time, as checkpoints are large."""
+    """Yield a line for each array with NaN or infinity in it, one at a time, as checkpoints are large."""
     from lstm_shared.errors import WeightsError
     from lstm_shared.finite import not_finite
     from lstm_shared.weight_files.contents import plain_arrays
@@ -112,7 +112,7 @@ def _not_finite(values: Mapping[str, object]) -> Iterator[str]:
     for name, value in values.items():
         try:
             yield from not_finite(plain_arrays({name: value}))
-        except WeightsError:  # no array: where a model needs it, the model's own line says so
+        except WeightsError:  # not an array: if a model needs it, the model's own line says so
             continue
 
 

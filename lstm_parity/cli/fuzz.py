@@ -1,4 +1,4 @@
-"""``lstm-parity fuzz``: the search for a case on which the backends differ."""
+"""``lstm-parity fuzz``: search for a case on which the backends differ."""
 
 import json
 import shlex
@@ -37,7 +37,7 @@ def fuzz(
     """
     out = out / _NAME if out.is_dir() else out
     if minutes is not None:
-        refuse_options(context, "one of --cases and --minutes is enough", "cases")
+        refuse_options(context, "give either --cases or --minutes", "cases")
 
     from lstm_parity.sides.case_files import case_in_words, require_case_name, write_case
     from lstm_shared.errors import InputError
@@ -49,7 +49,7 @@ def fuzz(
     from lstm_parity.fuzz import search
     from lstm_parity.sides.devices import jax_devices
 
-    jax_devices()  # without one every case would fail, and fail on our side only
+    jax_devices()  # without a device, every case would fail, and only on our side
     found = search.fuzz(cases=None if minutes is not None else cases, minutes=minutes, seed=seed, progress=True)
     pace = (
         f"{found.cases_run} cases in {found.seconds:.1f} s, {found.compiled} compiled and "
@@ -75,19 +75,19 @@ def fuzz(
         words = case_in_words(failure)
         unsaved += save_each([(out, lambda path: write_case(path, failure, **how))])
         lines = [
-            f"differ: one of {pace}; made as small as it gets:",
+            f"differ: one of {pace}; reduced to the smallest case that differs:",
             words + run_in_words(**how),
             f"verdict: {found.report.verdict()}",
         ]
         if not unsaved:
-            lines.append(f"{out} holds it; to replay it: lstm-parity check --case {shlex.quote(str(out))}")
+            lines.append(f"written to {out}; replay it with: lstm-parity check --case {shlex.quote(str(out))}")
         report = json.loads(found.report.to_json())
         content["failure"] = {"case": words, **how, "file": str(out), "report": report}
     elif not found.cases_run:
         code = 3
         lines = [f"undecided: there was no time for a case; --minutes is {minutes}, give it more"]
     else:
-        open_cases = f"; {found.undecided} of them could not be judged to the end" if found.undecided else ""
+        open_cases = f"; {found.undecided} of them could only be judged in part" if found.undecided else ""
         closest = f"the closest to its limit uses {100 * found.closest:.1f} % of the tolerance"
         lines = [f"agree: {pace}; {closest}{open_cases}"]
     unsaved += save_each([(json_file, write_json(content))])

@@ -1,4 +1,4 @@
-"""The files that several commands read: models in weight files, inputs, outputs."""
+"""Read the files that several commands take: models, inputs, outputs."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,12 +17,12 @@ from lstm_shared.weight_files.numpy_files import read_npy
 if TYPE_CHECKING:
     import numpy as np
 
-# What an .npz of inputs may hold.
+# Names of the arrays that an .npz of inputs may hold.
 INPUT_ARRAYS = ("inputs", "h", "c", "lengths", "reset")
 
 
 def load_by_hand(path: Path) -> "Mapping[str, np.ndarray]":
-    """The by-hand weights in a file; what is wrong with them is said with the file's name."""
+    """Load by-hand weights from a file. Every error names the file."""
     weights = load(path)
     try:
         require_by_hand(weights)
@@ -32,10 +32,10 @@ def load_by_hand(path: Path) -> "Mapping[str, np.ndarray]":
 
 
 def load_model(path: Path, prefix: str | None) -> "tuple[str, dict[str, np.ndarray], Spec]":
-    """(prefix, weights, spec) of the model under a prefix, or of the only one that there is.
+    """Return (prefix, weights, spec) of the model under a prefix, or of the only model in the file.
 
     Raises:
-        OSError, InputError, WeightsError: as ``lstm_shared.load``; or there is no model, or there are several.
+        OSError, InputError, WeightsError: as in ``lstm_shared.load``, or there is no model, or there are several.
     """
     contents = read_contents(path)
     outer = f"{prefix.removesuffix('.')}." if prefix else ""
@@ -48,7 +48,7 @@ def load_model(path: Path, prefix: str | None) -> "tuple[str, dict[str, np.ndarr
         named = ", ".join(repr(outer + found) for found in possible)
         raise InputError(f"{path}: holds {len(possible)} models, choose one with --prefix: {named}")
     inner = "" if "" in possible else next(iter(possible), "")
-    # Beside the model its parent module may hold other arrays, which are not this model's business.
+    # The parent module may hold other arrays next to the model. Leave them out.
     values = {name: values[inner + name] for name in possible.get(inner, values)}
     try:
         weights = plain_arrays(values) if possible else values
@@ -60,14 +60,14 @@ def load_model(path: Path, prefix: str | None) -> "tuple[str, dict[str, np.ndarr
 
 
 def read_inputs(path: Path) -> "dict[str, np.ndarray]":
-    """The arrays of an .npy or .npz file by name, checked for what no model accepts."""
+    """Read the arrays of an .npy or .npz file by name, and refuse what no model accepts."""
     import numpy as np
 
     arrays = read_named(path, "inputs")
     problems = unknown_names(path, arrays, INPUT_ARRAYS)
     if ("h" in arrays) != ("c" in arrays):
-        problems.append(f"{path}: h and c go together")
-    # With lengths, anything may stand in the padding.
+        problems.append(f"{path}: holds only one of h and c: give both or neither")
+    # With lengths, the padding may hold anything.
     if "inputs" in arrays and "lengths" not in arrays and np.isnan(arrays["inputs"]).any():
         problems.append(f"{path}: inputs holds NaN")
     InputError.raise_any(problems)
@@ -75,14 +75,14 @@ def read_inputs(path: Path) -> "dict[str, np.ndarray]":
 
 
 def read_named(path: Path, name: str) -> "dict[str, np.ndarray]":
-    """An .npy array under this name, or the arrays of an .npz."""
+    """Read an .npy array under this name, or the arrays of an .npz."""
     if path.suffix == ".npy":
         return {name: read_npy(path)}
     if path.suffix != ".npz":
-        raise InputError(f"{path}: {name} are read from .npy or .npz")
+        raise InputError(f"{path}: {name} must be an .npy or .npz file")
     return read_arrays(path)
 
 
 def unknown_names(path: Path, arrays: Iterable[str], known: Iterable[str]) -> list[str]:
-    """A line for each array that nobody asked for."""
+    """Return a line for each array with an unknown name."""
     return [f"{path}: unknown array {name!r}, expected {', '.join(known)}" for name in arrays if name not in known]

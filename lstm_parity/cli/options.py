@@ -1,4 +1,4 @@
-"""Options that several commands take, and how they are read."""
+"""Options that several commands take, and functions that read them."""
 
 import enum
 import re
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the whole result to this JSON file.")]
 PlotFile = Annotated[Path | None, typer.Option("--plot", help="Save a plot to this .png, .svg or .pdf file.")]
 
-# What both frameworks take as a seed, and more than any size may be.
+# Both frameworks take smaller seeds only, and no size may be as large.
 _TOO_LARGE = 2**63
 
 
 class BackendName(enum.StrEnum):
-    """Which backend computes."""
+    """Backend that computes."""
 
     jax = "jax"
     torch = "torch"
@@ -44,7 +44,7 @@ Dtype = Annotated[DtypeName, typer.Option(help="Precision to compute in.")]
 
 
 def refuse_options(context: typer.Context, why: str, *names: str) -> None:
-    """Raise an InputError for each of these options that was given: ``why`` says what makes it useless."""
+    """Raise an InputError for each of these options that was given. ``why`` says why it cannot be used."""
     given = [option for option in context.command.params if option.name in names and _given(context, option.name)]
     InputError.raise_any([f"{option.opts[0]}: {why}" for option in given])
 
@@ -55,14 +55,14 @@ def _given(context: typer.Context, name: str) -> bool:
 
 
 def require_whole(option: str, number: int, *, at_least: int = 0) -> list[str]:
-    """A line, if the number is not one of this option's."""
+    """Return a line if the number is out of range for this option."""
     if number < at_least:
         return [f"{option} is {number}, expected a whole number, {at_least} or larger"]
     return [f"{option} is {number}, expected less than 2**63"] if number >= _TOO_LARGE else []
 
 
 def require_finite_in(dtype: str, arrays: "Weights", where: str = "") -> None:
-    """Raise an InputError for each array that holds infinity once it is rounded to this dtype."""
+    """Raise an InputError for each array that holds infinity or NaN after rounding to this dtype."""
     import numpy as np
 
     with np.errstate(over="ignore"):
@@ -71,7 +71,7 @@ def require_finite_in(dtype: str, arrays: "Weights", where: str = "") -> None:
 
 
 def whole_numbers(text: str) -> "np.ndarray":
-    """The lengths in the option of that name."""
+    """Parse the value of --lengths."""
     import numpy as np
 
     parts = [part.strip() for part in text.split(",")]
@@ -83,12 +83,12 @@ def whole_numbers(text: str) -> "np.ndarray":
 
 
 def command_line() -> str:
-    """The command as it was typed, for a reader who wants to repeat it in a shell."""
+    """Return the command as it was typed, ready to be repeated in a shell."""
     return " ".join(["lstm-parity", *map(_quoted, sys.argv[1:])])
 
 
 def _quoted(argument: str) -> str:
-    """As the shell reads it; with $'…' where it holds what cannot be printed."""
+    """Quote an argument for the shell; as $'…' if it holds characters that cannot be printed."""
     if argument.isprintable():
         return shlex.quote(argument)
     return "$'" + printable(argument.replace("\\", "\\\\").replace("'", "\\'")) + "'"

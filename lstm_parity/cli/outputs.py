@@ -1,4 +1,4 @@
-"""The files that a command writes: checked before any work is done, and written before anything is printed."""
+"""Files that a command writes: checked before any work begins, and written before anything is printed."""
 
 import importlib.util
 import json
@@ -19,15 +19,16 @@ Paths = Mapping[str, Path | None]
 
 
 def require_outputs(outputs: Paths, *, inputs: Paths | None = None, directory: Path | None = None) -> None:
-    """Say everything that is wrong with the output files.
+    """Check all output files before the work, and report every problem at once.
 
     Args:
-        outputs: option -> file. What ``--plot`` and ``--out`` write must have the names of pictures and of weights.
-        inputs: option or argument -> file that is read: no output may take its place.
-        directory: of checkpoints: no output may take the place of one.
+        outputs: option -> file. ``--plot`` needs the name of a plot, and ``--out`` the name of a weight file.
+        inputs: option or argument -> file that the command reads. No output may overwrite it.
+        directory: directory of checkpoints. No output may overwrite one.
 
     Raises:
-        InputError: two files are one (by another path, a link, or in other letters), or one cannot be written.
+        InputError: a file has a wrong name or cannot be written, a package for it is missing, or two files are the same
+            one (by another path, a link, or a name in other case).
     """
     given = {option: path for option, path in outputs.items() if path is not None}
     read = {option: path for option, path in (inputs or {}).items() if path is not None}
@@ -44,19 +45,21 @@ def require_outputs(outputs: Paths, *, inputs: Paths | None = None, directory: P
     for k, (option, path) in enumerate(pairs):
         for other, there in pairs[:k]:
             if _are_one(path, there):
-                problems.append(f"{option}: {path} is the file that {other} writes: give each a file of its own")
+                problems.append(f"{option}: {other} writes to {path} too: give each its own file")
         for other, there in read.items():
             if _are_one(path, there):
-                problems.append(f"{option}: {path} is the file that {other} reads: it would be lost")
+                problems.append(
+                    f"{option}: {path} is the file that {other} reads, and would be overwritten: choose another name"
+                )
         if directory is not None and _may_be_checkpoint(path, directory):
-            problems.append(f"{option}: {path} is kept for the checkpoints of the run: choose another name")
+            problems.append(f"{option}: {path} is reserved for checkpoints of the run: choose another name")
     InputError.raise_any(problems)
 
 
 def save_each(writers: Iterable[tuple[Path | None, Callable[[Path], None]]]) -> list[str]:
-    """Write every file that was asked for, also after one could not be; a line for each that could not.
+    """Write every file that was asked for, even if one of them fails. Returns one line for each failure.
 
-    To be called before anything is printed; the lines go to ``InputError.raise_any`` after it.
+    Call this before anything is printed, and pass the lines to ``InputError.raise_any`` afterwards.
     """
     problems: list[str] = []
     for path, write in writers:
@@ -71,7 +74,7 @@ def save_each(writers: Iterable[tuple[Path | None, Callable[[Path], None]]]) -> 
 
 
 def write_json(content: "Json") -> Callable[[Path], None]:
-    """A writer of JSON text, or of anything that JSON can say, in which NaN and infinity become null."""
+    """Return a function that writes JSON text, or a value as JSON. NaN and infinity become null."""
 
     def write(path: Path) -> None:
         text = content if isinstance(content, str) else json.dumps(json_ready(content), indent=2, allow_nan=False)
@@ -81,7 +84,7 @@ def write_json(content: "Json") -> Callable[[Path], None]:
 
 
 def port_file(against: str | None) -> Path | None:
-    """The file that ``--against`` names, None for a module."""
+    """Return the file that ``--against`` names, or None for a module."""
     if against is None:
         return None
     named = against if against.endswith(".onnx") else against.rpartition(":")[0]
@@ -100,11 +103,11 @@ def _require_name(option: str, path: Path) -> None:
 
 
 def _are_one(one: Path, other: Path) -> bool:
-    """Whether both are one file, also where it is not there yet. Devices and pipes may be written twice."""
+    """Whether both paths are the same file, even if it does not exist yet. Devices and pipes may be shared."""
     there = [os.path.exists(path) for path in (one, other)]
     if any(there):
         return all(there) and os.path.samefile(one, other) and os.path.isfile(one)
-    # Some file systems take names for one that differ in capitals only, and nobody means two files by them.
+    # Some file systems ignore case, and nobody means two files whose names differ in case only.
     first, second = (os.path.split(os.path.realpath(path)) for path in (one, other))
     return first[1].casefold() == second[1].casefold() and _is_same_directory(first[0], second[0])
 
@@ -117,7 +120,7 @@ def _is_same_directory(one: str, other: str) -> bool:
 
 
 def _may_be_checkpoint(path: Path, directory: Path) -> bool:
-    """Whether it is the directory, or a file in it whose name a run may use or an earlier one has used."""
+    """Whether it is the directory itself, or a file in it with a name that a run may use or has used."""
     place, around = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
     ours = place.name.startswith(".") or place.suffix.lower() in (".checkpoint", ".ckpt")
     return place == around or (ours and around in place.parents)

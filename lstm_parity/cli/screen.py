@@ -1,4 +1,4 @@
-"""What the commands print: nothing in it acts on the terminal but our own colours, and no figure is cut short."""
+"""Print: nothing but our own colors acts on the terminal, and no number is cut off."""
 
 import sys
 from collections.abc import Iterator
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.segment import Segment
 
-# A narrower terminal breaks the lines itself; it does not get fewer figures. Some say that they have 0 columns.
+# A narrower terminal wraps the lines itself, and gets every number. Some terminals claim to have 0 columns.
 _LEAST_WIDTH = 80
 
 
 def say(*lines: str) -> None:
-    """Print lines as they are, each on its line."""
+    """Print each line as it is."""
     with output_named():
         for line in lines:
             print(printable(line), file=sys.stdout)
 
 
 def show(*parts: "RenderableType") -> None:
-    """Print what rich can render, as wide as the terminal, or wider where a table or a word needs it."""
+    """Print rich renderables as wide as the terminal, or wider if a table or a word needs it."""
     from rich.console import Console, Group
     from rich.measure import Measurement
 
-    # What is in square brackets may be part of a name: no markup.
+    # No markup: square brackets may be part of a name.
     console = Console(markup=False, emoji=False, highlight=False)
     group = Group(*parts)
     options = console.options.update(width=10_000)
@@ -39,7 +39,7 @@ def show(*parts: "RenderableType") -> None:
 
 
 class _Visible:
-    """A renderable without blanks at the ends of lines, and with an escape for each character that a terminal obeys."""
+    """A renderable without trailing blanks, in which characters that control the terminal become escapes."""
 
     def __init__(self, part: "RenderableType"):
         self._part = part
@@ -49,7 +49,7 @@ class _Visible:
 
         for line in Segment.split_lines(console.render(self._part, options)):
             while line and not line[-1].control and not line[-1].text.strip(" "):
-                line.pop()  # rich fills lines up with blanks, which a narrower terminal would wrap
+                line.pop()  # rich pads lines with blanks, which a narrower terminal would wrap
             for number, segment in enumerate(line, 1):
                 text = segment.text.rstrip(" ") if number == len(line) else segment.text
                 yield segment if segment.control else Segment(printable(text), segment.style)

@@ -1,4 +1,4 @@
-"""``lstm-parity trace``: the by-hand LSTM day by day, as in the articles."""
+"""``lstm-parity trace``: show the LSTM by hand day by day, as the articles do."""
 
 import math
 from pathlib import Path
@@ -41,7 +41,7 @@ def trace(
     """Show the gates and memories of the LSTM by hand, one row per day."""
     require_outputs({"--plot": plot, "--json": json_file}, inputs={"--weights": weights_file})
     if example:
-        own = "the worked example has its own: leave this out, or --example"
+        own = "the worked example has its own: leave out either this or --example"
         refuse_options(context, own, "weights_file", "values", "long_memory", "short_memory")
     prices = _numbers(values)
     memories = {"--long-memory": long_memory, "--short-memory": short_memory}
@@ -64,7 +64,7 @@ def trace(
     require_finite_in(dtype, {name: weights[name] for name in by_hand.BY_HAND}, f"{weights_file}: ")
     prices = np.asarray(prices, dtype)
     weights = {name: np.asarray(weights[name], dtype) for name in by_hand.BY_HAND}
-    # of NumPy's type, because torch rounds Python's floats to float32
+    # NumPy floats, because torch rounds Python floats to float32.
     steps = compute(backend.value, weights, prices, np.float64(long_memory), np.float64(short_memory))
     record = {"prices": prices.tolist(), **{name: values.tolist() for name, values in steps._asdict().items()}}
 
@@ -103,6 +103,6 @@ def _numbers(text: str) -> list[float]:
         except ValueError:
             numbers.append(math.nan)
         if not math.isfinite(numbers[-1]):
-            problems.append(f"--values: {part.strip()!r} is not a number, expected numbers with commas between")
+            problems.append(f"--values: {part.strip()!r} is not a number, expected numbers separated by commas")
     InputError.raise_any(problems)
     return numbers

@@ -1,4 +1,4 @@
-"""``lstm-parity train``: train on the embedded companies or on real prices."""
+"""``lstm-parity train``: train on the built-in companies or on real prices."""
 
 import enum
 import math
@@ -34,7 +34,7 @@ _OTHER_EPOCHS = 300
 
 
 class ModelName(enum.StrEnum):
-    """What to train."""
+    """Model to train."""
 
     by_hand = "by-hand"
     forecaster = "forecaster"
@@ -91,11 +91,11 @@ def train(
         directory=checkpoint_dir,
     )
     if log_dir is not None and backend is not BackendName.torch:
-        raise InputError("--log-dir: TensorBoard logs are written by the torch backend: add --backend torch")
+        raise InputError("--log-dir: only the torch backend writes TensorBoard logs: add --backend torch")
     if csv is None:
-        refuse_options(context, "this is for real prices: add --csv FILE", "column", "where", "window")
+        refuse_options(context, "needs real prices: add --csv FILE", "column", "where", "window")
     if model is ModelName.by_hand:
-        refuse_options(context, "this is for --model forecaster", "hidden_size", "num_layers")
+        refuse_options(context, "needs --model forecaster", "hidden_size", "num_layers")
     problems = require_whole("--seed", seed)
     for option, number in (("--hidden-size", hidden_size), ("--num-layers", num_layers)):
         problems += require_whole(option, number, at_least=1)
@@ -183,7 +183,7 @@ def _new_weights(by_hand: bool, embedded: bool, seed: int, hidden_size: int, num
     if by_hand:
         return PUBLISHED_INIT if embedded else init_by_hand(seed)
     columns = 1 + hidden_size + 2 + (num_layers - 1) * (2 * hidden_size + 2)
-    # Weights, gradient and both averages of Adam, in float32: less than any run takes.
+    # Weights, gradient and both of Adam's averages in float32: a lower bound for any run.
     require_memory(
         f"--hidden-size {hidden_size} with --num-layers {num_layers}", 4 * 4 * (4 * hidden_size * columns + hidden_size)
     )

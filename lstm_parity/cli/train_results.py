@@ -1,4 +1,4 @@
-"""What ``lstm-parity train`` says of a run: its lines, its record, what went wrong, and the held-out days."""
+"""What ``lstm-parity train`` says about a run: its lines, its record, its failure, and the held-out days."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,18 +15,20 @@ if TYPE_CHECKING:
 
 
 def lines_of(backend: BackendName, dtype: DtypeName, result: "FitResult", resumed: Path | None) -> list[str]:
-    """What is printed of the run itself; ``resumed``: the directory that was to be gone on from."""
+    """Return the lines about the run. ``resumed`` is the directory that it was to resume from."""
     lines = list(result.notes)
     if resumed is not None:
         from_there = f"resumed from epoch {result.resumed_from}"
-        lines.append(f"{resumed}: {from_there if result.resumed_from else 'no checkpoint: a run from the start'}")
+        lines.append(
+            f"{resumed}: {from_there if result.resumed_from else 'no checkpoint, so the run begins at the start'}"
+        )
     compiled = f", and {result.compile_seconds:.2f} s to compile" if result.compile_seconds else ""
     run = f"{result.steps} steps in {result.epochs} epochs, {result.seconds:.3f} s{compiled}"
     return [*lines, f"{backend.value}, {dtype.value}: {run}; last loss {result.losses[-1]:.3g}"]
 
 
 def record_of(result: "FitResult") -> "JsonObject":
-    """The run as JSON has it."""
+    """Return the run as a JSON object."""
     return {
         "epochs": result.epochs,
         "steps": result.steps,
@@ -41,7 +43,7 @@ def record_of(result: "FitResult") -> "JsonObject":
 
 
 def what_failed(result: "FitResult", out: Path | None) -> list[str]:
-    """A line when training ended in numbers that are none: it failed, and its weights replace no others."""
+    """Return a line if training ended in NaN or infinity. Such weights are not written over others."""
     import numpy as np
 
     bad = np.flatnonzero(~np.isfinite(result.losses))
@@ -55,7 +57,7 @@ def what_failed(result: "FitResult", out: Path | None) -> list[str]:
 
 
 def score_table(score: "HeldOutScore", unit: str) -> "Group":
-    """The errors over the held-out days, a row for each prediction."""
+    """Return a table of the errors over the held-out days, one row per prediction."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text

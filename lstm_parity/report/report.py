@@ -5,15 +5,14 @@ from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console, Group
 from rich.text import Text
 
 from lstm_parity.compare.coverage import Compared, adam_steps, in_words
 from lstm_parity.compare.rows import Row
 from lstm_parity.compare.sensitivity import Sensitivity
 from lstm_parity.report.sentences import explained, place
-from lstm_parity.report.tables import legend, percent, sides_of, stage_in_words, table_of_rows
+from lstm_parity.report.tables import indented, percent, stage_in_words, titled_table
 from lstm_shared.finite import json_ready
 from lstm_shared.printable import printable
 
@@ -89,11 +88,11 @@ class Report:
 
     @property
     def location(self) -> str:
-        """Where the two sides first differ (a gate, an output or a gradient), in a sentence; empty if unknown."""
+        """A sentence on where the sides first differ, in the model, the outputs or a gradient; empty if unknown."""
         return next((str(row.location) for row in self.rows if row.location is not None), "")
 
     def verdict(self) -> str:
-        """Return the verdict in one line: how closely both sides agree, where they first differ, or why nobody knows.
+        """Return the verdict in one line: how closely both sides agree, where they first differ, or what is unknown.
 
         Like every sentence of a report, it is safe to print, whatever the names in it contain: see ``printable``.
         """
@@ -146,25 +145,13 @@ class Report:
 
     def screen(self, *, every_row: bool = False) -> Group:
         """Return what a terminal shows: the answer, the worst rows (or all), and how the check ran."""
-        return Group(self.headline(), *map(_indented, self.answer()), Text(), self.evidence(every_row=every_row))
+        return Group(self.headline(), *map(indented, self.answer()), Text(), self.evidence(every_row=every_row))
 
     def evidence(self, *, every_row: bool = False) -> Group:
         """Return the evidence for the answer: the worst rows (or all), and how the check ran."""
         rows = self.worst_first if every_row else self.worst_first[:SHOWN_ROWS]
-        # Which side is closer to the truth matters if the sides differ, or with --truth extended.
-        measured = [row for row in rows if row.errors is not None]
-        distances = bool(measured) and (every_row or not self.ok or any(row.dtype == "float64" for row in measured))
-        parts: list[RenderableType] = []
-        if rows:
-            parts += [Text(self._title(len(rows)), style="bold"), table_of_rows(rows, distances=distances)]
-            parts += [Text(legend(distances=distances), style="dim"), Text()]
+        parts = titled_table(rows, self.rows, agree=self.ok) if rows else []
         return Group(*parts, self.settings())
-
-    def _title(self, shown: int) -> str:
-        """Say what the table shows: all comparisons, or the worst."""
-        sides, count = sides_of(self.rows), len(self.rows)
-        order = "closest to the limit first" if self.ok else "worst first"
-        return f"{sides}, {order}:" if shown == count else f"{sides}, {order}, {shown} of {count} (all with --all):"
 
     def __rich__(self) -> Group:
         return self.screen()
@@ -199,9 +186,3 @@ class Report:
             "rows": [asdict(row) | {"ok": row.ok} for row in self.rows],
         }
         return json.dumps(json_ready(content), indent=2, allow_nan=False)
-
-
-def _indented(line: str) -> RenderableType:
-    """Keep an indented line indented when a narrow terminal wraps it."""
-    text = line.lstrip(" ")
-    return Padding(Text(text), (0, 0, 0, len(line) - len(text)))

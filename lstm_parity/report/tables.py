@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -47,7 +48,33 @@ def table_of_numbers(title: str | None, names: str, numbers: Iterable[str]) -> T
     return table
 
 
-def table_of_rows(rows: Sequence[Row], *, distances: bool) -> Table:
+def titled_table(shown: Sequence[Row], rows: Sequence[Row], *, agree: bool) -> list[RenderableType]:
+    """Return a title, the table of the rows shown, what its columns mean, and an empty line.
+
+    Args:
+        shown: all rows of a report, or the first few.
+        rows: all rows of it.
+        agree: whether both sides agree.
+    """
+    order = "closest to the limit first" if agree else "worst first"
+    every = len(shown) == len(rows)
+    title = f"{_sides_of(rows)}, {order}{'' if every else f', {len(shown)} of {len(rows)} (all with --all)'}:"
+    # Which side is closer to the truth matters if the sides differ, or with --truth extended.
+    measured = [row for row in shown if row.errors is not None]
+    distances = bool(measured) and (every or not agree or any(row.dtype == "float64" for row in measured))
+    words = "difference: the largest; allowed: the tolerance; used: the largest share of it"
+    if distances:
+        words += "; off: how far each side is from the more precise result, in eps · scale"
+    return [Text(title, style="bold"), _table_of_rows(shown, distances=distances), Text(words, style="dim"), Text()]
+
+
+def indented(line: str) -> RenderableType:
+    """Keep an indented line indented when a narrow terminal wraps it."""
+    text = line.lstrip(" ")
+    return Padding(Text(text), (0, 0, 0, len(line) - len(text)))
+
+
+def _table_of_rows(rows: Sequence[Row], *, distances: bool) -> Table:
     """Return a table of comparisons in the order given. It fits 80 columns if the names are short enough.
 
     Args:
@@ -66,13 +93,7 @@ def table_of_rows(rows: Sequence[Row], *, distances: bool) -> Table:
     return table
 
 
-def legend(*, distances: bool) -> str:
-    """Say what the columns of ``table_of_rows`` mean."""
-    words = "difference: the largest; allowed: the tolerance; used: the largest share of it"
-    return f"{words}; off: how far each side is from the more precise result, in eps · scale" if distances else words
-
-
-def sides_of(rows: Iterable[Row]) -> str:
+def _sides_of(rows: Iterable[Row]) -> str:
     """Say who was compared with whom: "jax against torch and nn.LSTM"."""
     references: dict[str, dict[str, None]] = {}
     for row in rows:

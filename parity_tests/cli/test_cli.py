@@ -51,7 +51,7 @@ def test_check_ends_in_a_verdict_with_json_and_a_picture(cli, tmp_path):
     assert {row["ok"] for row in record["report"]["rows"]} == {True}
     for backend in BACKENDS:
         assert record["golden"]["predictions"][backend]["0"] == pytest.approx([-0.0376530, -0.0382717], abs=0.51e-7)
-    for row in record["report"]["rows"]:  # every comparison is shown, also those that pass
+    for row in record["report"]["rows"]:  # --all also shows the comparisons that pass
         assert row["name"] in ran.out
 
 
@@ -79,7 +79,7 @@ def test_check_fails_and_names_the_place_when_the_backends_differ(cli, monkeypat
     assert ran.code == 1
     verdict = ran.out.splitlines()[2]
     assert verdict.startswith("verdict: differ: ")
-    assert "; first in forward, long_memory at [0, " in verdict  # that of the day after, which reads the short memory
+    assert "; first in forward, long_memory at [0, " in verdict  # the day after reads the short memory
     record = read_json(tmp_path / "check.json")
     assert record["ok"] is False
     first = next(row for row in record["report"]["rows"] if not row["ok"])
@@ -123,7 +123,7 @@ def test_train_goes_on_from_its_checkpoints_and_from_no_other_place(cli, tmp_pat
     straight = cli("train", "--backend", backend, "--epochs", 6, "--out", tmp_path / "straight.npz")
     assert straight.code == 0
     new = cli(*train, "--epochs", 4, "--resume")
-    assert new.out.startswith(f"{tmp_path / 'run'}: no checkpoint: a run from the start\n")
+    assert new.out.startswith(f"{tmp_path / 'run'}: no checkpoint, so the run begins at the start\n")
     again = cli(*train, "--epochs", 6)
     assert again.code == 2
     assert again.problems == [
@@ -310,7 +310,7 @@ def test_every_command_explains_itself_in_paragraphs_as_wide_as_the_terminal(cli
     assert usage.startswith(f"Usage: lstm-parity {command}")
     assert paragraphs[0]
     for line, after in itertools.pairwise(paragraphs):
-        if line and after:  # one paragraph: the next word had no room
+        if line and after:  # within a paragraph, the next word did not fit
             assert len(line) + 1 + len(after.split()[0]) > columns - 2
     assert "<bool>" not in ran.out
 

@@ -1,4 +1,4 @@
-"""The command line as processes: both ways to start it, what is missing, an interruption."""
+"""The command line as a process: both ways to start it, missing packages, an interruption."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ ENTRIES = {
     "console script": [str(Path(sys.executable).with_name("lstm-parity"))],
 }
 
-# Finds none of the blocked packages, as if they had not been installed: no module of theirs and no distribution.
+# Hides packages as if they were not installed: neither their modules nor their distributions are found.
 BLOCKER = """
 import importlib.metadata, sys
 sys.modules.update(dict.fromkeys({blocked!r}))

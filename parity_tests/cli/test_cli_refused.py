@@ -17,7 +17,7 @@ def without(weights, *names):
 
 @pytest.fixture
 def refused(cli, tmp_path):
-    """refused("train", …) -> the lines of the refusal; nothing was printed and no file was made, changed or removed."""
+    """refused("train", …) -> the error lines. Asserts that nothing was printed and no file was touched."""
 
     def refused(*arguments) -> list[str]:
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -54,9 +54,9 @@ def refused(cli, tmp_path):
         (("train", "--learning-rate", "0"), "--learning-rate is 0.0, expected a positive number"),
         (("train", "--learning-rate", "nan"), "--learning-rate is nan, expected a positive number"),
         (("train", "--resume"), "resume needs a checkpoint_dir to go on from"),
-        (("train", "--log-dir", "logs"), "--log-dir: TensorBoard logs are written by the torch backend"),
-        (("train", "--where", "symbol=A"), "--where: this is for real prices: add --csv FILE"),
-        (("train", "--window", "7"), "--window: this is for real prices: add --csv FILE"),
+        (("train", "--log-dir", "logs"), "--log-dir: only the torch backend writes TensorBoard logs"),
+        (("train", "--where", "symbol=A"), "--where: needs real prices: add --csv FILE"),
+        (("train", "--window", "7"), "--window: needs real prices: add --csv FILE"),
         (("trace", "--values", ""), "--values: '' is not a number"),
         (("trace", "--values", "1;2"), "--values: '1;2' is not a number"),
         (("trace", "--values", "1,inf"), "--values: 'inf' is not a number"),
@@ -89,7 +89,7 @@ READERS = {
 
 @pytest.fixture(params=READERS)
 def read(refused, tmp_path, request):
-    """read(path) -> the lines of the refusal of each command that reads weights."""
+    """read(path) -> the error lines, of each command that reads weights."""
 
     def read(path) -> list[str]:
         target = [tmp_path / "converted.npz"] if request.param == "convert" else []
@@ -257,12 +257,12 @@ def test_a_missing_csv_file_is_refused(refused, tmp_path):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    """Let every computation fail, so that a refusal after it cannot pass."""
+    """Make every computation fail, so that a test fails if the refusal comes after the work."""
 
     def work(*_, **__):
         raise AssertionError("work was begun")
 
-    # The first name is looked up first: its module must have taken the real functions before they are replaced.
+    # The first name comes first: its module must import the real functions before they are replaced.
     for name in (
         "lstm_parity.cli.check_by_hand.check_by_hand",
         "lstm_parity.training.backends.train",

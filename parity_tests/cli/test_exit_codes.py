@@ -1,4 +1,4 @@
-"""The exit code says what happened, whatever ends a command; and there is a line for each problem, and no traceback."""
+"""Whatever ends a command, the exit code says what happened; each problem has its line, and there is no traceback."""
 
 import errno
 import signal
@@ -84,7 +84,7 @@ def test_a_fault_shows_where_it_comes_from_when_that_is_asked_for(cli, monkeypat
     assert ran.err.splitlines()[0].startswith("error: a bug in lstm-parity")
 
 
-# What is said of arguments
+# Wrong arguments
 
 
 @pytest.fixture(scope="module")
@@ -164,13 +164,15 @@ OPTIONS = st.sampled_from(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(option=OPTIONS, word=WORDS)
 def test_any_word_in_any_option_has_an_answer_that_is_true(cli, monkeypatch, model, tmp_path, option, word):
-    """What would compute for long is refused here by the one that computes, so that only reading is tried."""
+    """The functions that would compute for long refuse to, so that only the parsing is tested."""
     monkeypatch.chdir(tmp_path)
 
     def work(*_, **__):
         raise InputError("that would be computed")
 
+    # The first name comes first: its module must import the real functions before they are replaced.
     for name in (
+        "cli.check_by_hand.check_by_hand",
         "training.backends.trace",
         "training.backends.train",
         "verdict.check.check",
@@ -178,17 +180,16 @@ def test_any_word_in_any_option_has_an_answer_that_is_true(cli, monkeypatch, mod
         "bench.timing.runner.run",
     ):
         monkeypatch.setattr(f"lstm_parity.{name}", work)
-    monkeypatch.setattr("lstm_parity.cli.check_by_hand.check_by_hand", work)
     command, name = option
     ran = cli(*(text for text in (command, name and f"{name}={word}", "" if name else word) if text))
     assert ran.code in (0, 2), ran.err
-    if ran.code == 2 and not ran.out:  # what is printed instead of a line is the help
+    if ran.code == 2 and not ran.out:  # else it printed the help
         assert ran.problems
     for line in (ran.out + ran.err).splitlines():
         assert line.isprintable()
 
 
-# Not found out
+# Undecided, failed or interrupted
 
 
 def test_a_search_without_time_for_a_case_is_undecided(cli, tmp_path):

@@ -77,7 +77,9 @@ def test_an_output_on_another_file_is_refused_before_any_work(cli, place, comman
     ran = cli(*command.split())
     assert (ran.code, ran.out) == (2, "")
     (line,) = ran.problems
-    assert any(words in line for words in ("is the file that", "is kept for the checkpoints")), line
+    assert any(
+        words in line for words in ("is the file that", "give each its own file", "is reserved for checkpoints")
+    ), line
     assert contents(place) == before
 
 

@@ -1,4 +1,4 @@
-"""Whatever becomes of the screen, what a command has computed is in its files; and the exit code says what happened."""
+"""Whatever happens to the screen, a command's results are in its files, and the exit code says what happened."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ def half(params, inputs):
     return np.zeros((*inputs.shape[:-1], 4))
 """
 
-# Commands that write everything they can, and their exit codes where they can print.
+# Commands that write every file they can, and their exit codes if they can print.
 COMMANDS = {
     "trace": ("trace --json t.json --plot t.png", 0),
     "train in JAX": ("train --epochs 3 --out o.npz --json t.json --plot t.png", 0),
@@ -114,7 +114,7 @@ def test_every_encoding_prints_every_figure(commands, place, command, encoding):
 
 
 def test_a_file_that_cannot_be_written_takes_no_other_file_and_no_figure_with_it(cli, tmp_path, monkeypatch):
-    """The first file's disk fills up in the end: the other file is written, and the screen shows everything."""
+    """The first file's disk fills up: the other file is still written, and the screen shows everything."""
 
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_written_takes_no_other_file_and_no_figure_with_it
     assert is_whole(tmp_path / "t.png")
 
 
-# What surrounds a command: read when modules are imported, so each has a process of its own.
+# The environment of a command: modules read it on import, so each test starts a process.
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_the_environment_asks_for_has_an_answer_that_is_true(place, variabl
 
 
 def test_a_weight_file_may_come_through_a_pipe(place):
-    """It is read once: a second reading would find it empty."""
+    """A pipe can be read only once: a second reading would find it empty."""
     for arguments in ("check /dev/stdin --steps 1 --dtypes float32", "inspect /dev/stdin", "convert /dev/stdin o.npz"):
         command = [sys.executable, "-m", "lstm_parity", *arguments.split()]
         with subprocess.Popen(["cat", "m.npz"], cwd=place, stdout=subprocess.PIPE) as source:

@@ -100,13 +100,13 @@ def test_everything_wrong_with_the_files_is_said(cli, files, tmp_path):
     assert ran.code == 2
     assert ran.problems == [
         f"{tmp_path / 'inputs.npz'}: unknown array 'prices', expected inputs, h, c, lengths, reset",
-        f"{tmp_path / 'inputs.npz'}: h and c go together",
+        f"{tmp_path / 'inputs.npz'}: holds only one of h and c: give both or neither",
     ]
     np.savez(tmp_path / "inputs.npz", reset=np.zeros(3, bool))
     ran = cli("diagnose", *options)
     assert ran.code == 2
-    assert ran.problems[0].endswith("inputs.npz: holds no inputs")
-    assert "reset is not diagnosed" in ran.problems[1]
+    assert ran.problems[0].endswith("inputs.npz: holds no array named inputs")
+    assert "diagnose does not take reset" in ran.problems[1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reports for others: devices, the picture of errors over time, the HTML page, and the assertion for pytest."""
+"""Reports: devices, plots, the HTML page, and the assertion for pytest."""
 
 import html.parser
 import itertools
@@ -125,7 +125,7 @@ def test_the_held_out_picture_has_every_prediction_the_reach_within_view_and_dat
 
 
 class Page(html.parser.HTMLParser):
-    """Collects what a page refers to, and that its tags are closed."""
+    """Collects what a page refers to, and checks that its tags are closed."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -182,7 +182,7 @@ def test_a_cell_has_a_page_but_no_picture_over_time(cli, tmp_path):
     assert cli("check", tmp_path / "cell.npz", "--steps", 0, "--html", tmp_path / "page.html").code == 0
     ran = cli("check", tmp_path / "cell.npz", "--plot", tmp_path / "errors.png")
     assert ran.code == 2
-    assert ran.problems == ["--plot: an LSTM cell has one step, there is no error over time to draw"]
+    assert ran.problems == ["--plot: an LSTM cell has one step, so there is no error over time to plot"]
 
 
 def test_assert_parity_passes_a_right_port_and_returns_its_report():

@@ -441,12 +441,12 @@ def test_diagnose_runs_the_port_itself(cli, tmp_path, port_file, name, code, sai
 def test_diagnose_refuses_what_does_not_go_together(cli, tmp_path, port_file):
     weights = tmp_path / "weights.npz"
     assert cli("diagnose", "--weights", weights).problems == [
-        "--inputs is needed, or --against",
-        "--outputs is needed, or --against",
+        "--inputs is required, unless --against is given",
+        "--outputs is required, unless --against is given",
     ]
     ran = cli("diagnose", "--weights", weights, "--against", f"{port_file}:right", "--outputs", "outputs.npy")
-    assert ran.problems == ["--outputs: --against runs the port for them"]
+    assert ran.problems == ["--outputs: cannot be combined with --against, which runs the port for its outputs"]
     ran = cli("diagnose", "--weights", weights, "--inputs", "x.npy", "--outputs", "y.npy", "--layout", "keras")
-    assert ran.problems == ["--layout: is for a port that is run: add --against"]
+    assert ran.problems == ["--layout: needs a port to run: add --against"]
     ran = cli("diagnose", "--weights", weights, "--against", f"{port_file}:broken")
     assert ran.problems == ["the candidate failed: RuntimeError: no such thing"]
