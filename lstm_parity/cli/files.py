@@ -152,7 +152,12 @@ def convert(
     if from_layout is not None:
         tree = unflatten_tree(arrays)
         arrays = layouts.from_layout(tree, from_layout, layer=layer, reverse=reverse)
+    which = ""
     if to_layout is not None:
+        cells = sum(name.startswith("weight_ih_l") for name in arrays)
         arrays = flatten_tree(layouts.to_layout(arrays, to_layout, layer=layer, reverse=reverse))
+        if cells > 1:
+            direction = "reverse" if reverse else "forward"
+            which = f", layer {layer}, {direction} direction: 1 of the {cells} cells in {source}"
     save(target, arrays)
-    say(f"{target}: {len(arrays)} arrays")
+    say(f"{target}: {len(arrays)} arrays{which}")

@@ -331,3 +331,14 @@ def test_the_version_is_that_of_the_distribution(cli):
 def test_the_packages_list_what_is_public_loaded_or_not():
     assert {*lstm_parity.__all__} <= {*dir(lstm_parity)}
     assert lstm_parity.__version__ == version("lstm-parity")
+
+
+def test_convert_says_which_of_several_cells_it_wrote(cli, tmp_path):
+    save(tmp_path / "two.npz", init_lstm(3, 2, num_layers=2))
+    ran = cli("convert", tmp_path / "two.npz", tmp_path / "cell.npz", "--to", "keras", "--layer", 1)
+    assert ran.code == 0
+    which = f"layer 1, forward direction: 1 of the 2 cells in {tmp_path / 'two.npz'}"
+    assert ran.out == f"{tmp_path / 'cell.npz'}: 3 arrays, {which}\n"
+    save(tmp_path / "one.npz", init_lstm(3, 2))
+    ran = cli("convert", tmp_path / "one.npz", tmp_path / "cell.npz", "--to", "keras")
+    assert ran.out == f"{tmp_path / 'cell.npz'}: 3 arrays\n"
