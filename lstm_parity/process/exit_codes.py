@@ -79,7 +79,9 @@ def _usage(error: BaseException) -> str | None:
         import typer
     except ImportError:
         return None
-    return error.format_message() if isinstance(error, typer.TyperException) else None
+    if not isinstance(error, typer.TyperException):
+        return None
+    return error.format_message().replace(": Value error, ", ": ")  # pydantic's prefix, which tells a reader nothing
 
 
 def _is_ours(module: str) -> bool:

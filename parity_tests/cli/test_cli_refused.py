@@ -344,3 +344,9 @@ def test_inputs_that_are_not_there_are_not_called_damaged(refused, tmp_path):
     save(tmp_path / "m.npz", init_lstm(3, 4))
     missing = tmp_path / "missing.npy"
     assert refused("check", tmp_path / "m.npz", "--inputs", missing) == [f"{missing}: No such file or directory"]
+
+
+def test_a_wrong_choice_is_told_plainly(cli):
+    ran = cli("train", "--backend", "pytorch")
+    assert ran.code == 2
+    assert ran.err == "error: Invalid value for '--backend': 'pytorch' is not one of 'jax', 'torch'.\n"
