@@ -75,7 +75,7 @@ class Reader:
 
 
 def exit_code_shown(shown: str) -> int:
-    return 2 if "error: " in shown else 1 if "verdict: differ" in shown else 0
+    return 2 if "error: " in shown else 1 if "verdict: differ" in shown or "repair:" in shown else 0
 
 
 def without_measures(text: str) -> str:
@@ -133,7 +133,9 @@ def test_commands_that_are_not_run_exist_with_their_options(where, command):
         assert extras
         assert all(f"\n{extra} = [" in known for extra in ",".join(extras).split(","))
     else:
-        assert program in ("python", "jupyter", ".venv/bin/python", ".venv/bin/pre-commit"), f"{where}: {command}"
+        assert program in ("python", "jupyter", "source", ".venv/bin/python", ".venv/bin/pre-commit"), (
+            f"{where}: {command}"
+        )
 
 
 def test_programs_that_are_not_run_can_be_read():

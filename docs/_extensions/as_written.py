@@ -22,6 +22,7 @@ SPELLED_OUT = {
     "Params": "Mapping[str, ArrayLike]",
     "Spec": "ByHandSpec | LSTMSpec | CellSpec | ForecasterSpec",
     "States": "Sequence[ArrayLike]",
+    "VERDICT_DTYPE": "'float64'",
     "Truth": "Literal['float64', 'extended']",
     "Weights": "Mapping[str, ArrayLike]",
 }
@@ -69,6 +70,9 @@ def signature_as_written(app: Sphinx, what: str, name: str, subject: object, *_:
     for argument in annotated(arguments):
         if argument.annotation:
             argument.annotation = SpellOut().visit(argument.annotation)
+    for default in ast.walk(ast.Tuple([*arguments.defaults, *filter(None, arguments.kw_defaults)])):
+        if isinstance(default, ast.Name):
+            default.id = SPELLED_OUT.get(default.id, default.id)
     if what == "method" and arguments.args and arguments.args[0].arg in ("self", "cls"):
         del arguments.args[0]
     returns = ast.unparse(SpellOut().visit(function.returns)) if function.returns else ""
