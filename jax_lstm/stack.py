@@ -133,7 +133,7 @@ def lstm_trace(
     reset: ArrayLike | None = None,
     precision: PrecisionLike = None,
 ) -> LSTMTrace:
-    """Run like ``lstm``, without dropout, and return every gate and state of every layer, direction and step."""
+    """Do what ``lstm`` does, without dropout, and return every gate and state of every layer, direction and step."""
     call = prepare(params, inputs, state, batch_first=batch_first, lengths=lengths, reset=reset, precision=precision)
     run = _trace_compiled if outside_jit(call) else _trace
     return run(call, precision=hashable(precision))

@@ -161,7 +161,7 @@ def _fit_concrete(
         except BaseException as error:
             if plan.checkpoint_dir is not None and known[0] > first and not isinstance(error, OSError):
                 checkpoints.save(*known, join(pieces, known[0]))
-                error.add_note(f"{plan.checkpoint_dir}: the run is kept up to epoch {known[0]}")
+                error.add_note(f"{plan.checkpoint_dir}: saved up to epoch {known[0]}; continue with resume=True")
             raise
     losses, predictions = join(pieces, plan.epochs)
     return FitResult(

@@ -81,13 +81,13 @@ def describe_as(weights: Mapping[str, Any], kind: type[Kind]) -> Kind:
 
 
 def require_spec(weights: Mapping[str, Any], spec: Spec) -> None:
-    """Raise a WeightsError that lists every difference between a dictionary and the expected model, if there is one."""
+    """Raise a WeightsError that lists how a dictionary differs from the expected model, unless it matches."""
     require_mapping(weights)
     WeightsError.raise_any(_departures(weights, spec))
 
 
 def require_by_hand(weights: Mapping[str, Any]) -> None:
-    """Raise a WeightsError that lists every difference between a dictionary and the by-hand model, if there is one."""
+    """Raise a WeightsError that lists how a dictionary differs from the by-hand model, unless it matches."""
     require_mapping(weights)
     if not any(name in BY_HAND for name in weights):
         raise WeightsError(f"a by-hand model is needed ({', '.join(BY_HAND)}); this holds {some_names(weights)}")

@@ -32,7 +32,7 @@ class ReportedError(ValueError):
 
 
 class WeightsError(ReportedError):
-    """A weight dictionary, or the file it comes from, is not what it should be."""
+    """A weight dictionary, or the file it comes from, is invalid or not of the expected kind."""
 
 
 class OtherCellError(WeightsError):
@@ -40,7 +40,7 @@ class OtherCellError(WeightsError):
 
 
 class InputError(ReportedError):
-    """An argument other than the weights (inputs, states, lengths, options) is not what it should be."""
+    """An argument other than the weights (inputs, states, lengths, options) is invalid."""
 
 
 class Terminated(BaseException):

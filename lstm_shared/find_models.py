@@ -53,8 +53,8 @@ def _models_there(weights: Mapping[str, Any]) -> str:
     if "" not in possible:
         return possible_in_words(weights)
     prefixes = ", ".join(repr(prefix) for prefix in possible if prefix)
-    others = f", and others under the prefixes {prefixes}" if prefixes else ""
-    return f"there is {_root_in_words(weights)} at the root (no prefix){others}"
+    others = f", and there are models under these prefixes: {prefixes}" if prefixes else ""
+    return f"there is {_root_in_words(weights)} without a prefix{others}"
 
 
 def _root_in_words(weights: Mapping[str, Any]) -> str:

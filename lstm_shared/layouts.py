@@ -197,7 +197,7 @@ def _check(arrays: Mapping[str, Any], shapes: Mapping[str, Sequence[Axis]]) -> t
 
 
 def _find_sizes(found: Sequence[tuple[tuple[int, ...], Sequence[Axis]]]) -> tuple[int, int] | None:
-    """Return (hidden, input) as most axes have them, so that one wrong array is blamed and not all the right ones."""
+    """Return the (hidden, input) sizes of most axes, so that one wrong array is blamed and not all the right ones."""
     pairs = [pair for shape, axes in found if len(shape) == len(axes) for pair in zip(shape, axes, strict=True)]
     votes = Counter(length // axis.hidden for length, axis in pairs if axis.hidden and not axis.input and length)
     if not votes:

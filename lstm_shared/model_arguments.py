@@ -25,7 +25,7 @@ def wrong_sizes(
         if not is_whole(value)
     ]
     if is_whole(num_layers, at_least=MOST_LAYERS + 1):
-        problems.append(f"num_layers is {in_words(num_layers)}, expected {MOST_LAYERS} at most")
+        problems.append(f"num_layers is {in_words(num_layers)}, expected at most {MOST_LAYERS}")
     problems += wrong_switches(bias=bias, bidirectional=bidirectional)
     if not is_whole(proj_size, at_least=0):
         problems.append(f"proj_size is {in_words(proj_size)}, expected a whole number, 0 for none")

@@ -33,7 +33,7 @@ def possible_in_words(weights: Mapping[str, Any]) -> str:
     possible = possible_models(weights)
     if not possible:
         return f"no known model has these names: {some_names(weights)}"
-    return f"there are models under the prefixes {', '.join(map(repr, possible))}"
+    return f"there are models under these prefixes: {', '.join(map(repr, possible))}"
 
 
 def some_names(names: Mapping[str, Any]) -> str:

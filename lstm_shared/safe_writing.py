@@ -100,7 +100,7 @@ def _status(path: str) -> os.stat_result | None:
 
 
 def _is_stream(path: str | os.PathLike[str]) -> bool:
-    """Return whether this exists and is neither a file nor a directory."""
+    """Return whether the path exists and is neither a file nor a directory."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 

@@ -12,7 +12,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class ByHandSpec:
-    """The LSTM by hand: twelve scalars, which read one price per day."""
+    """The LSTM by hand: one unit with twelve scalar weights, which reads one price per day."""
 
     kind: ClassVar[str] = "by-hand"
 

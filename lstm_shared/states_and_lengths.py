@@ -36,8 +36,8 @@ def wrong_lengths(lengths: Array, known: np.ndarray | None, batch: Shape, time: 
     """Return what is wrong with the lengths of sequences: their shape and dtype, and their values if known."""
     problems: list[str] = []
     if tuple(lengths.shape) != batch:
-        hint = "; is batch_first meant?" if batch and tuple(lengths.shape) == (time,) else ""
-        problems.append(f"lengths has shape {tuple(lengths.shape)}, expected one a sequence, {batch}{hint}")
+        hint = "; check batch_first" if batch and tuple(lengths.shape) == (time,) else ""
+        problems.append(f"lengths has shape {tuple(lengths.shape)}, expected {batch}, one length per sequence{hint}")
     if "int" not in dtype_name(lengths.dtype):
         problems.append(f"lengths holds {dtype_name(lengths.dtype)}, expected whole numbers")
     elif known is not None and (wrong := known[(known < 0) | (known > time)]).size:

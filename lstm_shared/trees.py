@@ -39,11 +39,11 @@ def unflatten_tree(flat: Mapping[str, Any]) -> dict[str, Any]:
         WeightsError: a name has an empty piece, or is both an array and a branch ("a" next to "a/b").
     """
     require_mapping(flat)
-    WeightsError.raise_any([f"{in_words(name)}: a name is a string" for name in flat if not is_text(name)])
+    WeightsError.raise_any([f"the name {in_words(name)} is not a string" for name in flat if not is_text(name)])
     branches = {name[:place] for name in flat for place, letter in enumerate(name) if letter == "/"}
     WeightsError.raise_any(
-        [f'{name!r}: an empty name before, between or after "/"' for name in flat if "" in name.split("/")]
-        + [f"{name}: both an array and a branch" for name in flat if name in branches]
+        [f'{name!r} has an empty part before, between or after "/"' for name in flat if "" in name.split("/")]
+        + [f"{name!r} names both an array and a branch: rename one" for name in flat if name in branches]
     )
     tree: dict[str, Any] = {}
     for name, array in flat.items():

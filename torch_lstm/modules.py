@@ -46,7 +46,7 @@ def to_torch(weights: Mapping[str, Any], *, batch_first: bool = False) -> nn.Mod
 
 
 def from_torch(module_or_state_dict: nn.Module | Mapping[str, torch.Tensor], prefix: str = "") -> dict[str, np.ndarray]:
-    """Return the weight dictionary of a module or state dict, as NumPy arrays in its dtype.
+    """Return the weight dictionary of a module or state dict, as NumPy arrays that keep its dtypes.
 
     Args:
         module_or_state_dict: a module, or what its ``state_dict()`` returns.

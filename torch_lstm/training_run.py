@@ -70,7 +70,7 @@ class TrainingRun(L.Callback):
                 epoch, content = self._kept
                 self._start = checkpoints.read(content, self.place)["state_dict"]
                 self._save()
-                error.add_note(f"{self.place}: the run is kept up to epoch {epoch}")
+                error.add_note(f"{self.place}: saved up to epoch {epoch}; continue with resume=True")
         finally:
             if error is not None:  # restore the module, so that the run can go on with it
                 self.module.load_state_dict(self._start)

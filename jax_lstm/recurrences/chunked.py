@@ -81,7 +81,7 @@ class _Gathered(NamedTuple):
 
 
 class _StepGradients(NamedTuple):
-    """What the backward pass passes from step to step."""
+    """What the backward pass carries from step to step."""
 
     h: Array  # (state, batch): of the state before the step, like c
     c: Array  # (hidden, batch)
@@ -89,7 +89,7 @@ class _StepGradients(NamedTuple):
 
 
 class _ChunkGradients(NamedTuple):
-    """What the backward pass passes from chunk to chunk."""
+    """What the backward pass carries from chunk to chunk."""
 
     step: _StepGradients
     inputs: Array  # (time, batch, inputs): zero where no chunk has run yet

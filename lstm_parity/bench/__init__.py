@@ -4,5 +4,5 @@
 the results.
 """
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["plan", "record", "timing"]

@@ -5,5 +5,5 @@ whole results stage by stage. ``conditioning`` measures how far off a right resu
 the inputs can and cannot show.
 """
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["conditioning", "coverage", "observations", "places", "rows", "sensitivity", "tolerance"]

@@ -25,12 +25,13 @@ class Row:
         used: the largest share of the tolerance used anywhere in the array. 1.0 is the limit; the inverse is the
             headroom.
         relative: the relative error of the array: its largest difference over its largest reference magnitude.
-        where: the index of the first value out of tolerance, in the order of the array (in the Adam stage the step
-            comes first). If every value is within tolerance, the index of the largest share used.
+        where: the index of the first value out of tolerance, in array order (in the Adam stage, the first axis is the
+            steps). If every value is within tolerance, the index of the value that uses the largest share of it.
         values: the values of both sides at that index.
         errors: the distance of each side from the float64 result, in eps(dtype) · scale; None if there is no such
             result.
-        problem: what is wrong apart from the numbers: NaN, another shape, a missing array. Empty if nothing is.
+        problem: what is wrong besides the numbers: NaN or infinity, a different shape, a missing array. Empty if
+            nothing is.
         judged: the share of the values that were judged, 0 to 1. The others respond too strongly to rounding errors.
         adam_steps: (judged, taken), the number of optimizer steps; None in other stages.
         setting: what was special about this run, in words; empty for the case as given.

@@ -4,5 +4,5 @@
 the outputs of a port with a mistake, and ``search`` compares them with the observed ones.
 """
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["explain", "failed_outputs"]

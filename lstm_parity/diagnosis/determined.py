@@ -21,8 +21,9 @@ from lstm_parity.diagnosis.simulation import SimulatedPort, chunks, halves, simu
 # one direction and both, 100 steps, 12 seeds each: torch and jax_lstm used at most 1.34 of the floor plus one response,
 # and none of these 960 right ports was called wrong.
 _PERTURBATIONS, _RESPONSES = 8, 8.0
-# A mistake explains the outputs only if the right outputs are at least this many tolerances away on the steps judged:
-# the first number if only some steps are judged, the second if all are, with tolerances that grow.
+# A mistake counts as explaining the outputs only if, on the steps judged, the right outputs are at least this many
+# tolerances from the observed ones: the first number if some steps cannot be judged; the second if all can, with a
+# tolerance that grows from step to step.
 _MARGIN_OF_SOME, _MARGIN_OF_ALL = 100.0, 4.0
 # A mistake judged on some steps must also explain this many digits. If a number is 10ⁿ tolerances away, an unrelated
 # port comes within its tolerance by chance about once in 10ⁿ times, and up to a thousand mistakes are tried.

@@ -108,7 +108,10 @@ def _explanations(fits: Sequence[Fit]) -> list[Explanation]:
 def _with_precision(
     difference: float, singles: SingleMistakes, observed: PortOutputs, names: Sequence[str]
 ) -> list[Explanation]:
-    """Find the mistakes that explain the outputs in coarse arithmetic: those that leave only errors of its size."""
+    """Find the mistakes that explain the outputs if a port with them computes in coarse arithmetic.
+
+    These leave only errors as large as that arithmetic's rounding errors.
+    """
     differences = differences_from(singles.ports, observed)
     least = float(np.min(differences, initial=np.inf))
     if not least * _MUST_EXPLAIN <= difference:  # also where both are infinite

@@ -69,7 +69,7 @@ class Diagnosis:
 
     @property
     def explained(self) -> float:
-        """``Explanation.explained`` of the best explanation; without one, the difference divided by the tolerance."""
+        """``explained`` of the best explanation; if there is none, ``difference`` divided by ``tolerance``."""
         return self.explanations[0].explained if self.explanations else self.difference / self.tolerance
 
     def __str__(self) -> str:

@@ -12,8 +12,8 @@ from lstm_parity.diagnosis.simulation import SimulatedPort, simulate
 
 # Long sequences are first simulated for this many steps: most mistakes show there.
 _FIRST_LOOK = 4
-# Outputs more than this many floors away are clearly wrong. A mistake is promising if it leaves at most this share of
-# such an error.
+# Outputs are clearly wrong where they are more than this many times the ``floor`` from the right ones. A mistake is
+# promising if it leaves at most this share of the first such error.
 _CLEARLY, _PROMISING = 100.0, 0.25
 # At most this many promising ports are judged, best first: each is simulated another ten times.
 _MOST_JUDGED = 48

@@ -215,6 +215,6 @@ def chunks(ports: Sequence[SimulatedPort], steps: int | None = None, rows: int |
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:
-    """Stack along a leading axis for the ports, of length 1 if all arrays are the same object."""
+    """Stack one array per port along a new leading axis, which has length 1 if all arrays are the same object."""
     one = arrays[0]
     return one[None] if all(array is one for array in arrays) else np.array(arrays)

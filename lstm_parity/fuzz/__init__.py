@@ -4,5 +4,5 @@
 what they all reached.
 """
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["search"]

@@ -104,7 +104,7 @@ def simpler_than(draw: strategies.DrawFn, failing: Configuration) -> Configurati
 
 
 def _simpler(name: str, value: Any) -> tuple[Value, ...]:
-    """Return the values of a field that are simpler than this one, simplest first."""
+    """Return the values of the field ``name`` that are simpler than ``value``, simplest first."""
     if name in ("steps", "batch"):
         order: Sequence[Value] = (*range(1, max(value, 2)), 0)
         return tuple(order[: order.index(value)]) if value in order else tuple(order)

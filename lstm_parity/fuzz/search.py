@@ -29,9 +29,8 @@ from lstm_shared.errors import InputError
 from lstm_shared.inputs import is_whole
 from lstm_shared.progress import progress_bar
 
-# After this many cases, what JAX keeps compiled is dropped: it is over a megabyte for each operation in each shape.
-# With this, 300 cases peak at 1.5 GB resident (0.5 before the first). Without, 200 cases took 2.4 GB and more cases
-# took still more.
+# After this many cases, drop what JAX has compiled: over a megabyte for each operation in each shape. With this, 300
+# cases peak at 1.5 GB resident (0.5 before the first). Without it, 200 cases took 2.4 GB, and memory kept growing.
 _CASES_KEPT = 25
 
 # Up to this many cases near a failing one are drawn, and the first that fails is shrunk. Almost half of them are the

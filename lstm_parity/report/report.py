@@ -54,7 +54,7 @@ class Report:
 
     @property
     def verdict_word(self) -> Verdict:
-        """The verdict: "differ" if a comparison fails, "undecided" if something could not be judged, else "agree"."""
+        """ "differ" if a comparison fails, "undecided" if something could not be judged, else "agree"."""
         if any(not row.ok for row in self.rows):
             return "differ"
         return "undecided" if self.undecided or not self.rows else "agree"
@@ -160,7 +160,7 @@ class Report:
         return self.text()
 
     def text(self, *, every_row: bool = False) -> str:
-        """Return the same as the screen shows, without colors and with every sentence on one line."""
+        """Return what the screen shows, without colors and with every sentence on one line."""
         text = StringIO()
         Console(file=text, width=10_000, no_color=True).print(self.screen(every_row=every_row))
         return "\n".join(map(str.rstrip, text.getvalue().rstrip().split("\n")))

@@ -1,11 +1,11 @@
 """What is compared, and who computes it.
 
 A ``case`` is one model with its inputs. ``jax_backend`` and ``torch_backend`` compute it, ``extended`` computes it
-exactly, and ``port`` runs a stranger's implementation. The rooms above call the frameworks only through these files.
+exactly, and ``port`` runs someone else's implementation. The rooms above call the frameworks only through these files.
 ``kinds`` has an adapter for each kind of model. The rooms above never ask which kind a model is; they ask its adapter.
 """
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = [
     "adam",
     "case",

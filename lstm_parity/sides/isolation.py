@@ -1,4 +1,4 @@
-"""Run a stranger's code so that it affects only its own verdict, and undo what it changes in the process."""
+"""Run someone else's code so that it affects only its own verdict, and undo what it changes in the process."""
 
 import os
 import random
@@ -79,7 +79,7 @@ def in_a_line(error: BaseException) -> str:
     """Return an exception as ``TypeError: the first line of its message``."""
     try:
         message = str(error)
-    except Exception:  # str() of a stranger's exception may fail too
+    except Exception:  # str() of someone else's exception may fail too
         message = ""
     return f"{type(error).__name__}: {(message.splitlines() or ['no message'])[0]}"
 

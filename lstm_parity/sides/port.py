@@ -1,4 +1,4 @@
-"""Run a stranger's port, a function of (params, inputs), as one side of the comparison."""
+"""Run someone else's port, a function of (params, inputs), as one side of the comparison."""
 
 from collections.abc import Mapping
 from dataclasses import replace

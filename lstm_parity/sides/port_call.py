@@ -1,4 +1,4 @@
-"""Define a stranger's port, and call it: what arguments it gets, and in which form."""
+"""Define someone else's port, and call it: what arguments it gets, and in which form."""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Check and name what a stranger's port returned, which may be anything."""
+"""Check and name what someone else's port returned, which may be anything."""
 
 import inspect
 from collections.abc import Mapping

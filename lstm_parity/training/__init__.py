@@ -1,4 +1,4 @@
 """Complete trainings with either backend, and the published run that both must reproduce."""
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["backends", "price_run", "published_run"]

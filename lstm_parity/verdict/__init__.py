@@ -1,4 +1,4 @@
 """``check``: run both sides, compare everything, locate and explain what differs, and report what was judged."""
 
-# The files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["check"]

@@ -40,7 +40,7 @@ def check(
     torch_device: str = "cpu",
     truth: Truth = "float64",
 ) -> Report:
-    """Compare the two backends on one weight dictionary, or a stranger's port with PyTorch.
+    """Compare our two backends on one weight dictionary, or someone else's port with PyTorch.
 
     In each dtype, the check compares the outputs and states, the loss (their inner product with fixed random
     cotangents), the gradient of every weight, of the inputs and of the initial states, and then the Adam steps, weight
@@ -71,8 +71,8 @@ def check(
         jax_device: "cpu", "gpu" or "tpu".
         torch_device: "cpu", "cuda" or "mps". Both sides run at full precision (no TF32). Lower precisions are judged
             by a float64 result that is computed on the CPU. If a device has no float64, nothing else runs in float64.
-        truth: "extended" also computes outputs and gradients in NumPy's long double and reports which side is nearer.
-            That takes minutes for a large model.
+        truth: "extended" also computes outputs and gradients in NumPy's long double, and reports which side is nearer
+            to them. That takes minutes for a large model.
 
     Returns:
         A Report: ``verdict_word`` ("agree", "differ" or "undecided"), ``ok``, ``rows``, ``first_divergence``,

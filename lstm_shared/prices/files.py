@@ -40,8 +40,9 @@ def read_prices(path: str | os.PathLike[str], column: str = "close", *, where: s
     """Read one price per day from a CSV file with a header, plain or gzipped, with commas, semicolons or tabs.
 
     The date column is the one called date, datetime, timestamp, day or time, or else the first one that holds nothing
-    but dates. All its dates must have the same one of the usual formats; a time of day is ignored. Prices may have
-    thousands separators and a currency sign: ``$1,234.50``.
+    but dates. Its dates must all be in the same format: 2000-01-31, 2000/01/31, 20000131, Jan 31 2000, 31 Jan 2000,
+    01/31/2000, 31/01/2000 or 31.01.2000. A time of day is ignored. Prices may have thousands separators and a currency
+    sign: ``$1,234.50``.
 
     Args:
         path: the file.

@@ -16,8 +16,8 @@ class PriceData:
 
     Attributes:
         train: inputs (examples, window) and labels (examples,), scaled. Neither contains a held-out price.
-        held_out: inputs (held-out days, window) and labels (held-out days,), scaled by the same two prices. The first
-            windows reach back into the training days.
+        held_out: inputs (held-out days, window) and labels (held-out days,), scaled by the same ``low`` and ``high``.
+            The first windows reach back into the training days.
         low: the price that is scaled to 0, the lowest of the training days.
         high: the price that is scaled to 1, the highest of the training days.
         training_prices: (training days,) float64, in the price's unit.

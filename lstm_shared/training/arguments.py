@@ -105,8 +105,11 @@ def _wrong_data(data: Sequence[Any]) -> list[str]:
     if wrong:
         return wrong
     leading = [np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in data]
-    if not leading or None in leading or len(set(leading)) > 1:
-        return [f"data has leading axes {leading}, expected the same number of examples in every array"]
+    if not leading:
+        return ["data has no arrays"]
+    if None in leading or len(set(leading)) > 1:
+        counts = ", ".join("a single number" if count is None else str(count) for count in leading)
+        return [f"the arrays of data have these numbers of examples: {counts}; expected the same number in each"]
     return ["data has no examples"] if leading[0] == 0 else []
 
 

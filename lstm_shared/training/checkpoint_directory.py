@@ -88,7 +88,7 @@ class CheckpointDirectory:
                 self._damaged.append(path)
                 continue
             if damage:
-                self.notes.append(f"{self.path}: {'; '.join(damage)}: going on from {path.name}")
+                self.notes.append(f"{self.path}: {'; '.join(damage)}; continuing from {path.name}")
             return checkpoint
         if damage:
             raise InputError(f"{self.path}: no checkpoint is usable: {'; '.join(damage)}: choose another directory")

@@ -41,7 +41,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: neither the content nor the name tells what kind of file it is.
+        InputError: the file type cannot be told from the content or the name.
         WeightsError: the file is empty, damaged, of a kind that we do not read, or holds objects that only their own
             code can create.
     """

@@ -27,9 +27,9 @@ _LONGEST_NAME = 65_000  # bytes, somewhat less than zip's own limit
 def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray]:
     """Read a weight dictionary.
 
-    The content tells what kind of file it is, so its suffix may be anything: ``.pth.tar``, ``.bin`` or none. The names
-    in nested dictionaries and lists are joined with dots. Numbers, text and other objects that are not tensors are
-    left out.
+    The file type is detected from the content, so the file may have any suffix (``.pth.tar``, ``.bin``) or none. The
+    names in nested dictionaries and lists are joined with dots. Numbers, text and other objects that are not tensors
+    are left out.
 
     Args:
         path: safetensors, ``.npz``, a PyTorch or Lightning checkpoint (reading one imports torch, and reads only the
@@ -42,7 +42,7 @@ def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: neither the content nor the name tells what kind of file it is.
+        InputError: the file type cannot be told from the content or the name.
         WeightsError: the file is damaged, of another kind, holds objects that only their own code can create, has
             nothing under the prefix, or holds NaN or infinity.
     """
@@ -90,11 +90,13 @@ def _names_refused(kind: str, weights: Mapping[Any, Any]) -> list[str]:
     problems: list[str] = []
     for name in weights:
         if not isinstance(name, str):
-            problems.append(f"the name {name!r} is a {type(name).__name__}, expected text")
+            problems.append(f"the name {name!r} is of type {type(name).__name__}, expected a string")
         elif not _can_be_encoded(name):
             problems.append(f"the name {name!r} cannot be written as UTF-8: rename it")
         elif len(name.encode()) > _LONGEST_NAME:
-            problems.append(f"the name {name[:40]!r}… has {len(name.encode())} bytes, more than {_LONGEST_NAME}")
+            problems.append(
+                f"the name {name[:40]!r}… has {len(name.encode())} bytes, expected at most {_LONGEST_NAME}: shorten it"
+            )
         elif "\0" in name:
             problems.append(f"the name {name!r} holds a NUL, where other programs end a name: rename it")
         elif kind == ".safetensors" and name == "__metadata__":

@@ -90,7 +90,10 @@ def _unpickler(archive: zipfile.ZipFile, root: str, byte_order: str, file_size: 
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps).copy()
 
     class Inert(pickle.Unpickler):
-        """An unpickler that replaces every name by one of the three above. It looks up and imports nothing."""
+        """An unpickler that looks up and imports nothing.
+
+        Every name becomes ``tensor``, ``first``, ``Module`` or, for a storage, a string with its type.
+        """
 
         def find_class(self, module_name: str, global_name: str, /) -> Any:
             if module_name == "torch" and global_name.endswith("Storage"):

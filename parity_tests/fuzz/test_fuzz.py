@@ -112,7 +112,7 @@ WRONG = {
     "no inputs": ({"inputs": None}, "not a case file, or an incomplete one: it has no inputs"),
     "no weights": ({f"weights__{name}": None for name in CELL}, r"it has no weights/…"),
     "a missing weight": ({"weights__weight_hh": None}, "weight_hh is missing"),
-    "a stranger's array": ({"labels": np.zeros(3)}, "not a case file: it holds labels"),
+    "someone else's array": ({"labels": np.zeros(3)}, "not a case file: it holds labels"),
     "another dtype": ({"dtype": np.frombuffer(b"int8", np.uint8)}, "its dtype is 'int8', expected one of"),
     "another implementation": (
         {"implementation": np.frombuffer(b"fast", np.uint8)},

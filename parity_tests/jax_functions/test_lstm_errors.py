@@ -89,13 +89,13 @@ WRONG = {
         WEIGHTS,
         INPUTS,
         {"lengths": np.array([1, 2, 3])},
-        ["lengths has shape (3,), expected one a sequence, (2,)"],
+        ["lengths has shape (3,), expected (2,), one length per sequence"],
     ),
     "lengths unbatched": (
         WEIGHTS,
         INPUTS[:, 0],
         {"lengths": np.array([1])},
-        ["lengths has shape (1,), expected one a sequence, ()"],
+        ["lengths has shape (1,), expected (), one length per sequence"],
     ),
     "fractional lengths": (
         WEIGHTS,
@@ -162,7 +162,7 @@ def test_wrong_inputs_are_named_while_tracing(wrong: str):
 def test_traced_lengths_of_the_wrong_shape_are_named():
     call = partial(jax.eval_shape, jax_lstm.lstm, WEIGHTS, INPUTS)
     assert problems(InputError, call, lengths=np.array([1, 2, 30])) == (
-        "lengths has shape (3,), expected one a sequence, (2,)",
+        "lengths has shape (3,), expected (2,), one length per sequence",
     )
 
 

@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(run, tmp_path, damage, se
         assert result.notes == ()
         return
     (note,) = result.notes
-    assert note.endswith(f"going on from {sound[-1]}")
+    assert note.endswith(f"continuing from {sound[-1]}")
     assert [name for name in NAMES if f"{name} is damaged" in note or f"{name} does not begin" in note] == passed_over
     assert sorted(path.name for path in copy.iterdir()) == [
         ".lock", "epoch-10.checkpoint", "epoch-8.checkpoint", "epoch-9.checkpoint"
@@ -221,7 +221,7 @@ def test_renamed_checkpoints_are_not_what_they_say(run, tmp_path):
     shutil.copy(copy / NAMES[0], copy / "epoch-9.checkpoint")
     result = train(backend, copy, resume=True)
     assert same_bits(result, straight)
-    assert result.notes == (f"{copy}: epoch-9.checkpoint holds epoch 6: going on from epoch-8.checkpoint",)
+    assert result.notes == (f"{copy}: epoch-9.checkpoint holds epoch 6; continuing from epoch-8.checkpoint",)
 
 
 class Killed(BaseException):

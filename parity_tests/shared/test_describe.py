@@ -153,7 +153,7 @@ def test_unknown_names_are_listed_five_and_counted():
 
 def test_a_prefixed_model_is_refused_with_its_prefix():
     (line,) = problems({f"net.encoder.{name}": array for name, array in init_lstm(5, 4).items()})
-    assert line.endswith("there are models under the prefixes 'net.encoder.'")
+    assert line.endswith("there are models under these prefixes: 'net.encoder.'")
 
 
 @pytest.mark.parametrize("name", init_lstm(5, 4, num_layers=2, bidirectional=True, proj_size=3))

@@ -197,5 +197,5 @@ def test_a_wrong_prefix_is_answered_with_the_right_one(cli, tmp_path, command):
         assert "model_state.lstm. " in cli("inspect", path).out
         return
     ran = cli(command, path, *[tmp_path / "out.npz"] * (command == "convert"), "--prefix", "lstm")
-    said = "nothing under the prefix 'lstm.'; there are models under the prefixes 'model_state.lstm.'"
+    said = "nothing under the prefix 'lstm.'; there are models under these prefixes: 'model_state.lstm.'"
     assert (ran.code, ran.problems) == (2, [f"{path}: {said}"])

@@ -228,18 +228,20 @@ def test_nan_and_infinity_are_named_with_their_number(tmp_path, kind):
 def test_nothing_under_a_prefix_is_refused_with_the_prefixes_that_there_are(tmp_path, prefix):
     save(tmp_path / "weights.npz", {"encoder.weight_ih_l0": np.ones(2)})
     assert refused(tmp_path / "weights.npz", prefix) == (
-        f"nothing under the prefix '{prefix.removesuffix('.')}.'; there are models under the prefixes 'encoder.'"
+        f"nothing under the prefix '{prefix.removesuffix('.')}.'; there are models under these prefixes: 'encoder.'"
     )
 
 
 def test_a_model_at_the_root_is_not_said_to_have_a_prefix(tmp_path):
     weights = init_lstm(5, 4)
     save(tmp_path / "weights.npz", weights)
-    said = "nothing under the prefix 'decoder.'; there is an LSTM at the root (no prefix)"
+    said = "nothing under the prefix 'decoder.'; there is an LSTM without a prefix"
     assert refused(tmp_path / "weights.npz", "decoder") == said
     weights |= {f"encoder.{name}": array for name, array in init_lstm(3, 2).items()}
     save(tmp_path / "weights.npz", weights)
-    assert refused(tmp_path / "weights.npz", "decoder") == f"{said}, and others under the prefixes 'encoder.'"
+    assert (
+        refused(tmp_path / "weights.npz", "decoder") == f"{said}, and there are models under these prefixes: 'encoder.'"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", RANDOM, b"PK\x03\x04" + RANDOM], ids=["", "text", "random", "PK"])

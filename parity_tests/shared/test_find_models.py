@@ -90,7 +90,7 @@ ROOT_MODELS = {
 def test_a_prefix_where_the_model_is_at_the_root_is_answered_with_the_root(what):
     with pytest.raises(WeightsError) as caught:
         under_prefix(ROOT_MODELS[what], "encoder")
-    assert str(caught.value) == f"nothing under the prefix 'encoder.'; there is {what} at the root (no prefix)"
+    assert str(caught.value) == f"nothing under the prefix 'encoder.'; there is {what} without a prefix"
 
 
 def test_a_model_with_a_wrong_array_is_left_out_but_stays_a_candidate():

@@ -645,10 +645,10 @@ def test_everything_wrong_is_said_in_one_go():
         ]),
         (flatten_tree, [1], ["expected a dictionary of arrays, got list"]),
         (unflatten_tree, {"a": 1, "a/b": 2, "c//d": 3}, [
-            "'c//d': an empty name before, between or after \"/\"",
-            "a: both an array and a branch",
+            "'c//d' has an empty part before, between or after \"/\"",
+            "'a' names both an array and a branch: rename one",
         ]),
-        (unflatten_tree, {"a/b": 2, "a": 1}, ["a: both an array and a branch"]),
+        (unflatten_tree, {"a/b": 2, "a": 1}, ["'a' names both an array and a branch: rename one"]),
     ],
     ids=["names", "no dictionary", "pieces", "clash"],
 )  # fmt: skip

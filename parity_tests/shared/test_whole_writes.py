@@ -156,9 +156,9 @@ REFUSED = {
     "two suffixes": (".npz", ["w.npy.npy", "w.npy"], "are one name to NumPy"),
     "the suffix first": (".npz", ["w.npy", "w"], "are one name to NumPy"),
     "a suffix alone": (".npz", ["", ".npy"], "are one name to NumPy"),
-    "a number": (".npz", [1], "is a int, expected text"),
-    "None": (".safetensors", [None], "is a NoneType, expected text"),
-    "a tuple": (".npz", [("a", "b")], "is a tuple, expected text"),
+    "a number": (".npz", [1], "is of type int, expected a string"),
+    "None": (".safetensors", [None], "is of type NoneType, expected a string"),
+    "a tuple": (".npz", [("a", "b")], "is of type tuple, expected a string"),
     "long": (".npz", [LONG], "has 70000 bytes"),
     "long in safetensors": (".safetensors", [LONG], "has 70000 bytes"),
 }

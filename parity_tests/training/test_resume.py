@@ -289,7 +289,7 @@ def test_what_stops_a_run_is_raised_and_the_run_is_kept(tmp_path, backend, at, s
         with pytest.raises(stop) as caught:
             fit(backend, epochs=9, checkpoint_every=9, **options)
     assert signal.getsignal(signal.SIGINT) is handler
-    assert caught.value.__notes__ == [f"{tmp_path}: the run is kept up to epoch {at}"]
+    assert caught.value.__notes__ == [f"{tmp_path}: saved up to epoch {at}; continue with resume=True"]
     result = fit(backend, epochs=9, checkpoint_every=9, resume=True, **options)
     assert result.resumed_from == at
     assert same_bits(result, fit(backend, epochs=9))

@@ -277,7 +277,9 @@ def test_wrong_arguments_are_named_all_at_once(backend):
     lines = caught.value.problems
     assert len(lines) == 4
     for line, words in zip(
-        lines, ("leading axes [2, 1]", "epochs is 0", "batch_size is -1", "checkpoint_dir"), strict=True
+        lines,
+        ("these numbers of examples: 2, 1; expected the same", "epochs is 0", "batch_size is -1", "checkpoint_dir"),
+        strict=True,
     ):
         assert words in line
 

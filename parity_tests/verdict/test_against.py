@@ -1,4 +1,4 @@
-"""Ports judged against torch: a stranger's function in NumPy, JAX or torch, in any layout, or an ONNX model."""
+"""Ports judged against torch: someone else's function in NumPy, JAX or torch, in any layout, or an ONNX model."""
 
 import json
 

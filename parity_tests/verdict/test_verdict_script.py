@@ -65,7 +65,7 @@ PORTS = [
 
 @pytest.mark.parametrize(("shape", "framework"), PORTS, ids=[f"{shape.name}-{framework}" for shape, framework in PORTS])
 def test_a_right_port_is_within_rounding_errors_of_torch(shape, framework):
-    with jax.numpy_rank_promotion("allow"):  # a stranger's port adds biases as NumPy does
+    with jax.numpy_rank_promotion("allow"):  # someone else's port adds biases as NumPy does
         # check allows a well-conditioned model 64 eps
         assert apart(*both_sides(drawn(shape), framework)) < 64
 

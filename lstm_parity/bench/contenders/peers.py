@@ -123,10 +123,10 @@ def _program(case: BenchCase, mode: str, dtype: str, layer: Layer, layout: str) 
 def _by_our_names(
     places: list[tuple[int, bool]], layout: str, gradient: bool, trees: PyTree
 ) -> Mapping[str, np.ndarray]:
-    """Return arrays by torch's names from trees in a layout with one bias.
+    """Convert trees in a layout with one bias to arrays with torch's names.
 
-    Gradients: the gradient for the one bias is also that for each of torch's two. Weights: the biases are left out,
-    because an Adam step moves one bias half as far as two.
+    Of gradients, each of torch's two biases gets the gradient of the one bias. Of weights, the biases are left out: an
+    Adam step moves one bias half as far as torch's two together.
     """
     named: dict[str, np.ndarray] = {}
     for (k, reverse), tree in zip(places, trees, strict=True):

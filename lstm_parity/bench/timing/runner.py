@@ -129,7 +129,7 @@ class _Turn:
         self._done = 0
 
     def measure(self, case: BenchCase, mode: str, names: Sequence[str], plan: Plan) -> list[Measurement]:
-        """Compare the numbers, then time in interleaved rounds."""
+        """Compare each contender's results with the reference's, then time the contenders in interleaved rounds."""
         group: Group = {}
         for name in names:
             if reason := CONTENDERS[name].refuses(case, mode):

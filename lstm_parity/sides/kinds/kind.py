@@ -150,7 +150,7 @@ class ModelKind(ABC, Generic[S]):
     def orders(self, call: Call, rng: np.random.Generator) -> Orders | None:
         """Draw an order of hidden units and input features, for every array; None if there is only one unit."""
 
-    # How ports of it are judged and explained
+    # How its ports are judged and explained
 
     def named(self, returned: object) -> dict[str, object] | None:
         """Return what a port returned, by forward array name; None if it does not have the form of ``returns``."""
