@@ -83,9 +83,10 @@ def diagnose(
     InputError.raise_any(problems)
     if lengths is not None:
         arrays["lengths"] = whole_numbers(lengths)
-    from rich.text import Text
+    from rich.styled import Styled
 
     from lstm_parity.diagnosis.explain import diagnose as find
+    from lstm_parity.report.tables import indented
     from lstm_parity.sides.load_port import load_port
 
     _, weights, _ = load_model(weights_file, prefix)
@@ -99,7 +100,8 @@ def diagnose(
         )
     found = find(weights, arrays["inputs"], tuple(calls) if len(calls) == 2 else calls[0], progress=True, **given)
     unsaved = save_each([(json_file, write_json(found.to_json()))])
-    show(Text(str(found), style="green" if found.right else ""))
+    style = "green" if found.right else ""
+    show(*(Styled(indented(line), style) for line in str(found).splitlines()))
     InputError.raise_any(unsaved)
     raise typer.Exit(0 if found.right else 1)
 

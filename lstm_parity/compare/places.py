@@ -1,4 +1,4 @@
-"""The place where two sides first differ, with both values, as data and in words. ``location`` finds it."""
+"""The place where two sides first differ, with both values, as data and as text. ``location`` finds it."""
 
 import math
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class Pair(NamedTuple, Generic[T]):
 
 
 class Values(NamedTuple):
-    """The values of both sides at a place, in the order in which the sentence prints them."""
+    """The values of both sides at a place."""
 
     reference: float
     candidate: float
@@ -157,7 +157,7 @@ def _in_row(row: int | None) -> str:
 
 def _both(values: Values, tolerance: float) -> str:
     reference, candidate = rounded(values, tolerance)
-    return f"{reference} (reference) against {candidate} (candidate), {tolerance:.1e} allowed"
+    return f"{candidate} (candidate) against {reference} (reference), {tolerance:.1e} allowed"
 
 
 def rounded(values: Iterable[float], tolerance: float) -> list[str]:

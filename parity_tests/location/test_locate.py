@@ -96,7 +96,7 @@ def test_a_location_is_a_sentence():
     reference, candidate = traces()
     text = str(locate(reference, spoil(candidate, [("forget_gate", (1, 1, 3, 0, 2))]), dtype="float64"))
     assert text.startswith("first difference in layer 1, reverse direction, step 3, forget gate, batch row 0, unit 2: ")
-    assert "(reference) against" in text
+    assert "(candidate) against" in text
     assert text.endswith("allowed")
 
 
@@ -258,7 +258,7 @@ def test_a_wrong_gradient_is_located_by_gate_row_and_column(name, shape, index, 
 
 def test_a_scalar_that_is_no_weight_has_no_place_in_it():
     text = str(locate_gradient("long_memory_0", np.float64(1), np.float64(2), dtype="float64"))
-    assert text.startswith("first difference in the gradient of long_memory_0: 1.0 (reference) against 2.0 (candidate)")
+    assert text.startswith("first difference in the gradient of long_memory_0: 2.0 (candidate) against 1.0 (reference)")
 
 
 def test_the_scale_of_all_gradients_widens_the_tolerance_and_other_shapes_are_refused():
