@@ -51,9 +51,9 @@ def fit(
 ) -> FitResult:
     """Train weights on data.
 
-    Works under ``vmap`` (train a thousand initialisations in one call), ``jit`` and the other transforms, but without
-    checkpoints and the progress bar there. If an error or KeyboardInterrupt stops a run with checkpoints, ``fit``
-    writes one last checkpoint, of the run as it was about a second before, and raises the error again.
+    Works under ``vmap`` (train a thousand initialisations in one call), ``jit`` and the other transforms, though
+    without checkpoints or a progress bar. If an error or KeyboardInterrupt stops a run with checkpoints, ``fit`` writes
+    one last checkpoint, of the run as it was about a second before, and raises the error again.
 
     Args:
         loss: ``loss(params, batch) -> (loss, predictions)``, such as ``jax_lstm.by_hand.loss``. The predictions are an

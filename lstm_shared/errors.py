@@ -44,4 +44,4 @@ class InputError(ReportedError):
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM). Like KeyboardInterrupt this is no error: save, and let it pass."""
+    """The process was asked to end (SIGTERM). Like KeyboardInterrupt, this is not an error: save, and let it pass."""

@@ -22,7 +22,7 @@ def init_by_hand(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray
     The random stream is NumPy's, so both backends start from the same numbers. torch's stream would give others.
 
     Raises:
-        InputError: the seed is not a whole number, 0 or larger, or the dtype is not a floating-point one.
+        InputError: the seed is not a whole number of at least 0, or the dtype is not a floating-point one.
     """
     InputError.raise_any(wrong_seed(seed) + wrong_dtype(dtype))
     draw = np.random.default_rng(seed).standard_normal

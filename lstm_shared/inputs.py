@@ -27,7 +27,7 @@ from lstm_shared.states_and_lengths import wrong_lengths, wrong_pair, wrong_stat
 
 
 def is_whole(value: Any, at_least: int = 1) -> bool:
-    """Return whether this is a whole number, Python's or NumPy's, and not too small."""
+    """Return whether this is a whole number (Python's or NumPy's) of at least ``at_least``."""
     try:
         return not isinstance(value, bool) and operator.index(value) >= at_least
     except TypeError:

@@ -60,7 +60,7 @@ def to_layout(weights: Mapping[str, Any], layout: str, *, layer: int = 0, revers
     target = LAYOUT_TABLE[layout]
     endings = {name: match["ending"] for name in weights if (match := TORCH_NAME.fullmatch(str(name)))}
     if projections := ", ".join(name for name in endings if name.startswith("weight_hr")):
-        # Report this alone: with a projection, every recurrent kernel has another shape, and that is no second mistake.
+        # Report only this: a projection changes every recurrent kernel's shape too, and that is not a second mistake.
         raise WeightsError(f"{projections}: a projection (proj_size > 0) has no place in other frameworks' LSTM cells")
     ending = _ending(layer, reverse)
     if ending == "_l0" and set(endings.values()) == {""}:
@@ -110,7 +110,7 @@ def _wrong_place(layout: Any, layer: Any, reverse: Any) -> list[str]:
     if not isinstance(layout, str) or layout not in LAYOUT_TABLE:
         problems.append(f"layout is {in_words(layout)}, expected one of {', '.join(LAYOUTS)}")
     if not is_whole(layer, at_least=0):
-        problems.append(f"layer is {in_words(layer)}, expected a whole number, 0 or more")
+        problems.append(f"layer is {in_words(layer)}, expected a whole number, 0 or larger")
     return problems + wrong_switches(reverse=reverse)
 
 

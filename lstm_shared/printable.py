@@ -4,9 +4,9 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def printable(text: str) -> str:
-    r"""Replace each character that a terminal obeys or hides by its escape, such as ``\x1b``.
+    r"""Escape each character that a terminal obeys or hides: write ``\x1b``, for example, in its place.
 
-    The text then stays on its line. These are control characters, line ends, marks that change the writing direction,
+    The text then stays on one line. These are control characters, line ends, marks that change the writing direction,
     zero-width spaces and the like, and bytes of a file name that are not UTF-8. A backslash stays as it is, so escaping
     a text twice does no harm.
     """

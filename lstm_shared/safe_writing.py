@@ -86,7 +86,7 @@ def _flush_directory(directory: str) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system does not support it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # these two: the file system cannot do it
             raise
     finally:
         os.close(handle)

@@ -25,7 +25,7 @@ class Forecaster(L.LightningModule):
 
     Raises:
         WeightsError: the dictionary is not a forecaster's.
-        InputError: there are neither weights nor sizes, or both, or sizes are not positive whole numbers.
+        InputError: neither weights nor sizes are given, or both are, or a size is not a positive whole number.
     """
 
     def __init__(
@@ -77,7 +77,10 @@ class Forecaster(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return and log the mean squared error of (inputs (batch, time, input_size), labels (batch, output_size))."""
+        """Return and log the mean squared error for a batch of inputs and labels.
+
+        The batch is (inputs, labels), of shapes (batch, time, input_size) and (batch, output_size).
+        """
         inputs, labels = batch
         predictions = self.forward(inputs)
         loss = torch.mean((predictions - labels) ** 2)

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 def open_logger(log_dir: str | os.PathLike[str], former: str | None, first_step: int) -> TensorBoardLogger:
     """Return a logger that writes to ``version_0``, ``version_1``, … in ``log_dir``, whichever is the next.
 
-    A resumed run goes on in the directory that it wrote to before, if that is in ``log_dir``. TensorBoard then hides
+    A resumed run continues in the directory that it wrote to before, if that is in ``log_dir``. TensorBoard then hides
     the steps that were logged after the checkpoint and that this run logs again.
 
     Args:

@@ -63,8 +63,8 @@ def fit(
             same order of batches. The checkpoints have the same format; they hold what Lightning saves, and the state
             of torch's random generators.
         log_dir: directory for TensorBoard logs. Each run writes what the module logs, every step, to a directory of
-            its own in it: ``version_0``, ``version_1`` and so on. A resumed run goes on in the directory it had. By
-            default there are no logs.
+            its own in it: ``version_0``, ``version_1`` and so on. A resumed run continues in the directory it had.
+            By default there are no logs.
 
     Returns:
         FitResult with NumPy arrays: the same fields as ``jax_lstm.fit``.

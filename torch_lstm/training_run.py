@@ -47,7 +47,7 @@ class TrainingRun(L.Callback):
         self._predictions: list[torch.Tensor] = []
         self._directory = CheckpointDirectory(plan.checkpoint_dir) if plan.checkpoint_dir else None
         self._about = plan.run
-        self._before: Checkpoint | None = None  # the checkpoint that the run goes on from
+        self._before: Checkpoint | None = None  # the checkpoint that the run continues from
         self._kept: tuple[int, bytes] | None = None  # (epochs done, Lightning's bytes) of the last epoch that was kept
         self._kept_at = 0.0
         self._saved = 0

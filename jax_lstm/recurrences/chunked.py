@@ -215,7 +215,7 @@ def _backward(options: _Options, operands: Operands, masks: Masks, saved: _Saved
     def _output_before(s: Array, t: Array) -> Array:
         before = jnp.clip(t + 1 if options.reverse else t - 1, 0, steps - 1)
         started = s > 0
-        if masks.valid is not None:  # in the padding outputs are zero, but the state is still the initial one
+        if masks.valid is not None:  # in the padding, the outputs are zero, but the state is still the initial one
             started = (started & _at(masks.valid, before))[:, None]
         return jnp.where(started, _at(saved.outputs, before), h_0)
 

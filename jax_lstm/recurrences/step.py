@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 State = tuple[Array, Array]  # (h, c)
 
-# (operands, masks, *, reverse) -> (outputs or what else is kept of each step, last state), like ``scan.recur_plain``.
+# (operands, masks, *, reverse) -> (what is kept of each step, such as outputs; last state), like ``scan.recur_plain``.
 Recurrence = Callable[..., tuple[PyTree, State]]
 
 

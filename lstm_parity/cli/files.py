@@ -132,7 +132,7 @@ def convert(
     layer: Annotated[int, typer.Option(help="Layer to convert, with --from or --to.")] = 0,
     reverse: Annotated[bool, typer.Option("--reverse", help="Convert its reverse direction.")] = False,
 ) -> None:
-    """Write the weights of one file to a file of another kind, or in another framework's layout.
+    """Write the weights of one file to a file of a different kind, or in another framework's layout.
 
     Without --from and --to, names, shapes and dtypes stay as they are.
 

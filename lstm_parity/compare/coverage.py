@@ -1,4 +1,4 @@
-"""A description in words of what a set of comparisons covers: precisions, outputs, states, gradients, Adam steps."""
+"""A description, as text, of what a set of comparisons covers: precisions, outputs, states, gradients, Adam steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Perturb a case by a rounding error: move its numbers by one ulp, or add up its sums in another order.
+"""Perturb a case by a rounding error: move its numbers by one ulp, or add up its sums in a different order.
 
 The exact result for numbers that are off by a rounding error is as good an answer as the exact result for the numbers
 themselves. So the results of an implementation for perturbed cases show how far a right answer may be from its own.

@@ -92,8 +92,8 @@ def judge(port: SimulatedPort, observed: PortOutputs, right: np.ndarray) -> Judg
     """Compare a port with the observed outputs, on the steps that its inputs determine.
 
     Args:
-        right: the outputs of the right port, (time, batch, features). If the observed outputs have another shape, the
-            right ones count as far away everywhere.
+        right: the outputs of the right port, (time, batch, features). If the observed outputs have a different shape,
+            the right ones count as far away everywhere.
     """
     outputs = simulate([port])[0]
     target = port.as_computed(observed.outputs)

@@ -1,4 +1,4 @@
-"""The result of ``diagnose``, in words and as JSON."""
+"""The result of ``diagnose``, as text and as JSON."""
 
 import json
 from dataclasses import dataclass

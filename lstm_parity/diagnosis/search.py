@@ -138,7 +138,7 @@ def _promise(some: Simulated, left: np.ndarray, observed: PortOutputs, exact: np
     In a port with two directions, the better one counts.
     """
     right = some.in_view(exact)
-    if right is None:  # the right outputs have another shape, so their errors are unknown
+    if right is None:  # the right outputs have a different shape, so their errors are unknown
         return np.where(np.isfinite(largest(left)), 0.0, np.inf)
     errors = replace(some, outputs=right[None]).apart(observed)[0]
     shown = np.full(len(left), np.inf if some.steps is None else 0.0)

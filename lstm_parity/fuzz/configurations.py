@@ -148,7 +148,7 @@ class Configuration:
 
 
 def _single_kernel_fits(wanted: Configuration) -> bool:
-    """Return whether "single-kernel" may be asked for by name: only where "auto" takes it too, in every layer."""
+    """Return whether "auto" would choose "single-kernel" in every layer too, if this asks for it by name; else True."""
     if wanted.implementation != "single-kernel":
         return True
     path = path_of("auto", wanted.steps, wanted.batch, wanted.inputs, wanted.hidden, np.dtype(wanted.dtype))

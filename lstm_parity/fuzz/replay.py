@@ -27,7 +27,7 @@ def compare(case: Case, compiled: bool, implementation: str) -> list[Row]:
     """Return the rows that compare both backends; if one raises an exception, that is a row too."""
     dtype = case.inputs.dtype.name
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # it is only slower
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")  # about speed only
         return _compare_in(dtype, case, compiled, implementation)
 
 

@@ -1,4 +1,4 @@
 """Present a verdict: as text, JSON, one HTML page and pictures."""
 
-# Files that other rooms may import.
+# The modules that other rooms may import (ARCHITECTURE.md says what a room is).
 DOORS = ["html", "plots", "report", "tables"]

@@ -74,7 +74,7 @@ def read_case(path: str | os.PathLike[str]) -> CaseFile:
     Raises:
         OSError: if there is no such file, or it cannot be read.
         WeightsError: if the file is damaged, or its weights fit no model.
-        InputError: if it is another kind of ``.npz``, or something in it does not fit the rest.
+        InputError: if it is a different kind of ``.npz``, or something in it does not fit the rest.
     """
     require_case_name(path)
     arrays = read_arrays(path)

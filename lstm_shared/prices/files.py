@@ -121,7 +121,7 @@ def _repeated(header: list[str], rows: Rows, dates: list[date], taken: set[int |
         lines[day] = line
     else:
         return []
-    said = f"two rows for {day} (lines {lines[day]} and {line}), expected one price a day: "
+    said = f"two rows for {day} (lines {lines[day]} and {line}), expected one price per day: "
     # Suggest the column with the fewest values, among those that tell all rows apart: it names the series.
     choices: list[tuple[int, int, list[str]]] = []  # number of values, the column, the values
     for at in set(range(len(header))) - taken:
@@ -129,7 +129,7 @@ def _repeated(header: list[str], rows: Rows, dates: list[date], taken: set[int |
         if len({(day, cells[at]) for (_, cells), day in zip(rows, dates, strict=True)}) == len(rows) > len(values):
             choices.append((len(values), at, values))
     if not choices:
-        return [said + "keep one row a day"]
+        return [said + "keep one row per day"]
     _, at, values = min(choices)
     return [said + f"choose a series, such as --where {header[at]}={values[0]} ({header[at]} is {some_of(values)})"]
 

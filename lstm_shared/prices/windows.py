@@ -92,7 +92,7 @@ def windows(series: Any, days: int) -> tuple[np.ndarray, np.ndarray]:
 def prepare_prices(
     series: PriceSeries | Any, window: int, *, held_out: float = 0.2, dtype: Any = np.float32
 ) -> PriceData:
-    """Hold out the last days, scale everything by the lowest and highest price of the others, and cut windows.
+    """Hold out the last days, scale all prices by the lowest and highest of the earlier ones, and cut windows.
 
     Args:
         series: the result of ``read_prices``, or (days,) prices.

@@ -39,7 +39,7 @@ def plan_training(
         shuffle_seed: None to keep the given order, or the seed for a new order in each epoch.
         checkpoint_dir: directory for checkpoints, or None for no checkpoints.
         checkpoint_every: epochs between checkpoints; a tenth of the run by default. One is always written at the end.
-        resume: whether to go on from the newest checkpoint in checkpoint_dir, or start if there is none.
+        resume: whether to continue from the newest checkpoint in checkpoint_dir, or start if there is none.
 
     Raises:
         InputError: arguments are wrong. The message lists everything that is.
@@ -49,11 +49,11 @@ def plan_training(
         if not is_whole(value) and not (name == "checkpoint_every" and value is None):
             problems.append(f"{name} is {in_words(value)}, expected a positive whole number")
     if shuffle_seed is not None and not is_whole(shuffle_seed, at_least=0):
-        problems.append(f"shuffle_seed is {in_words(shuffle_seed)}, expected None or a whole number, 0 or more")
+        problems.append(f"shuffle_seed is {in_words(shuffle_seed)}, expected None or a whole number, 0 or larger")
     problems += wrong_switches(resume=resume)
     if checkpoint_dir is None:
         if resume:
-            problems.append("resume needs a checkpoint_dir to go on from")
+            problems.append("resume needs a checkpoint_dir to continue from")
         if checkpoint_every is not None:
             problems.append("checkpoint_every needs a checkpoint_dir to write to")
     elif not _is_path(checkpoint_dir):

@@ -23,11 +23,11 @@ class FitResult:
         examples: (steps, batch_size) the index of the example of each prediction; -1 in the unused entries.
         steps: total optimizer steps, including those before a resume.
         epochs: total epochs, including those before a resume.
-        resumed_from: the epoch of the checkpoint that the run went on from; 0 for a run from the start.
+        resumed_from: the epoch of the checkpoint that the run continued from; 0 if it did not resume.
         seconds: time spent on this call's own steps, without compilation.
         compile_seconds: time spent tracing and compiling (0 if nothing is compiled).
-        notes: lines for the user about the resume: a damaged checkpoint that was skipped, or framework versions other
-            than those that the run began with.
+        notes: lines for the user about the resume: a damaged checkpoint that was skipped, or framework versions that
+            have changed since the run began.
     """
 
     weights: dict[str, Any]
@@ -96,7 +96,7 @@ class TrainingPlan:
         return min(epoch + max(1, length), (epoch // every + 1) * every, self.epochs)
 
     def require_same_run(self, saved: _Saved, run: Run, go_on_from: str | None = None) -> list[str]:
-        """Refuse to go on from a checkpoint of another run, or from one past the end of this run.
+        """Refuse to continue from a checkpoint of another run, or from one past the end of this run.
 
         Args:
             run: what is known of this run: ``self.run`` or more.
@@ -118,6 +118,6 @@ class TrainingPlan:
             )
         InputError.raise_any(problems)
         if software := other_software(saved.run, run):
-            words = "the resumed run may differ from a straight one, and its program could not be compared"
+            words = "the resumed run may differ from an uninterrupted one, and its program could not be compared"
             return [f"{self.checkpoint_dir}: {'; '.join(software)}: {words}"]
         return []

@@ -1,4 +1,4 @@
-"""Describe which run a checkpoint belongs to, as a dictionary that JSON can hold, and how two runs differ, in words.
+"""Describe which run a checkpoint belongs to, as a dictionary that JSON can hold, and how two runs differ, as text.
 
 A resumed run equals the straight run bit for bit only if nothing has changed: the data and their order, the start
 weights, the loss, the optimizer and its settings. So we compare all of these and name what differs.
@@ -63,7 +63,7 @@ def differences(saved: Mapping[str, Any], now: Mapping[str, Any], go_on_from: st
     Args:
         saved, now: results of ``describe_run``, with ``optimizer`` (settings by name, and a digest of the program),
             ``loss`` (a digest) and ``software`` (versions and device by name), as far as they are known.
-        go_on_from: digest of the checkpoint's own weights. A run that goes on from these is the same run.
+        go_on_from: digest of the checkpoint's own weights. A run that continues from these is the same run.
     """
     if saved.get("backend") != now["backend"]:
         return [f"the {saved.get('backend')} backend trained it, and this is {now['backend']}"]
@@ -128,7 +128,7 @@ def _form_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> li
         if name in before and before[name] != after[name]
     ]
     if changed:
-        found.append(f"the weights have another shape or dtype: {some_of(changed, _LONGEST_LIST)}")
+        found.append(f"the weights have a different shape or dtype: {some_of(changed, _LONGEST_LIST)}")
     return found
 
 

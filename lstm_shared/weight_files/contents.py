@@ -99,7 +99,7 @@ def plain_arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _plain_array(value: Any) -> np.ndarray:
-    """Return a value as a NumPy array. The message of a WeightsError goes on from the array's name."""
+    """Return a value as a NumPy array. The message of a WeightsError continues from the array's name."""
     if isinstance(value, Unreadable):
         raise WeightsError(value.why)
     if is_numpy(value):

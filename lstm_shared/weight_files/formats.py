@@ -47,7 +47,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
     """
     try:
         with Path(path).open("rb") as file:
-            # Stop if the first bytes show that it is no weight file, because a device may have no end.
+            # Stop if the first bytes show that it is not a weight file, because a device may have no end.
             data = file.read(_HEAD)
             reader = _BY_NAME.get(Path(path).suffix.lower())
             if reader or _by_content(data) or data.startswith(b"PK"):

@@ -43,8 +43,8 @@ def load(path: str | os.PathLike[str], prefix: str = "") -> dict[str, np.ndarray
     Raises:
         OSError: there is no such file, or it cannot be read.
         InputError: the file type cannot be told from the content or the name.
-        WeightsError: the file is damaged, of another kind, holds objects that only their own code can create, has
-            nothing under the prefix, or holds NaN or infinity.
+        WeightsError: the file is damaged, of an unsupported kind, holds objects that only their own code can create,
+            has nothing under the prefix, or holds NaN or infinity.
     """
     contents = read_contents(path)
     _require_numbers(path, () if contents.full else contents.not_numbers)
@@ -62,8 +62,8 @@ def save(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
     """Write a weight dictionary as ``.safetensors`` or ``.npz``, completely or not at all.
 
     Raises:
-        InputError: the file is of another kind, or cannot hold a dtype (``.npz`` would keep bfloat16 as raw bytes
-            without the dtype), or names would clash or change in it. Then nothing is written.
+        InputError: the file is of an unsupported kind, or cannot hold a dtype (``.npz`` would keep bfloat16 as raw
+            bytes without the dtype), or names would clash or change in it. Then nothing is written.
         OSError: the file cannot be written. An existing file is untouched.
     """
     kind = require_weights_name(path)

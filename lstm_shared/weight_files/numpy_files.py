@@ -30,7 +30,7 @@ def read_npz(path: str, data: bytes) -> Contents:
         with open_archive(data) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
-                content = archive.read(member)  # read it even if it is no .npy, because its name may be damaged
+                content = archive.read(member)  # read it even if it is not an .npy, because its name may be damaged
                 array = parse_npy(content) if member.filename.endswith(".npy") else None
                 if name in arrays:
                     raise WeightsError(f"two arrays are called {name}")
@@ -52,7 +52,7 @@ def read_npy(path: Path) -> np.ndarray:
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        InputError: the file is damaged, of another kind, or does not hold numbers.
+        InputError: the file is damaged, is not an ``.npy`` file, or does not hold numbers.
     """
     try:
         array = parse_npy(path.read_bytes())
@@ -78,7 +78,7 @@ def parse_npy(data: bytes) -> np.ndarray | Unreadable | None:
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"version {version} of the format is not known")
+        raise ValueError(f"unknown format version {version}")
     if version == (1, 0):
         shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
     else:  # version 3.0 is 2.0 with field names in UTF-8

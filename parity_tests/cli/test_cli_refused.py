@@ -53,7 +53,7 @@ def refused(cli, tmp_path):
         (("train", "--batch-size", "0"), "batch_size is 0, expected a positive whole number"),
         (("train", "--learning-rate", "0"), "--learning-rate is 0.0, expected a positive number"),
         (("train", "--learning-rate", "nan"), "--learning-rate is nan, expected a positive number"),
-        (("train", "--resume"), "resume needs a checkpoint_dir to go on from"),
+        (("train", "--resume"), "resume needs a checkpoint_dir to continue from"),
         (("train", "--log-dir", "logs"), "--log-dir: only the torch backend writes TensorBoard logs"),
         (("train", "--where", "symbol=A"), "--where: needs real prices: add --csv FILE"),
         (("train", "--window", "7"), "--window: needs real prices: add --csv FILE"),

@@ -491,7 +491,7 @@ def test_an_unknown_layout_names_the_choices(action):
 
 @pytest.mark.parametrize("action", [to_layout, from_layout])
 def test_a_negative_layer_is_refused(action):
-    with pytest.raises(InputError, match="layer is -1, expected a whole number, 0 or more"):
+    with pytest.raises(InputError, match="layer is -1, expected a whole number, 0 or larger"):
         action({}, "keras", layer=-1)
 
 

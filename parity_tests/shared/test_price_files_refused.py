@@ -244,7 +244,7 @@ def test_day_and_month_that_are_equal_everywhere_need_not_be_told_apart(write):
 
 def test_repeated_date_is_refused_with_its_lines(write):
     (line,) = refused(write(table("2000-01-31,1", "2000-02-01,2", "2000-02-01,3", "2000-01-31,4")))
-    assert "two rows for 2000-02-01 (lines 3 and 4), expected one price a day: keep one row a day" in line
+    assert "two rows for 2000-02-01 (lines 3 and 4), expected one price per day: keep one row per day" in line
 
 
 def test_two_times_of_one_day_are_a_repeated_date(write):

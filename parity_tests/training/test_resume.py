@@ -89,7 +89,7 @@ for _backend in backends.BACKENDS:
         ("no more seed", {"shuffle_seed": 1}, {}, ("shuffle_seed was 1 and is None",)),
         ("start weights", {}, {"weights": init_by_hand(1, np.float64)}, ("the start weights have other values",)),
         ("one start weight", {}, {"weights": OTHER_BIT}, ("start weights",)),
-        ("dtype of the weights", {}, {"weights": SINGLE}, ("another shape or dtype", "float32 ()", "9 more")),
+        ("dtype of the weights", {}, {"weights": SINGLE}, ("a different shape or dtype", "float32 ()", "9 more")),
         ("everything", {"optimizer": _optimizer(0.1)}, {"optimizer": _optimizer(0.2), "batch_size": 2,
             "weights": init_by_hand(2, np.float64), "data": (COMPANY_PRICES + 1, COMPANY_LABELS)},
             ("batch_size was 1 and is 2", "the data", "the start weights", "0.1", "0.2")),

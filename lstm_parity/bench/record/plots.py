@@ -69,7 +69,7 @@ def ratio_bars(record: Record) -> Figure | None:
 
 
 def scaling_curves(record: Record) -> Figure | None:
-    """Draw microseconds a step over T, B and H, a row for each mode; None without scaling curves in the record."""
+    """Draw microseconds per step over T, B and H, one row per mode; None without scaling curves in the record."""
     groups = record.groups()
     lines = {
         (mode, axis): _line(groups, mode, axis)
@@ -122,7 +122,7 @@ def _names() -> list[str]:
 
 
 def _only_curves(record: Record) -> bool:
-    """Return whether the record holds only scaling curves. The point that they share is also a named case."""
+    """Return whether the record holds only scaling curves. The point that all curves share is a named case, too."""
     points = {name for axis in _AXES for name in curve(axis).values()}
     return set(record.cases) <= points and any(case.curve for case in record.cases.values())
 

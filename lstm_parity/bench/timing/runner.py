@@ -86,7 +86,7 @@ def run(plan: Plan, *, command: str = "", threads: int = 1, device: str = "cpu",
 
 
 def orders(names: Sequence[str], rounds: int) -> Iterator[list[str]]:
-    """Yield the order of each round. Everyone runs once a round, and the first of one round is the last of the next."""
+    """Yield the order of each round. Each name runs once per round; the first of one round is the last of the next."""
     for turn in range(rounds):
         first = turn % len(names) if names else 0
         yield [*names[first:], *names[:first]]

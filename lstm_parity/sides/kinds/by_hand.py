@@ -1,4 +1,4 @@
-"""The LSTM by hand: one unit, twelve scalars, one price a day. Arrays are ``(*series, days)``, states are memories."""
+"""The LSTM by hand: one unit, twelve scalars, one price per day. Arrays: ``(*series, days)``; states: memories."""
 
 import math
 from collections.abc import Sequence

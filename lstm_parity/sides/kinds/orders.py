@@ -1,4 +1,4 @@
-"""Reorder the hidden units and input features of an LSTM: the same model, with its sums added up in another order."""
+"""Reorder the hidden units and input features of an LSTM: the same model, with sums added in a different order."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
