@@ -1,5 +1,6 @@
 """``make`` says which Python it needs, and makes a ``.venv`` anew that would fail later."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ def make(tmp_path):
     shutil.copy(ROOT / "Makefile", tmp_path)
 
     def make(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["make", *arguments], capture_output=True, text=True, cwd=tmp_path)
+        # As from a shell: a make that runs the suite would hand on its options.
+        environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+        return subprocess.run(["make", *arguments], capture_output=True, text=True, cwd=tmp_path, env=environment)
 
     return make
 

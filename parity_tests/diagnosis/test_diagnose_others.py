@@ -265,7 +265,7 @@ def test_wrong_arguments_are_refused_in_words(changed, problem):
 def test_a_forecaster_is_sent_to_its_lstm():
     weights = {f"lstm.{n}": x for n, x in draw_plan(1, False).weights.items()}
     weights |= {"fc.weight": np.zeros((1, 4)), "fc.bias": np.zeros(1)}
-    assert "give the weights under 'lstm.'" in refused(weights=weights)[0]
+    assert "give only those under 'lstm.'" in refused(weights=weights)[0]
 
 
 def test_what_stands_in_the_padding_makes_no_wrong_outputs_right():

@@ -109,7 +109,7 @@ def test_a_cell_without_a_state_is_undecided_because_nothing_touches_its_recurre
 UNSEEN = {
     "one step from zeros": ({"inputs": np.ones((1, 2, 5)), "state": (np.zeros((1, 2, 4)),) * 2}, "weight_hh_l0"),
     "no steps": ({"inputs": np.zeros((0, 2, 5))}, "weight_ih_l0"),
-    "no rows": ({"inputs": np.zeros((3, 0, 5))}, "no weight at all"),
+    "no rows": ({"inputs": np.zeros((3, 0, 5))}, "do not reach any weight"),
     "lengths of zero": ({"inputs": np.ones((3, 2, 5)), "lengths": [0, 0]}, "weight_ih_l0"),
 }
 
