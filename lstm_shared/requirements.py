@@ -6,6 +6,16 @@ from contextlib import contextmanager
 from lstm_shared.words import listed
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs this extra of lstm-parity."""
+    return f"pip install 'lstm-parity[{extra}]'"
+
+
+def not_installed(package: str, extra: str = "all") -> str:
+    """Say that a package is missing, and which extra brings it."""
+    return f"{package} is not installed: {install_command(extra)}"
+
+
 @contextmanager
 def say_what_to_install(importer: str, packages: Mapping[str, str], extra: str) -> Generator[None]:
     """Reword the error of an import in the block if one of these packages is missing.
@@ -26,5 +36,5 @@ def say_what_to_install(importer: str, packages: Mapping[str, str], extra: str) 
     except ModuleNotFoundError as error:
         if error.name not in packages:
             raise
-        message = f"{importer} needs {listed(packages.values())}: pip install 'lstm-parity[{extra}]'"
+        message = f"{importer} needs {listed(packages.values())}: {install_command(extra)}"
         raise ModuleNotFoundError(message, name=error.name, path=error.path) from error

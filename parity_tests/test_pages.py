@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import typer
 from lean_environment import make_lean_environment
-from pages import PAGES, ROOT, Block, Install, blocks, install_of
+from pages import MAKE_TARGETS, PAGES, ROOT, Block, Install, blocks, install_of
 
 from lstm_parity.cli import app
 from lstm_shared import PUBLISHED_PREDICTIONS
+from lstm_shared.layout_table import LAYOUT_TABLE, Layout
 
 README = ROOT / "README.md"
 RUNNING = [page for page in PAGES if blocks(page, "python", "console")]
@@ -102,6 +103,21 @@ def test_the_golden_table_is_that_of_the_published_run():
             np.testing.assert_array_equal([float(number) for number in row.split()], [figure] * 3)
 
 
+def test_the_table_of_layouts_is_that_of_the_code():
+    text = (ROOT / "docs" / "files.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| ([^|]+) \|", text, re.MULTILINE))
+    assert rows.keys() == LAYOUT_TABLE.keys()
+    spelled = {name: order.replace(" ", "") for name, order in rows.items() if re.fullmatch("(. ){3}.", order)}
+    assert spelled.keys() == {name for name, layout in LAYOUT_TABLE.items() if max(map(len, gates(layout))) == 1}
+    for name, order in spelled.items():
+        assert order.replace("c", "g") == LAYOUT_TABLE[name].gates, name
+
+
+def gates(layout: Layout) -> list[list[str]]:
+    """The arrays of each part: four names if the layout keeps one array for each gate."""
+    return [names.split() for names in layout.arrays]
+
+
 def shell_commands() -> list[tuple[str, str]]:
     """Every command of the blocks that are not run, because they install, measure for hours or need a browser."""
     found = []
@@ -117,8 +133,7 @@ def shell_commands() -> list[tuple[str, str]]:
 def test_commands_that_are_not_run_exist_with_their_options(where, command):
     program, *arguments = shlex.split(command, comments=True)
     if program == "make":
-        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        assert set(arguments) <= set(targets)
+        assert set(arguments) <= MAKE_TARGETS
     elif program == "lstm-parity":
         group = typer.main.get_command(app)
         context = group.make_context("lstm-parity", arguments, resilient_parsing=True)

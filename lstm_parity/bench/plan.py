@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from lstm_parity.bench.cases import CASES, FORWARD, GRADIENT, MODES, NAMED_CASES, SCALING_CASES, BenchCase
 from lstm_parity.bench.contenders.registry import CONTENDERS, OURS, PEERS, REFERENCE
 from lstm_shared.errors import InputError
+from lstm_shared.requirements import not_installed
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def make_plan(
             problems.append(f"--case {name}: it can only be timed in the mode {', '.join(CASES[name].modes)}")
     InputError.raise_any(problems)
     frameworks = [name for name in ("torch", "jax") if find_spec(name) is None]
-    InputError.raise_any([f"{name} is not installed: pip install 'lstm-parity[all]'" for name in frameworks])
+    InputError.raise_any([not_installed(name) for name in frameworks])
 
     preset = _QUICK if quick else _FULL if full else _DEFAULT
     wanted = [name for name in contenders or preset.contenders if peers or name not in PEERS]
@@ -103,7 +104,7 @@ def make_plan(
         contenders=there,
         rounds=preset.rounds if rounds is None else rounds,
         seconds=preset.seconds if seconds is None else seconds,
-        missing={name: _install(name) for name in wanted if name not in there},
+        missing={n: not_installed(CONTENDERS[n].package, "bench") for n in wanted if n not in there},
         scaling=there if contenders else _SCALING,
     )
     if modes and not cases:  # drop cases with none of these modes, unless they were asked for by name
@@ -125,7 +126,3 @@ def make_plan(
 def _unknown(kind: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
     known = tuple(known)
     return [f"--{kind} {name}: unknown, expected one of {', '.join(known)}" for name in names if name not in known]
-
-
-def _install(name: str) -> str:
-    return f"{CONTENDERS[name].package} is not installed: pip install 'lstm-parity[bench]'"

@@ -142,6 +142,7 @@ def convert(
     A layout with one bias comes back as bias_ih, with bias_hh zero. The outputs are equal, but training then differs.
     """
     from lstm_shared import layouts
+    from lstm_shared.names import parse_weight_name
     from lstm_shared.trees import flatten_tree, unflatten_tree
     from lstm_shared.weight_files.load_save import load, save
 
@@ -154,7 +155,7 @@ def convert(
         arrays = layouts.from_layout(tree, from_layout, layer=layer, reverse=reverse)
     which = ""
     if to_layout is not None:
-        cells = sum(name.startswith("weight_ih_l") for name in arrays)
+        cells = len({parsed.place for name in arrays if (parsed := parse_weight_name(name))})
         arrays = flatten_tree(layouts.to_layout(arrays, to_layout, layer=layer, reverse=reverse))
         if cells > 1:
             direction = "reverse" if reverse else "forward"

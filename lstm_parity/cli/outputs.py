@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lstm_shared.errors import InputError, ReportedError
 from lstm_shared.finite import json_ready
+from lstm_shared.requirements import install_command
 from lstm_shared.safe_writing import require_writable, write_file
 from lstm_shared.weight_files.load_save import require_weights_name
 
@@ -95,7 +96,7 @@ def _require_name(option: str, path: Path) -> None:
     if option in ("--out", "OUT"):
         require_weights_name(path)
     if option in ("--plot", "--html") and importlib.util.find_spec("matplotlib") is None:
-        raise InputError(f"{option} needs matplotlib: pip install 'lstm-parity[all]'")
+        raise InputError(f"{option} needs matplotlib: {install_command('all')}")
     if option == "--plot":
         from lstm_parity.report.plots import require_plot_name
 

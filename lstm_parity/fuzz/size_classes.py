@@ -14,8 +14,6 @@ from jax_lstm.recurrences.choose import (
     Sizes,
     chunk_steps,
     every_rule,
-    features_first,
-    one_product,
     resolve,
     shares_loop,
 )
@@ -53,15 +51,9 @@ def path_of(implementation: str, steps: int, batch: int, inputs: int, hidden: in
     implementation = resolve(implementation, sizes)
     if implementation != "chunked":
         return Path(implementation, False, 0, False, (False, False))
+    _, first, without, with_derivative = every_rule(sizes)
     return Path(
-        implementation,
-        shares_loop(implementation, sizes),
-        chunk_steps(batch),
-        features_first(batch, hidden, dtype),
-        (
-            one_product(batch, inputs, hidden, dtype, saving=False),
-            one_product(batch, inputs, hidden, dtype, saving=True),
-        ),
+        implementation, shares_loop(implementation, sizes), chunk_steps(batch), first, (without, with_derivative)
     )
 
 

@@ -16,6 +16,7 @@ _NO_MEMORY = ("can't allocate memory", "RESOURCE_EXHAUSTED", "out of memory", "O
 def explain(error: BaseException) -> tuple[int, list[str]]:
     """Return the exit code and one line per problem, for any exception but KeyboardInterrupt and Terminated."""
     from lstm_shared.errors import ReportedError
+    from lstm_shared.requirements import not_installed
 
     if isinstance(error, ReportedError):
         return WRONG, list(error.problems)
@@ -27,7 +28,7 @@ def explain(error: BaseException) -> tuple[int, list[str]]:
     if (message := _usage(error)) is not None:
         return WRONG, [message] if message else []
     if isinstance(error, ModuleNotFoundError) and error.name and not _is_ours(error.name):
-        return WRONG, [f"{error.name} is not installed: pip install 'lstm-parity[all]'"]
+        return WRONG, [not_installed(error.name)]
     if isinstance(error, ImportError) and not (isinstance(error, ModuleNotFoundError) and error.name):
         return WRONG, [f"cannot import a required package: {in_a_line(error)}"]
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_shared.errors import InputError, WeightsError
+from lstm_shared.requirements import install_command
 from lstm_shared.sizes import in_words, require_size
 from lstm_shared.weight_files.archives import open_archive, written_anew
 from lstm_shared.weight_files.contents import Contents, flattened
@@ -55,7 +56,7 @@ def read_torch(path: str, data: bytes) -> Contents:
     try:
         import torch
     except ImportError as error:
-        raise InputError(f"{path}: reading a PyTorch file needs torch: pip install 'lstm-parity[torch]'") from error
+        raise InputError(f"{path}: reading a PyTorch file needs torch: {install_command('torch')}") from error
     if data[257:262] == b"ustar":
         raise WeightsError(f"{path}: written before torch 0.1.10, as a tar archive: open it in PyTorch and {_REPAIR}")
     file = _whole(path, data) if data.startswith(b"PK") else io.BytesIO(data)

@@ -10,6 +10,9 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
+MAKEFILE = (ROOT / "Makefile").read_text()
+MAKE_TARGETS = set(re.findall(r"^(\w+):", MAKEFILE, re.MULTILINE))
+
 _INSTALLS = re.compile(r"`pip install -e '\.\[([a-z,]+)\]'((?: [\w.-]+)*)`")
 
 
